@@ -1,0 +1,194 @@
+# Redoubt. `make` alone lists the targets. demo and test need only Go and make;
+# every other target installs what it needs and says so in its line.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# Tests and builds take nothing from the caller's AWS settings.
+unexport AWS_CA_BUNDLE AWS_PROFILE AWS_REGION AWS_DEFAULT_REGION AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
+
+GO        ?= go
+# The version that hello, --version and the build_info metric show.
+LDFLAGS   := -s -w -X main.version=$(VERSION)
+GOBUILD   := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+TESTFLAGS ?=
+FUZZTIME  ?= 5s
+SOAK      ?= 1000000
+
+GOLANGCI_VERSION := v2.15.0
+GOFUMPT_VERSION  := v0.12.0
+GOVULN_VERSION   := v1.9.0
+ACTIONLINT_VERSION := v1.7.12
+TOOLS := $(CURDIR)/bin/tools
+
+##@ Start here
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*##/ {printf "  %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## Full local stack on free ports: seal, store and detokenize a record, then stop
+	bin/local demo --bin bin
+
+.PHONY: run
+run: build ## The local stack on its usual ports, until Ctrl-C; prints curl lines to try
+	bin/local run --bin bin
+
+.PHONY: test
+test: ## All tests that need only Go modules, with the race detector (allocation counts without it)
+	$(GO) test -race -timeout 15m $(TESTFLAGS) ./...
+	$(GO) test -race -timeout 15m -tags dev $(TESTFLAGS) ./enclave/...
+	$(GO) test -run 'Alloc' $(TESTFLAGS) ./wire/... ./enclave/internal/... ./parent/internal/front
+	GOEXPERIMENT=$(ERASING) $(GO) test $(TESTFLAGS) ./wire/secret ./wire/sealed ./enclave/internal/keys
+	GOEXPERIMENT=$(ERASING) $(GO) test -tags dev -run 'Memory|Time' $(TESTFLAGS) ./enclave/internal/app
+
+##@ Build
+
+.PHONY: build
+build: ## Development binaries in bin/ (the enclave with its software NSM; never ship that one)
+	@mkdir -p bin
+	$(GOBUILD) -o bin/ ./parent ./api ./deploy/local ./bench
+	$(GOBUILD) -tags dev -o bin/enclave ./enclave
+
+ARCHES    := amd64 arm64
+TIER      ?= enclave
+OUT       ?= dist/linux/$(GOARCH)/$(notdir $(TIER))
+# What ships.
+TIERS     := enclave parent api deploy/canary
+GOARCH    ?= $(shell $(GO) env GOARCH)
+export SOURCE_DATE_EPOCH ?= 0
+# The production enclave erases what libraries leave of keys on stacks and in freed memory (package runtime/secret):
+# 2 % of parsing a key and 7 % of a P-384 derivation; wire/sealed says what it reaches and what it does not.
+ERASING := runtimesecret
+# The one Go version whose binaries are the release's: go.mod names it, and any Go fetches it.
+TOOLCHAIN := $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
+
+.PHONY: dist-binary
+dist-binary: ## One production binary: make dist-binary TIER=enclave GOARCH=arm64 (reproducible)
+	$(if $(filter enclave,$(TIER)),GOEXPERIMENT=$(ERASING)) GOTOOLCHAIN=$(TOOLCHAIN) GOOS=linux GOARCH=$(GOARCH) $(GOBUILD) -o $(OUT) ./$(TIER)
+
+.PHONY: dist
+dist: ## All production binaries for both architectures in dist/linux/ARCH
+	@for arch in $(ARCHES); do for tier in $(TIERS); do \
+		$(MAKE) --no-print-directory dist-binary TIER=$$tier GOARCH=$$arch OUT=dist/linux/$$arch/$${tier##*/}; done; done
+
+.PHONY: image
+image: ## Container images of parent and enclave from dist/, with buildah (installed by apt when absent)
+	deploy/images/build.sh
+
+.PHONY: eif
+eif: ## The enclave image and its PCRs: make eif KERNEL=bzImage CONFIG=enclave.yaml [MODULES="a.ko b.ko"] [ARCH=arm64]
+	deploy/eif/make-eif.sh
+
+.PHONY: release
+release: ## dist/, images, checksums, bill of materials; with KERNEL_amd64= and KERNEL_arm64= enclave images too
+	deploy/images/release.sh
+
+.PHONY: reproduce
+reproduce: ## Make the release twice, in two folders at two times, and compare every digest
+	deploy/images/reproduce.sh
+
+##@ Check
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/actionlint ## Linters (built from their Go modules on first use)
+	@out=$$($(TOOLS)/gofumpt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
+	$(TOOLS)/golangci-lint run ./...
+	$(TOOLS)/golangci-lint run --build-tags dev,operate ./enclave/... ./deploy/local/...
+	$(TOOLS)/golangci-lint run --build-tags guest ./deploy/eif/guest/... ./enclave/internal/nsm ./enclave/internal/pid1 ./wire/transport
+	$(TOOLS)/golangci-lint run --build-tags screens ./deploy/screenshots/...
+	$(TOOLS)/actionlint
+	$(GO) mod tidy -diff
+	.ci/names
+
+# The packages whose flags and file keys deploy/REFERENCE.md lists; their tests compare it with them.
+DOCUMENTED := ./parent/internal/config ./enclave/internal/config ./api/internal/cli ./api/internal/auth \
+	./api/internal/schema ./deploy/canary ./deploy/eif/internal/command ./deploy/local ./bench/internal/cli
+
+.PHONY: reference
+reference: ## Write deploy/REFERENCE.md: every flag, variable and file key, from the code (make test compares it)
+	$(GO) test -count=1 -p 1 -run 'TestTheReference' $(DOCUMENTED) -write-reference
+
+.PHONY: bench
+bench: build ## Short set of measurements (under 3 minutes), kept in bench/history/COMMIT.jsonl; draws bench/history/report.html
+	bench/short.sh
+
+.PHONY: soak
+soak: build ## A million requests through the local stack: memory, goroutines and descriptors (SOAK=100000 for fewer)
+	bin/bench soak --requests $(SOAK)
+
+.PHONY: test-enclave
+test-enclave: ## The production enclave in QEMU guests: real vsock, /dev/nsm, EIF (root on Debian; builds QEMU once)
+	deploy/eif/testbed/test-enclave.sh
+
+# What user-mode emulation does not show as a kernel does: locked and private memory, resource limits, faults and the
+# process's own pages (the emulator's are seen), and counts of allocations beside the emulator's timing. One test builds a
+# program for the machine it runs on, and one starts itself again, which the kernel refuses without the emulator. (So does
+# a day in simulated time, to be alone: it is given a process to itself.)
+NOT_EMULATED := TestTooLowALimit|TestHardenProcess|TestReadingADestroyedBuffer|TestMemoryIsLocked|TestKeyBytesAreGone|TestIMDSv2Against|TestHotRequestAllocates|TestMemoryIsFlat|TestASinkThatIsOn|TestPlaintextIsGone|TestCredentialsAreHeldOnce
+
+.PHONY: test-arm64
+test-arm64: ## Everything checked for arm64; wire, enclave and parent tested under qemu-user (by apt when absent)
+	CGO_ENABLED=0 GOARCH=arm64 $(GO) vet ./...
+	command -v qemu-aarch64-static >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends qemu-user-static >/dev/null; }
+	REDOUBT_TEST_ALONE=1 CGO_ENABLED=0 GOARCH=arm64 $(GO) test -exec qemu-aarch64-static -run '^TestADayOfRotation$$' $(TESTFLAGS) \
+		./enclave/internal/server ./enclave/internal/kms
+	CGO_ENABLED=0 GOARCH=arm64 $(GO) test -exec qemu-aarch64-static -skip '$(NOT_EMULATED)|^TestADayOfRotation$$' $(TESTFLAGS) \
+		./wire/... ./enclave/... ./parent/internal/...
+	RD_TEST_EMULATOR=qemu-aarch64-static CGO_ENABLED=0 GOARCH=arm64 $(GO) test -exec qemu-aarch64-static \
+		-skip '$(NOT_EMULATED)' $(TESTFLAGS) ./parent
+
+.PHONY: test-images
+test-images: ## Container images from production binaries, built and run (buildah, installed by apt when absent)
+	deploy/images/test.sh
+
+.PHONY: test-dynamodb
+test-dynamodb: ## The store's conformance suite against moto's DynamoDB (Python; kept in a virtual environment)
+	api/internal/store/dynamo/test-dynamodb.sh $(TESTFLAGS)
+
+.PHONY: test-contract
+test-contract: ## Every answer of the API against its OpenAPI document, and schemathesis (Python; virtual environment)
+	api/internal/httpapi/test-contract.sh
+
+.PHONY: test-docs
+test-docs: ## The API's documentation page in headless Chromium (installed by apt when absent)
+	api/internal/httpapi/test-docs.sh
+
+.PHONY: test-screens
+test-screens: ## The status page and bench's report in headless Chromium (installed by apt when absent)
+	deploy/screenshots/test-screens.sh $(TESTFLAGS)
+
+.PHONY: screenshots
+screenshots: ## The same, keeping the pictures it takes in deploy/screenshots
+	UPDATE=1 deploy/screenshots/test-screens.sh
+
+.PHONY: test-operate
+test-operate: ## Templates, alerts, metrics, dashboards; restarts behind haproxy under load (by apt; linters by pip and npm)
+	deploy/test-operate.sh
+
+.PHONY: fuzz
+fuzz: ## Each fuzzer for FUZZTIME (default 5s)
+	.ci/fuzz $(FUZZTIME)
+
+.PHONY: vuln
+vuln: ## Known vulnerabilities in what we link (asks the Go vulnerability database: needs the internet)
+	GOBIN=$(TOOLS) $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULN_VERSION)
+	$(TOOLS)/govulncheck ./...
+
+$(TOOLS)/golangci-lint:
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+$(TOOLS)/actionlint:
+	GOBIN=$(TOOLS) $(GO) install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
+
+$(TOOLS)/gofumpt:
+	GOBIN=$(TOOLS) $(GO) install mvdan.cc/gofumpt@$(GOFUMPT_VERSION)
+
+##@ Tidy up
+
+.PHONY: clean
+clean: ## Remove bin/, dist/ and the local stack's state
+	rm -rf bin dist .local

@@ -1,0 +1,137 @@
+// Package apitest is the API over a real embedded store and a played key service and enclave (package vaulttest), for
+// tests. Every answer that passes through it, or through a [Transport] to a running one, is checked against the OpenAPI
+// document that the handler generates: that its status and content type are documented, and under the build tag
+// "contract" (make test-contract, which CI runs) by an independent validator, headers and body too. The tag exists
+// because that validator takes minutes to compile under the race detector.
+package apitest
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"redoubt/api/internal/httpapi"
+	"redoubt/api/internal/schema"
+	"redoubt/api/internal/store/bolt"
+	"redoubt/api/internal/vault"
+	"redoubt/api/internal/vaulttest"
+	"redoubt/wire/logtest"
+	"redoubt/wire/sealed"
+)
+
+// API is a handler under test.
+type API struct {
+	T       *testing.T
+	World   *vaulttest.World
+	Store   *bolt.Store
+	Vault   *vault.Service
+	Metrics *httpapi.Metrics
+	Handler http.Handler // validates what it answers
+	Spec    []byte
+	Log     *logtest.Buffer
+
+	contract *Contract
+}
+
+// Option changes what New builds.
+type Option func(*vault.Config, *httpapi.Config)
+
+// New builds an API for the test's duration.
+func New(t *testing.T, options ...Option) *API {
+	t.Helper()
+	db, err := bolt.Open(filepath.Join(t.TempDir(), "store.db"), bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	a := &API{T: t, World: vaulttest.New(), Store: db, Metrics: httpapi.NewMetrics("test"), Log: &logtest.Buffer{}}
+	vc := vault.Config{
+		Store: db, Keys: a.World, Opener: a.World, Schema: schema.Default(), Suite: sealed.P256,
+		Encoding: sealed.EncodingRecord,
+	}
+	hc := httpapi.Config{
+		Version: "test", Metrics: a.Metrics, Log: slog.New(slog.NewJSONHandler(a.Log,
+			&slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	for _, o := range options {
+		o(&vc, &hc)
+	}
+	if a.Vault, err = vault.New(vc); err != nil {
+		t.Fatal(err)
+	}
+	hc.Vault = a.Vault
+	s, err := httpapi.New(hc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Spec = s.Spec()
+	if a.contract, err = NewContract(a.Spec); err != nil {
+		t.Fatal(err)
+	}
+	a.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(s, w, r) })
+	return a
+}
+
+// serve answers and validates.
+func (a *API) serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, r)
+	for k, v := range rec.Header() {
+		w.Header()[k] = v
+	}
+	w.WriteHeader(rec.Code)
+	if _, err := w.Write(rec.Body.Bytes()); err != nil {
+		a.T.Errorf("write: %v", err)
+	}
+	if err := a.contract.Check(r, rec.Result()); err != nil {
+		a.T.Errorf("%s %s: status %d breaks the contract: %v", r.Method, r.URL.Path, rec.Code, err)
+	}
+}
+
+// Do sends one request with a JSON body (or none) and returns the answer. Headers are given in pairs.
+func (a *API) Do(method, path, body string, headers ...string) *Answer {
+	a.T.Helper()
+	r := httptest.NewRequestWithContext(a.T.Context(), method, "http://localhost"+path, strings.NewReader(body))
+	r.RemoteAddr = "192.0.2.1:4711"
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	if host := r.Header.Get("Host"); host != "" {
+		r.Host = host
+	}
+	rec := httptest.NewRecorder()
+	a.Handler.ServeHTTP(rec, r)
+	return &Answer{T: a.T, Status: rec.Code, Header: rec.Header(), Body: strings.TrimSuffix(rec.Body.String(), "\n")}
+}
+
+// Answer is what came back.
+type Answer struct {
+	T      *testing.T
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Want fails the test unless status and body are these.
+func (a *Answer) Want(status int, body string) *Answer {
+	a.T.Helper()
+	if a.Status != status || a.Body != body {
+		a.T.Fatalf("answer %d %s\nwant   %d %s", a.Status, a.Body, status, body)
+	}
+	return a
+}
+
+// WantStatus fails the test unless the status is this.
+func (a *Answer) WantStatus(status int) *Answer {
+	a.T.Helper()
+	if a.Status != status {
+		a.T.Fatalf("status %d %s, want %d", a.Status, a.Body, status)
+	}
+	return a
+}

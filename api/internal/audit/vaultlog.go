@@ -1,0 +1,151 @@
+package audit
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/hex"
+	"slices"
+	"time"
+
+	"redoubt/api/internal/pksuid"
+	"redoubt/api/internal/store"
+)
+
+// maxMissing bounds the entries of one gap that are reported one by one.
+const maxMissing = 10
+
+// vaultLog is one vault's log, read and checked.
+type vaultLog struct {
+	id       string
+	age      time.Time // of the vault, by its id; zero if that tells none
+	made     bool      // age is known, and a chain says that it was made here
+	chains   int
+	entries  int
+	legacy   legacy
+	heads    map[string]Head
+	problems []Problem
+}
+
+// look reads and checks one vault's log. While it is read page by page, entries may be committed out of the order of
+// their times and be seen without those before them: what a second reading does not show too is no problem.
+func look(ctx context.Context, s store.Store, id string, since map[string]Head) (*vaultLog, error) {
+	v, err := readLog(ctx, s, id, since)
+	if err != nil || len(v.problems) == 0 {
+		return v, err
+	}
+	first := v.problems
+	if v, err = readLog(ctx, s, id, since); err != nil {
+		return nil, err
+	}
+	v.problems = slices.DeleteFunc(v.problems, func(p Problem) bool { return !slices.Contains(first, p) })
+	return v, nil
+}
+
+func readLog(ctx context.Context, s store.Store, id string, since map[string]Head) (*vaultLog, error) {
+	entries, err := readAll(ctx, s, id)
+	if err != nil {
+		return nil, err
+	}
+	v := &vaultLog{id: id, heads: map[string]Head{}}
+	v.age, v.made = pksuid.Time(vaultPrefix, id)
+	v.legacy = legacy{id: id, age: v.age}
+	v.check(entries, since)
+	return v, nil
+}
+
+func readAll(ctx context.Context, s store.Store, id string) ([]store.Entry, error) {
+	var all []store.Entry
+	cursor := ""
+	for {
+		page, next, err := s.Audit(ctx, id, store.Page{Cursor: cursor, Limit: store.MaxPage})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if next == "" {
+			return all, nil
+		}
+		cursor = next
+	}
+}
+
+func (v *vaultLog) add(chain string, seq uint64, text string) {
+	v.problems = append(v.problems, Problem{VaultID: v.id, Chain: chain, Seq: seq, Text: text})
+}
+
+func (v *vaultLog) check(entries []store.Entry, since map[string]Head) {
+	chains := map[string][]*store.Entry{}
+	hashes := map[string]bool{}
+	created := false
+	for i := range entries {
+		e := &entries[i]
+		if e.Chain == "" {
+			v.unchained(e)
+			continue
+		}
+		chains[e.Chain] = append(chains[e.Chain], e)
+		hashes[string(e.Hash)] = true
+		created = created || e.Event == EventCreate
+	}
+	v.entries, v.chains, v.made = len(entries), len(chains), v.made && created
+	for name, list := range chains {
+		if last := v.chain(name, list, hashes); last != nil {
+			v.heads[name] = Head{Seq: last.Seq, Hash: hex.EncodeToString(last.Hash)}
+		}
+	}
+	for name, head := range since {
+		if !holds(chains[name], head) {
+			v.add(name, head.Seq, TextCheckpoint)
+		}
+	}
+}
+
+// chain checks one chain and returns its last entry, nil if none has a place in it.
+func (v *vaultLog) chain(name string, list []*store.Entry, hashes map[string]bool) (last *store.Entry) {
+	slices.SortStableFunc(list, func(a, b *store.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
+	for _, e := range list {
+		seq := uint64(0)
+		if last != nil {
+			seq = last.Seq
+		}
+		switch {
+		case e.Seq == 0:
+			v.add(name, 0, TextUnnumbered)
+			continue
+		case e.Seq == seq:
+			v.add(name, e.Seq, TextDoubled)
+			continue
+		case e.Seq > seq+1:
+			for i := range min(e.Seq-seq-1, maxMissing) {
+				v.add(name, seq+1+i, TextMissing)
+			}
+		case !follows(e, last):
+			v.add(name, e.Seq, TextBroken)
+		case len(e.Link) != 0 && !hashes[string(e.Link)]:
+			v.add(name, e.Seq, TextLink)
+		}
+		if !bytes.Equal(e.Hash, Hash(e)) {
+			v.add(name, e.Seq, TextAltered)
+		}
+		if _, err := Read(e); err != nil {
+			v.add(name, e.Seq, TextBody)
+		}
+		last = e
+	}
+	return last
+}
+
+// follows tells whether an entry names the one before it, nil for the first.
+func follows(e, before *store.Entry) bool {
+	if before == nil {
+		return len(e.Prev) == 0
+	}
+	return bytes.Equal(e.Prev, before.Hash)
+}
+
+func holds(list []*store.Entry, head Head) bool {
+	return slices.ContainsFunc(list, func(e *store.Entry) bool {
+		return e.Seq == head.Seq && hex.EncodeToString(Hash(e)) == head.Hash
+	})
+}

@@ -1,0 +1,165 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"redoubt/api/internal/store"
+)
+
+// Head is the end of a chain: its last sequence number and that entry's hash in hex.
+type Head struct {
+	Seq  uint64 `json:"seq"`
+	Hash string `json:"hash"`
+}
+
+// Checkpoint holds the heads of all chains, by vault id and chain. Kept where the store's writers cannot reach it, it
+// shows every later change to what it covers.
+type Checkpoint map[string]map[string]Head
+
+// Problem is one finding of [Verify]. Seq is 0 where no entry is meant.
+type Problem struct {
+	VaultID string `json:"vault_id"`
+	Chain   string `json:"chain,omitempty"`
+	Seq     uint64 `json:"seq,omitempty"`
+	Text    string `json:"problem"`
+}
+
+// Texts of problems.
+const (
+	TextMissing    = "entry is missing"
+	TextAltered    = "entry was altered"
+	TextBroken     = "entry does not follow the one before it"
+	TextDoubled    = "sequence number appears twice"
+	TextUnnumbered = "entry of a chain has no sequence number"
+	TextLink       = "entry that the chain began after is missing"
+	TextCheckpoint = "entry of the checkpoint is missing or altered"
+	TextNoLog      = "record has no audit log"
+	TextBody       = "entry is not readable"
+	TextUnchained  = "vault was made after the cut-over, but has entries without a chain"
+)
+
+// Options are what is known from elsewhere.
+type Options struct {
+	// Since are heads that must still be there.
+	Since Checkpoint
+	// Cutover is a time after the reference made its last vault. Zero: the time of the oldest vault of ours, by its id.
+	Cutover time.Time
+}
+
+// Report is what [Verify] found.
+type Report struct {
+	Vaults   int        `json:"vaults"`
+	Chains   int        `json:"chains"`
+	Entries  int        `json:"entries"`
+	Legacy   int        `json:"legacy_entries"`      // without a chain, as the reference wrote them
+	Late     int        `json:"late_legacy_entries"` // those of them that are not older than the cut-over
+	Cutover  time.Time  `json:"cutover,omitzero"`
+	Problems []Problem  `json:"problems"`
+	Heads    Checkpoint `json:"-"`
+
+	legacy []legacy
+}
+
+// Verify reads every vault's log, merges its chains and checks them. o may be nil. The error is the store's; what is
+// wrong with entries is in the report.
+func Verify(ctx context.Context, s store.Store, o *Options) (*Report, error) {
+	if o == nil {
+		o = &Options{}
+	}
+	r := &Report{Cutover: o.Cutover, Problems: []Problem{}, Heads: Checkpoint{}}
+	first := time.Time{}
+	err := s.AuditedVaults(ctx, func(id string) error {
+		v, err := look(ctx, s, id, o.Since[id])
+		if err != nil {
+			return err
+		}
+		r.vault(v)
+		if v.made && (first.IsZero() || v.age.Before(first)) {
+			first = v.age
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	if r.Cutover.IsZero() {
+		r.Cutover = first
+	}
+	r.judgeLegacy()
+	for id, chains := range o.Since {
+		if _, seen := r.Heads[id]; !seen {
+			for name, head := range chains {
+				r.add(Problem{id, name, head.Seq, TextCheckpoint})
+			}
+		}
+	}
+	if err := r.records(ctx, s); err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	slices.SortFunc(r.Problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.VaultID, b.VaultID), cmp.Compare(a.Chain, b.Chain), cmp.Compare(a.Seq, b.Seq),
+			cmp.Compare(a.Text, b.Text))
+	})
+	return r, nil
+}
+
+func (r *Report) add(p ...Problem) { r.Problems = append(r.Problems, p...) }
+
+// vault adds what was found in one vault's log.
+func (r *Report) vault(v *vaultLog) {
+	r.Vaults++
+	r.Chains += v.chains
+	r.Entries += v.entries
+	r.Legacy += len(v.legacy.times)
+	r.Heads[v.id] = v.heads
+	r.add(v.problems...)
+	if len(v.legacy.times) > 0 {
+		r.legacy = append(r.legacy, v.legacy)
+	}
+}
+
+// records finds vaults whose whole log is gone.
+func (r *Report) records(ctx context.Context, s store.Store) error {
+	cursor := ""
+	for {
+		list, next, err := s.List(ctx, store.Page{Cursor: cursor, Limit: store.MaxPage})
+		if err != nil {
+			return err
+		}
+		for _, one := range list {
+			if _, seen := r.Heads[one.ID]; seen {
+				continue
+			}
+			// It may have been created while we looked.
+			_, err := s.LastAudit(ctx, one.ID)
+			switch {
+			case errors.Is(err, store.ErrNotFound):
+				r.add(Problem{VaultID: one.ID, Text: TextNoLog})
+			case err != nil:
+				return err
+			}
+		}
+		if next == "" {
+			return nil
+		}
+		cursor = next
+	}
+}
+
+// ParseCheckpoint reads what [Checkpoint.Marshal] wrote.
+func ParseCheckpoint(data []byte) (Checkpoint, error) {
+	var c Checkpoint
+	if err := json.Unmarshal(data, &c); err != nil {
+		return nil, fmt.Errorf("audit: checkpoint: %w", err)
+	}
+	return c, nil
+}
+
+// Marshal writes the checkpoint as JSON.
+func (c Checkpoint) Marshal() ([]byte, error) { return json.MarshalIndent(c, "", " ") }

@@ -1,0 +1,127 @@
+package auth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+const (
+	// refetchAfter is the least time between two fetches of the issuer's keys. Anyone can send a token that names an
+	// unknown key, and each would cost a fetch; a key that the issuer uses the moment it publishes it waits as long.
+	refetchAfter = 10 * time.Second
+	maxJWKS      = 1 << 20 // bytes
+)
+
+// ErrUnavailable reports that it cannot be said now whether a credential is right.
+var ErrUnavailable = errors.New("auth: not available")
+
+var (
+	errNoKeys    = errors.New("the issuer's keys cannot be had")
+	errSignature = errors.New("the signature is none of the issuer's")
+)
+
+// issuerKeys is an oidc.KeySet of the keys at a URL. They are fetched when first needed and again for a token that none
+// of them signed, but seldom, which go-oidc's own key set does not see to.
+type issuerKeys struct {
+	url    string
+	client *http.Client
+	now    func() time.Time
+	keys   atomic.Pointer[[]jose.JSONWebKey]
+
+	mu    sync.Mutex // held during a fetch
+	tried time.Time
+	err   error // of the last fetch
+}
+
+// outageKey is the context's key of a *bool that is set when the keys could not be had: go-oidc's verifier passes on an
+// error's text only.
+type outageKey struct{}
+
+// VerifySignature implements oidc.KeySet.
+func (k *issuerKeys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	jws, err := jose.ParseSigned(token, algorithms)
+	if err != nil || len(jws.Signatures) != 1 {
+		return nil, errSignature
+	}
+	if payload, ok := k.verify(jws); ok {
+		return payload, nil
+	}
+	if err := k.refresh(ctx); err != nil {
+		if down, ok := ctx.Value(outageKey{}).(*bool); ok {
+			*down = true
+		}
+		return nil, err
+	}
+	if payload, ok := k.verify(jws); ok {
+		return payload, nil
+	}
+	return nil, errSignature
+}
+
+// verify tries the keys at hand that the token may mean.
+func (k *issuerKeys) verify(jws *jose.JSONWebSignature) ([]byte, bool) {
+	keys := k.keys.Load()
+	if keys == nil {
+		return nil, false
+	}
+	id := jws.Signatures[0].Header.KeyID
+	for i := range *keys {
+		if key := &(*keys)[i]; id == "" || key.KeyID == id {
+			if payload, err := jws.Verify(key); err == nil {
+				return payload, true
+			}
+		}
+	}
+	return nil, false
+}
+
+// refresh fetches the keys unless that was done, or tried, just now. The error is that of the last fetch.
+func (k *issuerKeys) refresh(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if now := k.now(); k.tried.IsZero() || now.Sub(k.tried) >= refetchAfter {
+		k.tried, k.err = now, k.fetch(context.WithoutCancel(ctx)) // its answer serves others
+	}
+	return k.err
+}
+
+// fetch replaces the keys. Keys of kinds that are not understood are left out; what is no set of keys is an outage, as
+// is no answer.
+func (k *issuerKeys) fetch(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, oidcTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, nil)
+	if err != nil {
+		return errNoKeys
+	}
+	resp, err := k.client.Do(req)
+	if err != nil {
+		return errNoKeys
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxJWKS+1))
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err != nil || len(data) > maxJWKS || resp.StatusCode != http.StatusOK || json.Unmarshal(data, &set) != nil ||
+		set.Keys == nil {
+		return errNoKeys
+	}
+	keys := make([]jose.JSONWebKey, 0, len(set.Keys))
+	for _, raw := range set.Keys {
+		var key jose.JSONWebKey
+		if json.Unmarshal(raw, &key) == nil && key.Valid() && key.IsPublic() {
+			keys = append(keys, key)
+		}
+	}
+	k.keys.Store(&keys)
+	return nil
+}

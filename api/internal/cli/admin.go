@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+
+	"redoubt/api/internal/store/bolt"
+)
+
+const (
+	// maxSocketPath is the longest name of a unix socket.
+	maxSocketPath = 107
+	// adminStall is how long whoever sends or takes a backup may stand still. What moves may take as long as it needs.
+	adminStall = 30 * time.Second
+)
+
+// adminPath is the socket of the store at path.
+func adminPath(flag, path string) string {
+	switch {
+	case flag == "off", path == "":
+		return ""
+	case flag != "":
+		return flag
+	}
+	return path + ".sock"
+}
+
+// admin serves backup and restore on a unix socket that only the server's user can open.
+func (cmd *serveCmd) admin(ctx context.Context, a *app, log *slog.Logger) (stop func(), err error) {
+	file, ok := a.store.(*bolt.Store)
+	path := adminPath(cmd.Admin, cmd.boltPath())
+	if !ok || path == "" {
+		return func() {}, nil
+	}
+	if len(path) > maxSocketPath {
+		return nil, hint(fmt.Errorf("socket name %s is too long", path), "name a shorter one with --admin, or --admin off")
+	}
+	if err := removeSocket(path); err != nil {
+		return nil, err
+	}
+	old := syscall.Umask(0o177)
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", path)
+	syscall.Umask(old)
+	if err != nil {
+		return nil, err
+	}
+	s := &http.Server{
+		Handler: adminHandler(file, a.vault.Replace, adminStall, log), ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+	}
+	go func() { _ = s.Serve(l) }()
+	return func() { _ = s.Close() }, nil // the process ends; closing removes the socket
+}
+
+// removeSocket removes the socket of a dead server: the store's lock is ours, so nobody alive has it.
+func removeSocket(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != os.ModeSocket:
+		return hint(fmt.Errorf("%s exists and is not a socket", path), "name another file with --admin, or --admin off")
+	}
+	return os.Remove(path)
+}
+
+// adminHandler serves the store's file. around runs the swap of a restore.
+func adminHandler(file *bolt.Store, around func(func() error) error, stall time.Duration,
+	log *slog.Logger,
+) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /backup", func(w http.ResponseWriter, _ *http.Request) {
+		n, err := file.Backup(&moving{w: w, limit: stall, deadline: http.NewResponseController(w).SetWriteDeadline})
+		log.Info("backup", "bytes", n, "ok", err == nil)
+		if err != nil {
+			panic(http.ErrAbortHandler) // the reader must not take a cut copy for a whole one
+		}
+	})
+	mux.HandleFunc("POST /restore", func(w http.ResponseWriter, r *http.Request) {
+		in := &moving{r: r.Body, limit: stall, deadline: http.NewResponseController(w).SetReadDeadline}
+		err := file.Restore(in, around)
+		log.Info("restore", "ok", err == nil)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+		}
+	})
+	return mux
+}
+
+// moving is a body that must go on moving: each read or write has a time limit of its own.
+type moving struct {
+	r        io.Reader
+	w        io.Writer
+	limit    time.Duration
+	deadline func(time.Time) error
+}
+
+func (m *moving) Read(p []byte) (int, error) {
+	if err := m.deadline(time.Now().Add(m.limit)); err != nil {
+		return 0, err
+	}
+	return m.r.Read(p)
+}
+
+func (m *moving) Write(p []byte) (int, error) {
+	if err := m.deadline(time.Now().Add(m.limit)); err != nil {
+		return 0, err
+	}
+	return m.w.Write(p)
+}
+
+// adminCall calls the server of the store, or returns errNotServing.
+func adminCall(ctx context.Context, socket, method, route string, body io.Reader) (io.ReadCloser, error) {
+	if socket == "" {
+		return nil, errNotServing
+	}
+	c := http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		},
+		DisableKeepAlives: true,
+	}}
+	req, err := http.NewRequestWithContext(ctx, method, "http://admin"+route, body)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.Do(req)
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, errNotServing
+	case err != nil:
+		return nil, err
+	case resp.StatusCode != http.StatusOK:
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("the server refused: %s", text)
+	}
+	return resp.Body, nil
+}
+
+var errNotServing = errors.New("no server has the store open")

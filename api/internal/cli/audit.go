@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"redoubt/api/internal/audit"
+	"redoubt/api/internal/durable"
+	"redoubt/api/internal/store"
+	"redoubt/api/internal/store/bolt"
+)
+
+type auditCmd struct {
+	Verify auditVerifyCmd `cmd:"" help:"Check every vault's hash chains; exit 1 if an entry was removed or altered."`
+}
+
+type auditVerifyCmd struct {
+	Since   string `help:"${h_since}" type:"path" placeholder:"FILE"`
+	Write   string `name:"write-checkpoint" help:"${h_write}" placeholder:"FILE"`
+	Cutover string `name:"legacy-cutover" help:"${h_verify_cutover}" env:"API_LEGACY_CUTOVER" placeholder:"TIME"`
+	Admin   string `help:"The server's socket." env:"API_ADMIN" placeholder:"FILE"`
+
+	storeFlags `embed:""`
+}
+
+var errTampered = errors.New("the audit log has problems")
+
+// Run verifies.
+func (cmd *auditVerifyCmd) Run(e *env) error {
+	known, err := cmd.known()
+	if err != nil {
+		return err
+	}
+	st, done, err := cmd.snapshot(e)
+	if err != nil {
+		return err
+	}
+	defer done()
+	r, err := audit.Verify(e.ctx, st, known)
+	if err != nil {
+		return err
+	}
+	if err := cmd.report(e, r); err != nil {
+		return err
+	}
+	if len(r.Problems) > 0 {
+		return errTampered
+	}
+	return nil
+}
+
+// known is what the flags tell of the log.
+func (cmd *auditVerifyCmd) known() (*audit.Options, error) {
+	var o audit.Options
+	var err error
+	if cmd.Cutover != "" {
+		if o.Cutover, err = time.Parse(time.RFC3339, cmd.Cutover); err != nil {
+			return nil, hint(errors.New("--legacy-cutover is not a time"), "write it as 2026-01-31T00:00:00Z")
+		}
+	}
+	if cmd.Since != "" {
+		data, err := os.ReadFile(cmd.Since)
+		if err != nil {
+			return nil, err
+		}
+		if o.Since, err = audit.ParseCheckpoint(data); err != nil {
+			return nil, err
+		}
+	}
+	return &o, nil
+}
+
+func (cmd *auditVerifyCmd) report(e *env, r *audit.Report) error {
+	if cmd.Write != "" {
+		data, err := r.Heads.Marshal()
+		if err != nil {
+			return err
+		}
+		if err := durable.WriteFile(cmd.Write, data); err != nil {
+			return err
+		}
+	}
+	var text strings.Builder
+	for _, p := range r.Problems {
+		fmt.Fprintf(&text, "vault %s chain %s entry %d: %s\n", p.VaultID, p.Chain, p.Seq, p.Text)
+	}
+	fmt.Fprintf(&text, "%d vaults, %d chains, %d entries (%d without a chain as the reference's, %d of them after the "+
+		"cut-over), %d problems", r.Vaults, r.Chains, r.Entries, r.Legacy, r.Late, len(r.Problems))
+	return e.print(text.String(), r)
+}
+
+// snapshot opens the store to read: an embedded one that is being served, by a copy that the server makes.
+func (cmd *auditVerifyCmd) snapshot(e *env) (store.Store, func(), error) {
+	path := cmd.boltPath()
+	if path == "" {
+		st, err := cmd.open(e.ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		return st, func() { _ = st.Close() }, nil // only read
+	}
+	copied, remove, err := copyOf(e.ctx, adminPath(cmd.Admin, path))
+	if err == nil {
+		path = copied
+	} else if !errors.Is(err, errNotServing) {
+		return nil, nil, err
+	}
+	st, err := bolt.Open(path, bolt.Options{ReadOnly: true})
+	if err != nil {
+		remove()
+		return nil, nil, lockedHint(err)
+	}
+	return st, func() {
+		_ = st.Close() // only read
+		remove()
+	}, nil
+}
+
+// copyOf asks the server for a backup and unpacks it into a folder of its own.
+func copyOf(ctx context.Context, socket string) (path string, remove func(), err error) {
+	remove = func() {}
+	body, err := adminCall(ctx, socket, http.MethodGet, "/backup", nil)
+	if err != nil {
+		return "", remove, err
+	}
+	defer body.Close()
+	dir, err := os.MkdirTemp("", "rd")
+	if err != nil {
+		return "", remove, err
+	}
+	remove = func() { _ = os.RemoveAll(dir) } // a temporary folder
+	path = filepath.Join(dir, "store.db")
+	if err := bolt.Unpack(body, path); err != nil {
+		remove()
+		return "", func() {}, err
+	}
+	return path, remove, nil
+}

@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"redoubt/api/internal/durable"
+	"redoubt/api/internal/store/bolt"
+)
+
+type backupCmd struct {
+	File  string `arg:"" help:"Where to write the backup, or - for standard output."`
+	Admin string `help:"The server's socket." env:"API_ADMIN" placeholder:"FILE"`
+
+	storeFlags `embed:""`
+}
+
+var errNotEmbedded = hint(errors.New("only the embedded store is backed up here"),
+	"use point-in-time recovery or on-demand backups for a DynamoDB table")
+
+// Run copies the store.
+func (cmd *backupCmd) Run(e *env) error {
+	path := cmd.boltPath()
+	if path == "" {
+		return errNotEmbedded
+	}
+	if cmd.File == "-" {
+		_, err := backup(e, adminPath(cmd.Admin, path), path, e.out)
+		return err
+	}
+	n, err := durable.Replace(cmd.File, func(w io.Writer) (int64, error) {
+		return backup(e, adminPath(cmd.Admin, path), path, w)
+	})
+	if err != nil {
+		return err
+	}
+	return e.print(fmt.Sprintf("%d bytes written to %s", n, cmd.File), map[string]any{"bytes": n, "file": cmd.File})
+}
+
+// backup copies from the running server, or from the file if there is none.
+func backup(e *env, socket, path string, w io.Writer) (int64, error) {
+	body, err := adminCall(e.ctx, socket, http.MethodGet, "/backup", nil)
+	if err == nil {
+		defer body.Close()
+		return io.Copy(w, body)
+	}
+	if !errors.Is(err, errNotServing) {
+		return 0, err
+	}
+	s, err := bolt.Open(path, bolt.Options{ReadOnly: true})
+	if err != nil {
+		return 0, lockedHint(err)
+	}
+	n, err := s.Backup(w)
+	return n, errors.Join(err, s.Close())
+}
+
+type restoreCmd struct {
+	File   string `arg:"" help:"The backup, or - for standard input."`
+	Yes    bool   `help:"Replace what the store holds now."`
+	Create bool   `help:"Make the store if it does not exist."`
+	Admin  string `help:"The server's socket." env:"API_ADMIN" placeholder:"FILE"`
+
+	storeFlags `embed:""`
+}
+
+// Run replaces the store's content.
+func (cmd *restoreCmd) Run(e *env) error {
+	path := cmd.boltPath()
+	if path == "" {
+		return errNotEmbedded
+	}
+	if !cmd.Yes {
+		return hint(fmt.Errorf("this replaces all that %s holds", path), "say --yes to do it; take a backup first")
+	}
+	in := e.in
+	if cmd.File != "-" {
+		f, err := os.Open(cmd.File)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	if err := cmd.restore(e, path, in); err != nil {
+		return err
+	}
+	return e.print("restored", map[string]any{"restored": true})
+}
+
+// restore hands the backup to the running server, or replaces the file if there is none. The file is not opened: a
+// restore is for a damaged one too.
+func (cmd *restoreCmd) restore(e *env, path string, in io.Reader) error {
+	// The client closes what it sends; the backup is needed again if there is no server.
+	body, err := adminCall(e.ctx, adminPath(cmd.Admin, path), http.MethodPost, "/restore", io.NopCloser(in))
+	if err == nil {
+		return body.Close()
+	}
+	if !errors.Is(err, errNotServing) {
+		return err
+	}
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && !cmd.Create {
+		return hint(fmt.Errorf("there is no store at %s", path),
+			"name the one to replace with --store bolt:FILE, or say --create to make it there")
+	}
+	return lockedHint(bolt.RestoreFile(in, path))
+}

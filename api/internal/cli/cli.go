@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+)
+
+type commands struct {
+	Serve      serveCmd      `cmd:"" help:"Serve the API."`
+	Lambda     lambdaCmd     `cmd:"" help:"Serve the API on AWS Lambda; the default when Lambda starts the program."`
+	Vault      vaultCmd      `cmd:"" help:"Make, look at and open vaults through a running API."`
+	Key        keyCmd        `cmd:"" help:"Make, list and revoke API keys."`
+	Audit      auditCmd      `cmd:"" help:"Verify audit logs."`
+	Backup     backupCmd     `cmd:"" help:"Copy the embedded store to a file, also while it serves."`
+	Restore    restoreCmd    `cmd:"" help:"Replace the embedded store's content by a backup, also while it serves."`
+	Completion completionCmd `cmd:"" help:"Print a completion script for bash or zsh."`
+
+	JSON    bool             `name:"json" help:"Print results as JSON."`
+	Version kong.VersionFlag `help:"Print the version and exit."`
+}
+
+// env is what commands run in.
+type env struct {
+	ctx    context.Context
+	in     io.Reader
+	out    io.Writer
+	errOut io.Writer
+	json   bool
+	model  *kong.Application
+
+	version string
+}
+
+// print writes a result: text, or with --json the value.
+func (e *env) print(text string, value any) error {
+	if !e.json {
+		_, err := fmt.Fprintln(e.out, text)
+		return err
+	}
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(e.out, string(data))
+	return err
+}
+
+// hinted is an error with advice.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (h *hinted) Error() string { return h.err.Error() }
+func (h *hinted) Unwrap() error { return h.err }
+
+func hint(err error, text string) error {
+	if err == nil {
+		return nil
+	}
+	return &hinted{err, text}
+}
+
+// Main runs a command line and returns the exit status. version is what --version and the metrics show.
+func Main(args []string, version string, in io.Reader, out, errOut io.Writer) int {
+	var c commands
+	exited := -1
+	parser, err := newParser(&c, version, kong.Writers(out, errOut),
+		kong.Exit(func(code int) { exited = code; panic(errExit) }))
+	if err != nil {
+		_, _ = fmt.Fprintln(errOut, "api:", err)
+		return 2
+	}
+	kc, err := parse(parser, args)
+	if exited >= 0 {
+		return exited
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(errOut, "api: %v\nTry: api --help\n", err)
+		return 2
+	}
+	if err := kc.Run(&env{
+		ctx: context.Background(), version: version, model: parser.Model, in: in, out: out,
+		errOut: errOut, json: c.JSON,
+	}); err != nil {
+		return report(errOut, err)
+	}
+	return 0
+}
+
+func newParser(c *commands, version string, options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(c, append([]kong.Option{
+		kong.Name("api"),
+		kong.Description("Redoubt's vault API: stores personal data sealed, opens it in attested enclaves only."),
+		kong.Vars{"version": version},
+		helps,
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	}, options...)...)
+}
+
+// errExit ends parsing after --help and --version.
+var errExit = errors.New("exit")
+
+func parse(parser *kong.Kong, args []string) (kc *kong.Context, err error) {
+	defer func() {
+		if v := recover(); v != nil && v != any(errExit) {
+			panic(v)
+		}
+	}()
+	if len(args) == 0 && os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" {
+		args = []string{"lambda"} // provided.al2023 starts "bootstrap" without arguments
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	return parser.Parse(args)
+}
+
+func report(errOut io.Writer, err error) int {
+	_, _ = fmt.Fprintln(errOut, "api:", err)
+	var h *hinted
+	if errors.As(err, &h) {
+		_, _ = fmt.Fprintln(errOut, "hint:", h.hint)
+	}
+	return 1
+}
+
+// readSecret reads a file that holds one secret, without the line's end.
+func readSecret(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	for len(data) > 0 && (data[len(data)-1] == '\n' || data[len(data)-1] == '\r') {
+		data = data[:len(data)-1]
+	}
+	return string(data), nil
+}

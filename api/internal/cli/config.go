@@ -1,0 +1,205 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+
+	"redoubt/api/internal/auth"
+	"redoubt/api/internal/httpapi"
+	"redoubt/api/internal/kmsclient"
+	"redoubt/api/internal/schema"
+	"redoubt/api/internal/store"
+	"redoubt/api/internal/store/bolt"
+	"redoubt/api/internal/store/dynamo"
+	"redoubt/api/internal/upstream"
+	"redoubt/api/internal/vault"
+	"redoubt/wire/sealed"
+)
+
+// defaultFile is the embedded store's when no store is named.
+const defaultFile = "redoubt.db"
+
+// storeFlags choose the store.
+type storeFlags struct {
+	Store            string `help:"${h_store}" env:"API_STORE" placeholder:"bolt:redoubt.db"`
+	Table            string `hidden:"" env:"TABLE_NAME" help:"The DynamoDB table, as the reference names it; without --store."`
+	DynamoDBEndpoint string `name:"dynamodb-endpoint" help:"${h_dynamodb}" env:"API_DYNAMODB_ENDPOINT" placeholder:"URL"`
+	Region           string `help:"AWS region of key and table." env:"API_REGION,AWS_REGION" default:"us-east-1"`
+}
+
+// parentFlags say how to reach the parent.
+type parentFlags struct {
+	ParentURL string `name:"parent-url" help:"${h_parent_url}" env:"API_PARENT_URL,VAULT_URL" default:"${parent}"`
+
+	ParentTimeout   time.Duration `help:"${h_parent_timeout}" env:"API_PARENT_TIMEOUT" default:"8s"`
+	ParentTokenFile string        `help:"${h_parent_token}" env:"API_PARENT_TOKEN_FILE" type:"path" placeholder:"FILE"`
+	ParentCAFile    string        `name:"parent-ca-file" help:"${h_parent_ca}" env:"API_PARENT_CA_FILE" type:"path"`
+	ParentCertFile  string        `help:"${h_parent_cert}" env:"API_PARENT_CERT_FILE" type:"path" placeholder:"FILE"`
+	ParentKeyFile   string        `help:"Its private key, PEM." env:"API_PARENT_KEY_FILE" type:"path" placeholder:"FILE"`
+}
+
+// vaultFlags configure the vault itself.
+type vaultFlags struct {
+	KMSKey      string        `name:"kms-key" help:"${h_kmskey}" env:"API_KMS_KEY,KEY_ARN" default:"alias/redoubt"`
+	MACKey      string        `name:"mac-key" help:"${h_mackey}" env:"API_MAC_KEY" default:"alias/redoubt-mac"`
+	KMSEndpoint string        `name:"kms-endpoint" help:"${h_kmsendpoint}" env:"API_KMS_ENDPOINT" placeholder:"URL"`
+	KMSTimeout  time.Duration `name:"kms-timeout" help:"${h_kmstimeout}" env:"API_KMS_TIMEOUT" default:"5s"`
+	Schema      string        `help:"${h_schema}" env:"API_SCHEMA" type:"path" placeholder:"FILE"`
+	Policy      string        `help:"${h_policy}" env:"API_POLICY" type:"path" placeholder:"FILE"`
+	Suite       string        `help:"${h_suite}" env:"API_SUITE" default:"P-384" enum:"P-256,P-384,P-521"`
+	Encoding    int           `help:"${h_encoding}" env:"API_ENCODING" default:"3" enum:"2,3"`
+	Cutover     string        `name:"legacy-cutover" help:"${h_cutover}" env:"API_LEGACY_CUTOVER" placeholder:"TIME"`
+}
+
+func awsConfig(ctx context.Context, region string) (aws.Config, error) {
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(region),
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(10*time.Second)))
+	if err != nil {
+		return cfg, fmt.Errorf("aws configuration: %w", err)
+	}
+	return cfg, nil
+}
+
+// open opens the store.
+func (f *storeFlags) open(ctx context.Context) (store.Store, error) {
+	switch kind, name := f.kind(); kind {
+	case "bolt":
+		s, err := bolt.Open(name, bolt.Options{}) //nolint:contextcheck // its sweeper lives as long as the store
+		if err != nil {
+			return nil, lockedHint(err)
+		}
+		return s, nil
+	case "dynamodb":
+		cfg, err := awsConfig(ctx, f.Region)
+		if err != nil {
+			return nil, err
+		}
+		return dynamo.New(dynamo.Config{AWS: cfg, Endpoint: f.DynamoDBEndpoint, Table: name})
+	}
+	return nil, hint(fmt.Errorf("unknown store %q", f.Store), "use bolt:FILE or dynamodb:TABLE")
+}
+
+func lockedHint(err error) error {
+	if errors.Is(err, bolt.ErrLocked) {
+		return hint(err, "is another api serving this file? stop it, or use another --store")
+	}
+	return err
+}
+
+// kind takes the flag apart; both are empty for a store that is none.
+func (f *storeFlags) kind() (kind, name string) {
+	choice := f.Store
+	if choice == "" {
+		choice = "bolt:" + defaultFile
+		if f.Table != "" {
+			choice = "dynamodb:" + f.Table
+		}
+	}
+	kind, name, _ = strings.Cut(choice, ":")
+	if name == "" || kind != "bolt" && kind != "dynamodb" {
+		return "", ""
+	}
+	return kind, name
+}
+
+// boltPath is the store's file, empty for other kinds.
+func (f *storeFlags) boltPath() string {
+	if kind, name := f.kind(); kind == "bolt" {
+		return name
+	}
+	return ""
+}
+
+func (f *parentFlags) client(region string) (*upstream.Client, error) {
+	token, err := readSecret(f.ParentTokenFile)
+	if err != nil {
+		return nil, err
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS13}
+	if f.ParentCAFile != "" {
+		if cfg.RootCAs, err = readRoots(f.ParentCAFile); err != nil {
+			return nil, err
+		}
+	}
+	if f.ParentCertFile != "" {
+		pair, err := tls.LoadX509KeyPair(f.ParentCertFile, f.ParentKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("client certificate for the parent: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	return upstream.New(upstream.Config{
+		URL: f.ParentURL, Region: region, Timeout: f.ParentTimeout, TLS: cfg,
+		Token: token,
+	})
+}
+
+func readRoots(path string) (*x509.CertPool, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("no certificate in %s", path)
+	}
+	return pool, nil
+}
+
+// service builds the vault over a store.
+func (f *vaultFlags) service(ctx context.Context, s store.Store, region string, up *upstream.Client,
+	m *httpapi.Metrics,
+) (*vault.Service, *kmsclient.Client, error) {
+	cfg := vault.Config{
+		Store: measuredStore{s, m}, Opener: measuredOpener{up, m}, Schema: schema.Default(),
+		Encoding: sealed.Encoding(f.Encoding),
+	}
+	var err error
+	if f.Schema != "" {
+		if cfg.Schema, err = schema.Load(f.Schema); err != nil {
+			return nil, nil, err
+		}
+	}
+	if f.Policy != "" {
+		if cfg.Policy, err = auth.LoadPolicy(f.Policy); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, suite := range sealed.Suites() {
+		if suite.String() == f.Suite {
+			cfg.Suite = suite
+		}
+	}
+	if f.Cutover != "" {
+		if cfg.Cutover, err = time.Parse(time.RFC3339, f.Cutover); err != nil {
+			return nil, nil, hint(errors.New("--legacy-cutover is not a time"), "write it as 2026-01-31T00:00:00Z")
+		}
+	}
+	awsCfg, err := awsConfig(ctx, region)
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, err := kmsclient.New(kmsclient.Config{
+		AWS: awsCfg, Endpoint: f.KMSEndpoint, KeyID: f.KMSKey, MACKeyID: f.MACKey, Timeout: f.KMSTimeout,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg.Keys = measuredKeys{keys, m}
+	svc, err := vault.New(cfg)
+	if errors.Is(err, vault.ErrCutover) {
+		err = hint(fmt.Errorf("--legacy-cutover %s: %w", f.Cutover, err),
+			"until then records without a MAC would take writes as the reference's do; name a time that has passed")
+	}
+	return svc, keys, err
+}

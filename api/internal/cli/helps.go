@@ -1,0 +1,58 @@
+package cli
+
+import "github.com/alecthomas/kong"
+
+// helps are the longer texts and defaults, by the name that a flag's tag refers to.
+var helps = kong.Vars{
+	"parent":  "http://127.0.0.1:8080",
+	"metrics": "127.0.0.1:9181",
+
+	"h_admin": "Unix socket for backup and restore of the embedded store, or \"off\"; the store's file and " +
+		".sock by default.",
+	"h_client_ca": "PEM roots of client certificates; callers are named by their subject alternative name.",
+	"h_client_names": "Alternative name that is let in, exact or with a trailing star; repeatable, all by " +
+		"default.",
+	"h_cutover": "Vaults without a MAC (the reference's) take writes if their id is older than this time, " +
+		"RFC 3339, not later than now.",
+	"h_drain_timeout": "On SIGTERM: longest wait for requests in flight after that, more than 0.",
+	"h_drain_delay":   "On SIGTERM: how long /ready fails before listeners close, 0s or more.",
+	"h_dynamodb":      "DynamoDB's URL in place of the region's own.",
+	"h_encoding":      "Encoding of new vaults: 3, or 2 as the reference writes.",
+	"h_fields": "Fields as NAME=VALUE; values on a command line are seen by others on the machine, prefer " +
+		"--file.",
+	"h_kmsendpoint":  "KMS's URL in place of the region's own.",
+	"h_kmskey":       "KMS key that wraps private keys: ARN or alias.",
+	"h_kmstimeout":   "Limit of one KMS call with its retries, more than 0.",
+	"h_listen":       "Address to serve on; beyond loopback only with authentication and TLS.",
+	"h_log_level":    "debug, info, warn or error.",
+	"h_mackey":       "KMS HMAC_256 key that binds public keys to their vaults: ARN or alias.",
+	"h_metrics":      "Address of /metrics, or \"off\".",
+	"h_oidcaudience": "Audience that those must name.",
+	"h_oidcgroups":   "Claim with the caller's groups.",
+	"h_oidcissuer":   "Issuer of JWTs that are accepted.",
+	"h_oidcjwks":     "Where the issuer's keys are, instead of by discovery.",
+	"h_operations":   "What it may do: create, read, update, delete, decrypt, list, audit, or *.",
+	"h_otlp": "OpenTelemetry collector that gets spans of sampled requests: OTLP over HTTP, to URL/v1/traces. " +
+		"None are made without it. On Lambda they go out during later invocations.",
+	"h_otlp_ca":        "PEM roots that the collector's certificate must chain to, in place of the system's.",
+	"h_otlp_headers":   "File with headers for the collector, a line 'NAME: VALUE' each.",
+	"h_parent_ca":      "PEM roots that the parent's certificate must chain to, in place of the system's.",
+	"h_parent_cert":    "Client certificate for the parent, PEM.",
+	"h_parent_timeout": "Limit of one decrypt with its retry, more than 0.",
+	"h_parent_token":   "File with the bearer token for the parent.",
+	"h_parent_url":     "The parent, or the load balancer before it.",
+	"h_plain": "Serve beyond loopback without TLS: only behind a proxy that terminates it, on a network that " +
+		"nobody else reads.",
+	"h_policy":   "YAML file that says who may do what; without it API keys' own scopes decide.",
+	"h_schema":   "YAML file with the fields of a vault; the reference's schema by default.",
+	"h_since":    "Checkpoint file of an earlier run: what it covers must still be there.",
+	"h_store":    "Where records are kept: bolt:FILE or dynamodb:TABLE; bolt:redoubt.db by default.",
+	"h_suite":    "Curve of new vaults: P-256, P-384 or P-521.",
+	"h_tls_cert": "Certificate to serve TLS 1.3 with, PEM; read again when it changes.",
+	"h_tls_key":  "Its private key, PEM.",
+	"h_trace_ratio": "Share of the traces that begin here that is sampled, 0 to 1. Of others the caller has " +
+		"decided, in traceparent.",
+	"h_verify_cutover": "A time after the reference made its last vault, RFC 3339; by default that of the oldest vault " +
+		"made here. Younger vaults must not have entries without a chain.",
+	"h_write": "Write the chains' heads to this file; keep it where the store's writers cannot reach it.",
+}

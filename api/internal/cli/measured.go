@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"redoubt/api/internal/httpapi"
+	"redoubt/api/internal/kmsclient"
+	"redoubt/api/internal/upstream"
+	"redoubt/api/internal/vault"
+	"redoubt/wire/sealed"
+)
+
+// measuredKeys and measuredOpener time and trace the calls of the key service and the parent.
+type (
+	measuredKeys struct {
+		vault.Keys
+		m *httpapi.Metrics
+	}
+	measuredOpener struct {
+		vault.Opener
+		m *httpapi.Metrics
+	}
+)
+
+func (k measuredKeys) NewKeyPair(ctx context.Context, suite sealed.Suite, bind map[string]string) (public,
+	wrapped []byte, err error,
+) {
+	ctx, done := k.m.Call(ctx, "kms", "new_key_pair")
+	public, wrapped, err = k.Keys.NewKeyPair(ctx, suite, bind)
+	done(outcome(err))
+	return public, wrapped, err
+}
+
+func (k measuredKeys) MAC(ctx context.Context, message []byte) ([]byte, error) {
+	ctx, done := k.m.Call(ctx, "kms", "mac")
+	mac, err := k.Keys.MAC(ctx, message)
+	done(outcome(err))
+	return mac, err
+}
+
+func (k measuredKeys) VerifyMAC(ctx context.Context, message, mac []byte) (bool, error) {
+	ctx, done := k.m.Call(ctx, "kms", "verify_mac")
+	ok, err := k.Keys.VerifyMAC(ctx, message, mac)
+	done(outcome(err))
+	return ok, err
+}
+
+func (o measuredOpener) Decrypt(ctx context.Context, r *upstream.Request) (*upstream.Result, error) {
+	ctx, done := o.m.Call(ctx, "parent", "decrypt")
+	res, err := o.Opener.Decrypt(ctx, r)
+	done(outcome(err))
+	return res, err
+}
+
+// outcome reduces an error to a static word.
+func outcome(err error) string {
+	var up *upstream.Error
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.As(err, &up):
+		return up.Code.String()
+	case errors.Is(err, kmsclient.ErrDenied):
+		return "denied"
+	case errors.Is(err, kmsclient.ErrThrottled):
+		return "throttled"
+	}
+	return "unavailable"
+}

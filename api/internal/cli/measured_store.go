@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"redoubt/api/internal/httpapi"
+	"redoubt/api/internal/store"
+)
+
+// measuredStore times and traces the store's calls and counts the audit entries that they carry.
+type measuredStore struct {
+	store.Store
+	m *httpapi.Metrics
+}
+
+// call begins a call that carries e, which may be nil; done is told how it ended.
+func (s measuredStore) call(ctx context.Context, operation string, e *store.Entry) (context.Context, func(error)) {
+	ctx, done := s.m.Call(ctx, "store", operation)
+	return ctx, func(err error) {
+		word := storeOutcome(err)
+		done(word)
+		if e != nil {
+			s.m.Audit(e.Event, word)
+		}
+	}
+}
+
+func (s measuredStore) Create(ctx context.Context, r *store.Record, e *store.Entry, i *store.Idempotency) error {
+	ctx, done := s.call(ctx, "create", e)
+	err := s.Store.Create(ctx, r, e, i)
+	done(err)
+	return err
+}
+
+func (s measuredStore) Get(ctx context.Context, id string) (*store.Record, error) {
+	ctx, done := s.call(ctx, "get", nil)
+	r, err := s.Store.Get(ctx, id)
+	done(err)
+	return r, err
+}
+
+func (s measuredStore) Update(ctx context.Context, u *store.Update, e *store.Entry) error {
+	ctx, done := s.call(ctx, "update", e)
+	err := s.Store.Update(ctx, u, e)
+	done(err)
+	return err
+}
+
+func (s measuredStore) Delete(ctx context.Context, id string, revision int64, e *store.Entry) error {
+	ctx, done := s.call(ctx, "delete", e)
+	err := s.Store.Delete(ctx, id, revision, e)
+	done(err)
+	return err
+}
+
+func (s measuredStore) List(ctx context.Context, p store.Page) ([]store.Summary, string, error) {
+	ctx, done := s.call(ctx, "list", nil)
+	list, next, err := s.Store.List(ctx, p)
+	done(err)
+	return list, next, err
+}
+
+func (s measuredStore) AppendAudit(ctx context.Context, e *store.Entry) error {
+	ctx, done := s.call(ctx, "append_audit", e)
+	err := s.Store.AppendAudit(ctx, e)
+	done(err)
+	return err
+}
+
+func (s measuredStore) Audit(ctx context.Context, id string, p store.Page) ([]store.Entry, string, error) {
+	ctx, done := s.call(ctx, "audit", nil)
+	entries, next, err := s.Store.Audit(ctx, id, p)
+	done(err)
+	return entries, next, err
+}
+
+func (s measuredStore) LastAudit(ctx context.Context, id string) (*store.Entry, error) {
+	ctx, done := s.call(ctx, "last_audit", nil)
+	e, err := s.Store.LastAudit(ctx, id)
+	done(err)
+	return e, err
+}
+
+func (s measuredStore) Idempotency(ctx context.Context, key string) (*store.Idempotency, error) {
+	ctx, done := s.call(ctx, "idempotency", nil)
+	i, err := s.Store.Idempotency(ctx, key)
+	done(err)
+	return i, err
+}
+
+// storeOutcome reduces an error to a static word.
+func storeOutcome(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, store.ErrNotFound):
+		return "not_found"
+	case errors.Is(err, store.ErrExists):
+		return "exists"
+	case errors.Is(err, store.ErrConflict):
+		return "conflict"
+	case errors.Is(err, store.ErrCursor):
+		return "cursor"
+	case errors.Is(err, store.ErrTooLarge):
+		return "too_large"
+	case errors.Is(err, store.ErrUnknownOutcome):
+		return "unknown"
+	case errors.Is(err, store.ErrThrottled):
+		return "throttled"
+	}
+	return "unavailable"
+}

@@ -1,0 +1,250 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"redoubt/api/internal/httpapi"
+	"redoubt/api/internal/kmsclient"
+	"redoubt/api/internal/store"
+	"redoubt/api/internal/upstream"
+	"redoubt/api/internal/vault"
+)
+
+// Limits of the listeners.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 60 * time.Second
+	idleTimeout       = 360 * time.Second // above the 350 s of a network load balancer, so that it closes first
+	maxHeader         = 64 << 10
+)
+
+type serveCmd struct {
+	Listen        string        `help:"${h_listen}" env:"API_LISTEN" default:"127.0.0.1:8000" placeholder:"HOST:PORT"`
+	MetricsListen string        `help:"${h_metrics}" env:"API_METRICS_LISTEN" default:"${metrics}"`
+	LogLevel      string        `help:"${h_log_level}" env:"API_LOG_LEVEL" default:"info" enum:"debug,info,warn,error"`
+	DrainDelay    time.Duration `help:"${h_drain_delay}" env:"API_DRAIN_DELAY" default:"0s"`
+	TLS           *tls.Config   `kong:"-"`
+	DrainTimeout  time.Duration `help:"${h_drain_timeout}" env:"API_DRAIN_TIMEOUT" default:"8s"`
+
+	Admin string `help:"${h_admin}" env:"API_ADMIN" placeholder:"FILE"`
+
+	InsecurePlainHTTP bool `name:"insecure-plain-http" help:"${h_plain}" env:"API_INSECURE_PLAIN_HTTP"`
+
+	appFlags  `embed:""`
+	authFlags `embed:""`
+}
+
+// Run serves until the context ends or SIGINT or SIGTERM comes.
+func (cmd *serveCmd) Run(e *env) error {
+	ctx, stop := signal.NotifyContext(e.ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	log := logger(e, cmd.LogLevel)
+	if cmd.DrainDelay < 0 || cmd.DrainTimeout <= 0 {
+		return errors.New("--drain-delay must be 0s or more, --drain-timeout more than 0")
+	}
+	authn, err := cmd.authenticators(ctx)
+	if err != nil {
+		return err
+	}
+	if err := mayListen(cmd.Listen, len(authn) > 0, cmd.TLSCertFile != "" || cmd.InsecurePlainHTTP); err != nil {
+		return err
+	}
+	if cmd.TLS, err = cmd.tls(); err != nil {
+		return err
+	}
+	a, err := build(ctx, e.version, log, &cmd.appFlags, authn)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	closeAdmin, err := cmd.admin(ctx, a, log)
+	if err != nil {
+		return err
+	}
+	defer closeAdmin()
+	return cmd.listen(ctx, a, log)
+}
+
+// app is the assembled API.
+type app struct {
+	handler  http.Handler
+	metrics  *httpapi.Metrics
+	vault    *vault.Service
+	store    store.Store
+	draining atomic.Bool
+	close    func()
+}
+
+// build assembles the API from its flags.
+func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, authn []httpapi.Authenticator) (
+	*app, error,
+) {
+	if f.ParentTimeout <= 0 || f.KMSTimeout <= 0 {
+		return nil, errors.New("--parent-timeout and --kms-timeout must be more than 0")
+	}
+	up, err := f.client(f.Region)
+	if err != nil {
+		return nil, err
+	}
+	spans, err := f.sink(version, log)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a := &app{metrics: httpapi.NewMetrics(version), store: st, close: func() {
+		up.Close()
+		closeStore(st, log)
+		closeSpans(spans, log)
+	}}
+	svc, keys, err := f.service(ctx, st, f.Region, up, a.metrics)
+	if err != nil {
+		a.close()
+		return nil, err
+	}
+	a.vault = svc
+	cfg := httpapi.Config{
+		Vault: svc, Version: version, Authenticators: authn, Log: log, Metrics: a.metrics,
+		Checks: checks(st, up, keys, &a.draining),
+	}
+	if spans != nil {
+		cfg.Spans = spans
+		a.metrics.Registry.MustRegister(spans.Collectors("redoubt_api")...)
+	}
+	a.handler, err = httpapi.New(cfg)
+	if err != nil {
+		a.close()
+		return nil, err
+	}
+	return a, nil
+}
+
+func logger(e *env, text string) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(text)) // one of the flag's values
+	return slog.New(slog.NewJSONHandler(e.errOut, &slog.HandlerOptions{Level: level}))
+}
+
+// mayListen refuses an address that others can reach when nobody is asked who they are, or when keys and values would
+// cross the network in the clear.
+func mayListen(address string, authenticated, protected bool) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return hint(fmt.Errorf("--listen %s: not HOST:PORT", address), "for example 127.0.0.1:8000")
+	}
+	ip := net.ParseIP(host)
+	switch {
+	case host == "localhost" || ip != nil && ip.IsLoopback():
+		return nil
+	case !authenticated:
+		return hint(fmt.Errorf("refusing to serve on %s without authentication", address),
+			"set --keys, --oidc-issuer or --client-ca-file, or listen on 127.0.0.1")
+	case !protected:
+		return hint(fmt.Errorf("refusing to serve on %s without TLS", address),
+			"set --tls-cert-file and --tls-key-file, or --insecure-plain-http behind a proxy that terminates TLS")
+	}
+	return nil
+}
+
+func closeStore(st store.Store, log *slog.Logger) {
+	if err := st.Close(); err != nil {
+		log.Error("store not closed cleanly", "error", err)
+	}
+}
+
+var errDraining = errors.New("draining")
+
+func checks(st store.Store, up *upstream.Client, keys *kmsclient.Client, draining *atomic.Bool) []httpapi.Check {
+	return []httpapi.Check{
+		{Name: "store", Ask: st.Ping},
+		{Name: "parent", Ask: up.Ready},
+		{Name: "kms", Ask: func(ctx context.Context) error {
+			_, err := keys.MAC(ctx, []byte("redoubt/v1/ready\x00"))
+			return err
+		}},
+		{Name: "serving", Ask: func(context.Context) error {
+			if draining.Load() {
+				return errDraining
+			}
+			return nil
+		}},
+	}
+}
+
+// listen serves the API and the metrics until ctx ends, then drains.
+func (cmd *serveCmd) listen(ctx context.Context, a *app, log *slog.Logger) error {
+	api := server(a.handler)
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", cmd.Listen)
+	if err != nil {
+		return hint(err, "is another api running? choose another --listen")
+	}
+	address := l.Addr().String()
+	if cmd.TLS != nil {
+		l = tls.NewListener(l, cmd.TLS)
+	}
+	failed := make(chan error, 2)
+	go func() { failed <- api.Serve(l) }()
+	if cmd.MetricsListen != "off" {
+		stop, err := cmd.serveMetrics(ctx, a.metrics, failed, log)
+		if err != nil {
+			return errors.Join(err, api.Close())
+		}
+		defer stop()
+	}
+	log.Info("serving", "address", address, "tls", cmd.TLS != nil)
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	a.draining.Store(true)
+	log.Info("draining")
+	<-time.After(cmd.DrainDelay)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmd.DrainTimeout)
+	defer cancel()
+	if err := api.Shutdown(end); err != nil {
+		return hint(fmt.Errorf("requests were cut off: %w", err), "raise --drain-timeout")
+	}
+	log.Info("stopped")
+	return nil
+}
+
+func (cmd *serveCmd) serveMetrics(ctx context.Context, m *httpapi.Metrics, failed chan<- error,
+	log *slog.Logger,
+) (stop func(), err error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", cmd.MetricsListen)
+	if err != nil {
+		return nil, hint(err, "choose another --metrics-listen, or off")
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	s := server(mux)
+	go func() { failed <- s.Serve(l) }()
+	log.Info("serving metrics", "address", l.Addr().String())
+	return func() { _ = s.Close() }, nil // the process ends
+}
+
+func server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler,
+			slog.LevelError),
+	}
+}

@@ -1,0 +1,67 @@
+// Package durable replaces files so that after a crash, of the process or the machine, the old content or the new is
+// there, whole: a file is written beside the one that it replaces, synced, renamed over it, and the folder synced, in
+// which the rename is recorded.
+package durable
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Replace makes what fill writes the content of the file at path, which its owner alone may read. On an error of fill
+// the old content stays. It returns fill's count.
+func Replace(path string, fill func(io.Writer) (int64, error)) (int64, error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(tmp.Name()) // it has another name by then, unless something failed
+	n, err := fill(tmp)
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return 0, err
+	}
+	return n, Rename(tmp.Name(), path)
+}
+
+// WriteFile makes data the content of the file at path, as [Replace] does.
+func WriteFile(path string, data []byte) error {
+	_, err := Replace(path, func(w io.Writer) (int64, error) {
+		n, err := w.Write(data)
+		return int64(n), err
+	})
+	return err
+}
+
+// Rename gives a synced file the name of another one in the same folder.
+func Rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(to))
+}
+
+// MkdirAll makes a folder, for its owner alone, and those above it that are missing.
+func MkdirAll(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	above := filepath.Dir(dir)
+	if err := MkdirAll(above); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return SyncDir(above)
+}
+
+// SyncDir makes the names in a folder durable: those that were made, renamed or removed before.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,187 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"redoubt/api/internal/auth"
+	"redoubt/api/internal/kmsclient"
+	"redoubt/api/internal/schema"
+	"redoubt/api/internal/store"
+	"redoubt/api/internal/upstream"
+	"redoubt/api/internal/vault"
+	"redoubt/wire"
+)
+
+// ErrorBody is the JSON of every error. statusCode and message are the reference's.
+type ErrorBody struct {
+	StatusCode int            `json:"statusCode" doc:"HTTP status" example:"404"`
+	Message    string         `json:"message" doc:"What went wrong, a fixed text" example:"Vault not found"`
+	Code       string         `json:"code" doc:"What went wrong, for programs" example:"not_found"`
+	Errors     []FieldProblem `json:"errors,omitempty" doc:"Which fields of the request are wrong"`
+}
+
+// FieldProblem names a field of the request and the rule that it breaks. It never holds a value.
+type FieldProblem struct {
+	Field   string `json:"field" doc:"Name of the field, or (unnamed) for a key that is no name"`
+	Message string `json:"message" doc:"The rule" example:"does not match the pattern"`
+}
+
+// httpError is an answer that is an error.
+type httpError struct {
+	status  int
+	message string
+	code    string
+	retry   time.Duration
+	cause   error
+	fields  schema.FieldErrors
+	logged  bool // the cause is in the log already
+}
+
+func (e *httpError) Error() string { return e.code }
+func (e *httpError) Unwrap() error { return e.cause }
+
+func (e *httpError) body() *ErrorBody {
+	b := &ErrorBody{StatusCode: e.status, Message: e.message, Code: e.code}
+	for _, p := range e.fields {
+		b.Errors = append(b.Errors, FieldProblem{Field: p.Field, Message: p.Text})
+	}
+	return b
+}
+
+const (
+	msgInvalid     = "Invalid request data"
+	msgUnavailable = "Service unavailable"
+	retryDefault   = time.Second
+)
+
+// fixed are the errors that map by identity.
+var fixed = []struct {
+	err error
+	as  httpError
+}{
+	{vault.ErrNotFound, httpError{status: http.StatusNotFound, message: "Vault not found", code: "not_found"}},
+	{vault.ErrPrecondition, httpError{
+		status: http.StatusPreconditionFailed, message: "Precondition failed",
+		code: "precondition_failed",
+	}},
+	{vault.ErrConflict, httpError{status: http.StatusConflict, message: "Transaction Cancelled", code: "conflict"}},
+	{vault.ErrKeyUnverified, httpError{
+		status: http.StatusConflict, message: "Vault key not verified",
+		code: "key_unverified",
+	}},
+	{vault.ErrIdempotency, httpError{
+		status: http.StatusUnprocessableEntity, message: "Idempotency-Key was used for another request",
+		code: "idempotency_mismatch",
+	}},
+	{vault.ErrAudit, httpError{
+		status: http.StatusServiceUnavailable, message: "Audit log unavailable", code: "audit_unavailable",
+		retry: retryDefault,
+	}},
+	{store.ErrTooLarge, httpError{
+		status: http.StatusRequestEntityTooLarge, message: "Vault too large", code: "too_large",
+	}},
+	{store.ErrCursor, httpError{
+		status: http.StatusUnprocessableEntity, message: msgInvalid, code: "invalid_request",
+		fields: schema.FieldErrors{{Field: "cursor", Text: "is not a cursor of this list"}},
+	}},
+	{store.ErrUnknownOutcome, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "outcome_unknown", retry: retryDefault,
+	}},
+	{store.ErrThrottled, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "store_throttled", retry: retryDefault,
+	}},
+	{store.ErrUnavailable, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "store_unavailable", retry: retryDefault,
+	}},
+	{auth.ErrUnavailable, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "authentication_unavailable",
+		retry: retryDefault, logged: true,
+	}},
+	{auth.ErrUnauthenticated, httpError{
+		status: http.StatusUnauthorized, message: "Unauthorized",
+		code: "unauthenticated",
+	}},
+	{auth.ErrForbidden, httpError{status: http.StatusForbidden, message: "Forbidden", code: "forbidden"}},
+	{kmsclient.ErrThrottled, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "kms_throttled", retry: retryDefault,
+	}},
+	{kmsclient.ErrUnavailable, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "kms_unavailable", retry: retryDefault,
+	}},
+	{context.DeadlineExceeded, httpError{
+		status: http.StatusGatewayTimeout, message: "Deadline exceeded",
+		code: "deadline_exceeded",
+	}},
+	{context.Canceled, httpError{status: http.StatusGatewayTimeout, message: "Deadline exceeded", code: "canceled"}},
+}
+
+// upstreamErrors are the parent's errors: not found is ours, denied, corrupt, overloaded and unavailable are told
+// apart here.
+var upstreamErrors = map[wire.Code]httpError{
+	wire.BadRequest:       {status: http.StatusUnprocessableEntity, message: msgInvalid},
+	wire.Unauthenticated:  {status: http.StatusBadGateway, message: msgUnavailable},
+	wire.KeyDenied:        {status: http.StatusForbidden, message: "Key access denied"},
+	wire.DecryptFailed:    {status: http.StatusUnprocessableEntity, message: "Unable to decrypt values"},
+	wire.ExpressionFailed: {status: http.StatusUnprocessableEntity, message: "Unable to evaluate expressions"},
+	wire.KMSThrottled:     {status: http.StatusServiceUnavailable, message: msgUnavailable, retry: retryDefault},
+	wire.KMSUnavailable:   {status: http.StatusServiceUnavailable, message: msgUnavailable, retry: retryDefault},
+	wire.Overloaded:       {status: http.StatusServiceUnavailable, message: msgUnavailable, retry: retryDefault},
+	wire.ShuttingDown:     {status: http.StatusServiceUnavailable, message: msgUnavailable, retry: retryDefault},
+	wire.DeadlineExceeded: {status: http.StatusGatewayTimeout, message: "Deadline exceeded"},
+}
+
+// classify finds the answer for an error. failed is the reference's text for what the route does.
+func classify(err error, failed string) *httpError {
+	var (
+		own      *httpError
+		problems schema.FieldErrors
+		up       *upstream.Error
+		rate     *vault.RateError
+	)
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &problems):
+		return invalid(problems)
+	case errors.As(err, &rate):
+		return &httpError{
+			status: http.StatusTooManyRequests, message: "Too many requests", code: "rate_limited", retry: rate.RetryAfter,
+			cause: err,
+		}
+	}
+	for _, f := range fixed {
+		if errors.Is(err, f.err) {
+			e := f.as
+			e.cause = err
+			return &e
+		}
+	}
+	if errors.As(err, &up) {
+		if e, ok := upstreamErrors[up.Code]; ok {
+			e.code, e.cause = up.Code.String(), err
+			if up.RetryAfter > 0 && e.retry > 0 {
+				e.retry = up.RetryAfter
+			}
+			return &e
+		}
+	}
+	return &httpError{status: http.StatusInternalServerError, message: failed, code: "internal", cause: err}
+}
+
+func invalid(p schema.FieldErrors) *httpError {
+	return &httpError{status: http.StatusUnprocessableEntity, message: msgInvalid, code: "invalid_request", fields: p}
+}
+
+func refusal(status int, message, code string) *httpError {
+	return &httpError{status: status, message: message, code: code}
+}
+
+// seconds writes a duration for Retry-After: whole seconds, rounded up, at least one.
+func seconds(d time.Duration) string {
+	return strconv.Itoa(max(1, int(math.Ceil(d.Seconds()))))
+}

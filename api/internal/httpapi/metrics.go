@@ -1,0 +1,102 @@
+package httpapi
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"redoubt/wire/trace"
+)
+
+// Metrics are the API's. Label values are bounded: routes by pattern, codes from this package's tables.
+type Metrics struct {
+	Registry *prometheus.Registry
+
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+	calls    *prometheus.HistogramVec
+	audits   *prometheus.CounterVec
+	also     Recorder
+}
+
+// NewMetrics makes a registry with the API's metrics, the process's and Go's.
+func NewMetrics(version string) *Metrics {
+	m := &Metrics{
+		Registry: prometheus.NewRegistry(), also: nobody{},
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "redoubt_api_requests_total", Help: "Requests by route, method, status and code of the outcome.",
+		}, []string{"route", "method", "status", "code"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "redoubt_api_request_duration_seconds", Help: "Time to answer a request.",
+			Buckets:                     prometheus.ExponentialBuckets(0.00025, 2, 16),
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+		}, []string{"route", "method"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "redoubt_api_requests_in_flight", Help: "Requests that are being answered.",
+		}),
+		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "redoubt_api_dependency_duration_seconds",
+			Help:    "Time of calls to the store, the key service and the parent, by outcome.",
+			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 16), NativeHistogramBucketFactor: 1.1,
+			NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+		}, []string{"dependency", "operation", "outcome"}),
+		audits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "redoubt_api_audit_entries_total",
+			Help: "Audit entries given to the store, by event and outcome; what is not ok was not let out.",
+		}, []string{"event", "outcome"}),
+	}
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "redoubt_api_build_info", Help: "Always 1; the version is a label.",
+		ConstLabels: prometheus.Labels{"version": version},
+	})
+	info.Set(1)
+	m.Registry.MustRegister(m.requests, m.seconds, m.inFlight, m.calls, m.audits, info, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// begin counts a request in; what it returns counts it out. An exemplar is the trace of a sampled request, else zero.
+func (m *Metrics) begin() func(route, method string, status int, code string, took time.Duration, ex trace.ID) {
+	m.inFlight.Inc()
+	return func(route, method string, status int, code string, took time.Duration, ex trace.ID) {
+		m.inFlight.Dec()
+		m.requests.WithLabelValues(route, method, strconv.Itoa(status), code).Inc()
+		observe(m.seconds.WithLabelValues(route, method), took, ex)
+		m.also.Request(route, method, status, code, took)
+	}
+}
+
+// observe counts a time, beside it the trace it is an example of.
+func observe(o prometheus.Observer, took time.Duration, exemplar trace.ID) {
+	if with, ok := o.(prometheus.ExemplarObserver); ok && exemplar != (trace.ID{}) {
+		with.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": exemplar.String()})
+		return
+	}
+	o.Observe(took.Seconds())
+}
+
+// Call begins a call of a dependency: the call is made with the context it returns, and done is told the outcome, a
+// static word. The call is measured, and is a span of ctx's request.
+func (m *Metrics) Call(ctx context.Context, dependency, operation string) (context.Context, func(outcome string)) {
+	start := time.Now()
+	called, end := trace.Step(ctx, trace.KindClient, dependency+" "+operation)
+	var exemplar trace.ID
+	if r := trace.From(ctx); r != nil && r.Sampled {
+		exemplar = r.Trace
+	}
+	return called, func(outcome string) {
+		took := time.Since(start)
+		observe(m.calls.WithLabelValues(dependency, operation, outcome), took, exemplar)
+		m.also.Call(dependency, operation, outcome, took)
+		end(!expected[outcome], outcome)
+	}
+}
+
+// expected are the outcomes of calls that are no failure of the dependency.
+var expected = map[string]bool{
+	"ok": true, "not_found": true, "exists": true, "conflict": true, "cursor": true, "too_large": true,
+}

@@ -1,0 +1,64 @@
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"redoubt/deploy/pages"
+	"redoubt/wire/trace"
+	"redoubt/wire/trace/otlp"
+)
+
+// counted are metrics in which each vector has a member.
+func counted(t *testing.T) *Metrics {
+	t.Helper()
+	m := NewMetrics("v1")
+	m.begin()("/vaults", "GET", http.StatusOK, "ok", time.Millisecond, trace.ID{})
+	_, done := m.Call(t.Context(), "store", "list")
+	done("ok")
+	m.Audit("DecryptVault", "ok")
+	spans, err := otlp.New(otlp.Options{Endpoint: "http://127.0.0.1:1", Service: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = spans.Close(t.Context()) })
+	m.Registry.MustRegister(spans.Collectors("redoubt_api")...)
+	return m
+}
+
+func TestTheDocumentListsEveryMetric(t *testing.T) {
+	pages.Metrics(t, "API", pages.Families(t, counted(t).Registry, "redoubt_"))
+}
+
+func TestNamesFollowConvention(t *testing.T) {
+	problems, err := testutil.GatherAndLint(counted(t).Registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestHistogramsAreNativeAndClassic(t *testing.T) {
+	families, err := counted(t).Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, f := range families {
+		if h := f.GetMetric()[0].GetHistogram(); h != nil && strings.HasPrefix(f.GetName(), "redoubt_") {
+			found++
+			if len(h.GetBucket()) == 0 || len(h.GetPositiveSpan()) == 0 {
+				t.Errorf("%s: buckets %d, native spans %d", f.GetName(), len(h.GetBucket()), len(h.GetPositiveSpan()))
+			}
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d histograms", found)
+	}
+}

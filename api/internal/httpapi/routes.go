@@ -1,0 +1,163 @@
+package httpapi
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// route is one operation: what the mux, the metrics and the OpenAPI document know of it.
+type route struct {
+	method, path string
+	id           string // operation id
+	summary      string
+	doc          string
+	tag          string
+	open         bool // served without authentication
+	request      func(*document) *requestDoc
+	answer       func(*document) *answerDoc
+	failed       string // the reference's text for an internal error
+	statuses     []int  // errors beyond the common ones
+	handle       func(*call) (*reply, error)
+}
+
+// routes is the API, in the order of the documentation.
+func routes() []*route {
+	const get, set = "Unable to get vault", "Unable to update vault"
+	changing := []int{
+		http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusTooManyRequests,
+	}
+	return []*route{
+		{
+			method: http.MethodPost, path: "/vaults", id: "createVault", tag: "vaults", summary: "Create a vault",
+			doc:     "Makes a key pair, seals the fields to it and stores them. The body may be empty: `{}`.",
+			request: createRequest, answer: createAnswer, failed: "Unable to create vault",
+			statuses: []int{http.StatusConflict}, handle: create,
+		},
+		{
+			method: http.MethodGet, path: "/vaults", id: "listVaults", tag: "vaults", summary: "List vaults",
+			doc:     "Ids and times, page by page. The order is the store's.",
+			request: pageRequest, answer: listAnswer, failed: get, handle: list,
+		},
+		{
+			method: http.MethodGet, path: "/vaults/{id}", id: "getVault", tag: "vaults", summary: "See which fields a vault has",
+			doc:     "Fields that the schema does not know are left out of the answer.",
+			request: presenceRequest, answer: presenceAnswer, failed: get,
+			statuses: []int{http.StatusNotFound}, handle: presence,
+		},
+		{
+			method: http.MethodPatch, path: "/vaults/{id}", id: "updateVault", tag: "vaults", summary: "Write fields",
+			doc: "Seals the fields to the vault's public key, after checking that it is the one we made. To change the " +
+				"time to live takes the right to delete the vault: the operation delete on all fields.",
+			request: patchRequest, answer: emptyAnswer, failed: set, statuses: changing, handle: patch,
+		},
+		{
+			method: http.MethodDelete, path: "/vaults/{id}", id: "deleteVault", tag: "vaults",
+			summary: "Remove fields, or the vault",
+			doc:     "`delete_all` wins over `fields`; with neither nothing is removed.",
+			request: deleteRequest, answer: emptyAnswer, failed: set, statuses: changing, handle: remove,
+		},
+		{
+			method: http.MethodPost, path: "/vaults/{id}/decrypt", id: "decryptVault", tag: "vaults", summary: "Open fields",
+			doc: "Opens fields inside the enclave and evaluates expressions over them. An audit entry is stored " +
+				"before the values are sent.",
+			request: decryptRequest, answer: decryptAnswer, failed: "Unable to decrypt values",
+			statuses: []int{
+				http.StatusNotFound, http.StatusTooManyRequests, http.StatusBadGateway,
+			}, handle: decrypt,
+		},
+		{
+			method: http.MethodGet, path: "/vaults/{id}/audit", id: "getAudit", tag: "audit",
+			summary: "Read a vault's audit log",
+			doc:     "Oldest entries first. A vault that was removed keeps its log.",
+			request: pageRequest, answer: auditAnswer, failed: get,
+			statuses: []int{http.StatusNotFound}, handle: auditLog,
+		},
+		{
+			method: http.MethodGet, path: "/schema", id: "getSchema", tag: "service", summary: "Read the schema of vaults",
+			answer: schemaAnswer, handle: schemaBody,
+		},
+		{
+			method: http.MethodGet, path: "/health", id: "getHealth", tag: "service", summary: "Is the process alive",
+			open:   true,
+			answer: healthAnswer, handle: health,
+		},
+		{
+			method: http.MethodGet, path: "/ready", id: "getReady", tag: "service", summary: "Can requests be served",
+			open:   true,
+			doc:    "Asks the store, the parent and the key service.",
+			answer: readyAnswer, handle: ready,
+		},
+		{
+			method: http.MethodGet, path: "/openapi.json", id: "getOpenAPI", tag: "service", summary: "This document",
+			open:   true,
+			answer: anyAnswer, handle: openAPI,
+		},
+		{
+			method: http.MethodGet, path: "/docs", id: "getDocs", tag: "service", summary: "This document, to read", open: true,
+			answer: pageAnswer, handle: docs,
+		},
+		{
+			method: http.MethodGet, path: "/swagger", id: "getSwagger", tag: "service",
+			summary: "The same, at the reference's address",
+			open:    true, answer: pageAnswer, handle: docs,
+		},
+	}
+}
+
+// router finds routes by path and method. Unlike http.ServeMux it never redirects: trailing slashes are tolerated, as
+// the reference's are, and the stage prefix /v1 is optional.
+type router struct {
+	table []*route
+	split [][]string
+}
+
+func newRouter(table []*route) *router {
+	r := &router{table: table}
+	for _, rt := range table {
+		r.split = append(r.split, strings.Split(rt.path[1:], "/"))
+	}
+	return r
+}
+
+// find returns the route and the {id} of a path, or the methods that the path knows (none for an unknown path).
+func (r *router) find(method, path string) (found *route, id string, allow []string) {
+	path = strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/")
+	if rest, ok := strings.CutPrefix(path, "v1/"); ok {
+		path = rest
+	}
+	parts := strings.Split(path, "/")
+	if method == http.MethodHead {
+		method = http.MethodGet // net/http leaves the body out
+	}
+	for i, rt := range r.table {
+		v, ok := match(r.split[i], parts)
+		if !ok {
+			continue
+		}
+		if rt.method == method {
+			return rt, v, nil
+		}
+		allow = append(allow, rt.method)
+	}
+	slices.Sort(allow)
+	return nil, "", allow
+}
+
+func match(pattern, parts []string) (id string, ok bool) {
+	if len(pattern) != len(parts) {
+		return "", false
+	}
+	for i, p := range pattern {
+		switch {
+		case p == "{id}":
+			if parts[i] == "" {
+				return "", false
+			}
+			id = parts[i]
+		case p != parts[i]:
+			return "", false
+		}
+	}
+	return id, true
+}

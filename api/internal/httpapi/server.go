@@ -1,0 +1,260 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"redoubt/api/internal/auth"
+	"redoubt/api/internal/vault"
+	"redoubt/wire/trace"
+)
+
+// Authenticator finds the principal of a request. ok is false if the request carries no credential of its kind; an
+// error refuses the request.
+type Authenticator interface {
+	Authenticate(r *http.Request) (p auth.Principal, ok bool, err error)
+}
+
+// Check is a dependency that readiness asks.
+type Check struct {
+	Name string
+	Ask  func(context.Context) error
+}
+
+// Config of a handler.
+type Config struct {
+	Vault   *vault.Service
+	Version string
+	// Authenticators are asked in order; the first that finds a credential decides. None makes every caller
+	// anonymous, and then only loopback Host names are served.
+	Authenticators []Authenticator
+	Checks         []Check
+	Log            *slog.Logger
+	Metrics        *Metrics
+	Spans          trace.Sink // takes the spans of sampled requests; nil: none are made
+	Now            func() time.Time
+}
+
+// authLogEvery is how often it is logged that callers cannot be authenticated.
+const authLogEvery = 10 * time.Second
+
+// Server is the API. It is safe for concurrent use.
+type Server struct {
+	vault   *vault.Service
+	cfg     Config
+	router  *router
+	browser *http.CrossOriginProtection
+	spec    []byte
+	ready   readiness
+	authLog rate.Sometimes
+}
+
+// New makes a handler and its OpenAPI document.
+func New(cfg Config) (*Server, error) {
+	if cfg.Vault == nil {
+		return nil, errors.New("httpapi: no vault")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics(cfg.Version)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &Server{
+		vault: cfg.Vault, cfg: cfg, router: newRouter(routes()), browser: http.NewCrossOriginProtection(),
+		authLog: rate.Sometimes{First: 1, Interval: authLogEvery},
+	}
+	var err error
+	s.spec, err = s.document()
+	return s, err
+}
+
+// Spec is the OpenAPI document.
+func (s *Server) Spec() []byte { return s.spec }
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := s.cfg.Now()
+	id := r.Header.Get(requestID)
+	if !trace.ValidRequestID(id) {
+		id = string(trace.AppendRequestID(nil))
+	}
+	h := w.Header()
+	h.Set(requestID, id)
+	h.Set("Cache-Control", "no-cache, no-store, must-revalidate")
+	h.Set("Pragma", "no-cache")
+	h.Set("Expires", "0")
+	h.Set("X-Content-Type-Options", "nosniff")
+	traced, parent := trace.Begin(r.Header[traceParent], r.Header[traceState], s.cfg.Spans)
+	traced.ID = id
+	r = r.WithContext(trace.With(r.Context(), &traced))
+	c := &call{Request: r, w: w, server: s, caller: vault.Caller{Source: source(r), RequestID: id}, trace: &traced}
+	done := s.cfg.Metrics.begin()
+	status, code := s.serve(c)
+	clear(c.body)
+	pattern, method := "unknown", "unknown"
+	if c.route != nil {
+		pattern, method = c.route.path, c.route.method
+	}
+	took := s.cfg.Now().Sub(start)
+	done(pattern, method, status, code, took, c.exemplar(status))
+	s.record(c, parent, status, code, start, took)
+	level := slog.LevelInfo
+	if c.route != nil && c.route.open {
+		level = slog.LevelDebug // health checks ask every few seconds
+	}
+	s.cfg.Log.Log(r.Context(), level, "request", "route", pattern, "method", method, "status", status, "code", code,
+		"principal", c.caller.Name, "request_id", id,
+		"trace_id", traced.Trace.String(), "ms", float64(took.Microseconds())/1000)
+}
+
+// serve routes, answers and returns the status and the error's code.
+func (s *Server) serve(c *call) (status int, code string) {
+	defer func() {
+		if v := recover(); v != nil {
+			if v == http.ErrAbortHandler { //nolint:errorlint // net/http panics with this very value
+				panic(v)
+			}
+			// The panic's value may hold what the request held: it is not logged.
+			c.log().Error("handler panicked")
+			status, code = s.fail(c, refusal(http.StatusInternalServerError, "Internal error", "internal"))
+		}
+	}()
+	r, err := s.dispatch(c)
+	if err != nil {
+		failed := "Internal error"
+		if c.route != nil && c.route.failed != "" {
+			failed = c.route.failed
+		}
+		return s.fail(c, classify(err, failed))
+	}
+	return s.write(c, r), "ok"
+}
+
+// dispatch finds the route, checks who asks and runs the handler.
+func (s *Server) dispatch(c *call) (*reply, error) {
+	found, id, allow := s.router.find(c.Method, c.URL.Path)
+	if found == nil {
+		if allow != nil {
+			c.w.Header().Set("Allow", strings.Join(allow, ", "))
+			return nil, refusal(http.StatusMethodNotAllowed, "Method not allowed", "method_not_allowed")
+		}
+		return nil, refusal(http.StatusNotFound, "Not found", "not_found")
+	}
+	c.route, c.id = found, id
+	if err := s.browser.Check(c.Request); err != nil {
+		return nil, refusal(http.StatusForbidden, "Cross-origin request refused", "cross_origin")
+	}
+	if err := s.authenticate(c); err != nil {
+		return nil, err
+	}
+	return found.handle(c)
+}
+
+func (s *Server) authenticate(c *call) error {
+	if len(s.cfg.Authenticators) == 0 {
+		// A name that resolves to loopback only for the attack (DNS rebinding) is not one of these.
+		if !loopbackHost(c.Host) {
+			return refusal(http.StatusForbidden, "Host is not a loopback name", "forbidden")
+		}
+		c.caller.Principal = auth.Anonymous()
+		return nil
+	}
+	if c.route.open {
+		return nil
+	}
+	for _, a := range s.cfg.Authenticators {
+		p, ok, err := a.Authenticate(c.Request)
+		if errors.Is(err, auth.ErrUnauthenticated) {
+			return s.challenge(c)
+		}
+		if err != nil {
+			// Anyone can make this happen again and again.
+			s.authLog.Do(func() { c.log().Error("authentication is not available", "error", err) })
+			return fmt.Errorf("%w: %w", auth.ErrUnavailable, err)
+		}
+		if ok {
+			c.caller.Principal = p
+			return nil
+		}
+	}
+	return s.challenge(c)
+}
+
+func (s *Server) challenge(c *call) error {
+	c.w.Header().Set("WWW-Authenticate", `Bearer realm="redoubt"`)
+	return auth.ErrUnauthenticated
+}
+
+func loopbackHost(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback() || host == "localhost"
+}
+
+// source is the address of the peer, without its port.
+func source(r *http.Request) string {
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		return host
+	}
+	return r.RemoteAddr
+}
+
+// fail writes an error.
+func (s *Server) fail(c *call, e *httpError) (status int, code string) {
+	if e.retry > 0 {
+		c.w.Header().Set("Retry-After", seconds(e.retry))
+	}
+	if e.status >= http.StatusInternalServerError && !e.logged {
+		c.log().Error("request failed", "code", e.code, "error", e.cause)
+	}
+	return s.write(c, &reply{status: e.status, body: e.body()}), e.code
+}
+
+// write writes an answer and wipes what it held.
+func (s *Server) write(c *call, r *reply) int {
+	if r.wipe != nil {
+		defer r.wipe()
+	}
+	data, kind := r.raw, r.kind
+	if r.body != nil {
+		var buf bytes.Buffer
+		enc := json.NewEncoder(&buf)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(r.body); err != nil {
+			return s.write(c, &reply{status: http.StatusInternalServerError, body: &ErrorBody{
+				StatusCode: http.StatusInternalServerError, Message: "Internal error", Code: "internal",
+			}})
+		}
+		data, kind = buf.Bytes(), "application/json"
+		defer clear(data)
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", kind)
+	if r.tag != "" {
+		h.Set(tagHeader, r.tag)
+	}
+	for k, v := range r.header {
+		h.Set(k, v)
+	}
+	c.w.WriteHeader(r.status)
+	_, _ = c.w.Write(data) // the caller may be gone
+	return r.status
+}

@@ -1,0 +1,258 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"redoubt/api/internal/schema"
+	"redoubt/api/internal/store"
+	"redoubt/api/internal/strictjson"
+	"redoubt/api/internal/upstream"
+	"redoubt/api/internal/vault"
+)
+
+const (
+	maxFieldsQuery = 1024 // characters, the reference's
+	maxKeyText     = 8192
+)
+
+// Bodies of answers.
+type (
+	// CreateBody answers a create.
+	CreateBody struct {
+		ID string `json:"id" doc:"Vault id" example:"v_2TsLsJ3iPbbLpWYMKyxtSGZdSDK"`
+	}
+	// EmptyBody answers writes.
+	EmptyBody struct{}
+	// DecryptBody answers a decrypt.
+	DecryptBody struct {
+		Data   map[string]any    `json:"data" doc:"Values by field or expression name; null for what failed or is absent"`
+		Errors []string          `json:"errors" doc:"What failed, as \"[name] text\""`
+		Absent []string          `json:"absent,omitempty" doc:"Requested fields that the vault does not have"`
+		Sealed map[string]string `json:"sealed,omitempty" doc:"With reply_key: values sealed to it, base64"`
+	}
+	// ListBody is a page of vaults.
+	ListBody struct {
+		Vaults []VaultLine `json:"vaults"`
+		Next   string      `json:"next,omitempty" doc:"Cursor of the next page; absent on the last"`
+	}
+	// VaultLine is a vault in a list.
+	VaultLine struct {
+		ID        string     `json:"id"`
+		Created   time.Time  `json:"created_at"`
+		Modified  time.Time  `json:"modified_at"`
+		ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	}
+	// AuditBody is a page of a vault's audit log.
+	AuditBody struct {
+		Entries []AuditLine `json:"entries"`
+		Next    string      `json:"next,omitempty" doc:"Cursor of the next page; absent on the last"`
+	}
+	// AuditLine is an audit entry. Entries that the reference wrote have no principal, outcome and chain.
+	AuditLine struct {
+		Time        time.Time `json:"time"`
+		Event       string    `json:"event" enum:"CreateVault,UpdateVault,DeleteVault,DecryptVault"`
+		Outcome     string    `json:"outcome,omitempty" enum:"ok,partial,failed,refused"`
+		Code        string    `json:"code,omitempty"`
+		Principal   string    `json:"principal,omitempty"`
+		Source      string    `json:"source,omitempty"`
+		RequestID   string    `json:"request_id,omitempty"`
+		Reason      string    `json:"reason,omitempty"`
+		Fields      []string  `json:"fields,omitempty"`
+		Expressions []string  `json:"expressions,omitempty"`
+		Omitted     uint64    `json:"omitted,omitempty" doc:"Refusals before this one that were counted only"`
+		Chain       string    `json:"chain,omitempty"`
+		Seq         uint64    `json:"seq,omitempty"`
+		Hash        []byte    `json:"hash,omitempty"`
+	}
+)
+
+func create(c *call) (*reply, error) {
+	o, err := c.readBody()
+	if err != nil {
+		return nil, err
+	}
+	req := &vault.CreateRequest{Values: o.All(), IdempotencyKey: c.Header.Get("Idempotency-Key")}
+	if err := o.Done(); err != nil {
+		return nil, err
+	}
+	ttl, err := c.ttl(1)
+	if err != nil {
+		return nil, err
+	}
+	if ttl != nil {
+		req.TTL = *ttl
+	}
+	if _, sent := c.Header["Idempotency-Key"]; sent && !validKey(req.IdempotencyKey) {
+		return nil, schema.FieldErrors{{Field: "idempotency-key", Text: "must have 1 to 255 printable characters"}}
+	}
+	out, err := c.server.vault.Create(c.Context(), &c.caller, req)
+	if err != nil {
+		return nil, err
+	}
+	r := ok(&CreateBody{ID: out.ID})
+	r.tag = out.Tag
+	if out.Replayed {
+		r.header = map[string]string{replayed: "true"}
+	}
+	return r, nil
+}
+
+func validKey(key string) bool {
+	return key != "" && len(key) <= vault.MaxIdempotency &&
+		!strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
+func presence(c *call) (*reply, error) {
+	var names []string
+	query := c.URL.Query()
+	if list := query.Get("fields"); query.Has("fields") {
+		if len([]rune(list)) > maxFieldsQuery {
+			return nil, schema.FieldErrors{{Field: "fields", Text: schema.TextLong}}
+		}
+		names = strings.Split(list, ",")
+	}
+	out, tag, err := c.server.vault.Presence(c.Context(), &c.caller, c.id, names)
+	if err != nil {
+		return nil, err
+	}
+	r := ok(out)
+	r.tag = tag
+	return r, nil
+}
+
+func patch(c *call) (*reply, error) {
+	o, err := c.readBody()
+	if err != nil {
+		return nil, err
+	}
+	req := &vault.PatchRequest{ID: c.id, Values: o.All(), IfMatch: c.ifMatch()}
+	if err := o.Done(); err != nil {
+		return nil, err
+	}
+	if req.TTL, err = c.ttl(0); err != nil {
+		return nil, err
+	}
+	tag, err := c.server.vault.Patch(c.Context(), &c.caller, req)
+	if err != nil {
+		return nil, err
+	}
+	r := ok(&EmptyBody{})
+	r.tag = tag
+	return r, nil
+}
+
+func remove(c *call) (*reply, error) {
+	o, err := c.readBody()
+	if err != nil {
+		return nil, err
+	}
+	req := &vault.DeleteRequest{ID: c.id, IfMatch: c.ifMatch()}
+	req.All = o.Bool("delete_all")
+	req.Fields = o.Strings("fields", false, vault.MaxFields)
+	if err := o.Done(); err != nil {
+		return nil, err
+	}
+	if err := c.server.vault.Delete(c.Context(), &c.caller, req); err != nil {
+		return nil, err
+	}
+	return ok(&EmptyBody{}), nil
+}
+
+func decrypt(c *call) (*reply, error) {
+	o, err := c.readBody()
+	if err != nil {
+		return nil, err
+	}
+	req := &vault.DecryptRequest{ID: c.id}
+	req.Fields = o.Strings("fields", true, vault.MaxFields)
+	req.Reason = o.String("reason", true, vault.MaxReason)
+	req.Expressions = o.StringMap("expressions", vault.MaxExpressions)
+	if include := o.Strings("include", false, vault.MaxFields); include != nil {
+		req.Include = &include
+	}
+	req.Compat = o.Bool("compat")
+	req.ReplyKey = replyKey(o)
+	if err := o.Done(); err != nil {
+		return nil, err
+	}
+	out, err := c.server.vault.Decrypt(c.Context(), &c.caller, req)
+	if err != nil {
+		return nil, err
+	}
+	r := ok(&decryptedBody{Data: out.Data, Errors: out.Errors, Absent: out.Absent, Sealed: out.Sealed})
+	r.wipe = out.Wipe
+	return r, nil
+}
+
+// decryptedBody is DecryptBody with the values as the enclave wrote them.
+type decryptedBody struct {
+	Data   map[string]json.RawMessage `json:"data"`
+	Errors []string                   `json:"errors"`
+	Absent []string                   `json:"absent,omitempty"`
+	Sealed map[string]string          `json:"sealed,omitempty"`
+}
+
+func replyKey(o *strictjson.Object) *upstream.ReplyKey {
+	in := o.Object("reply_key")
+	if in == nil {
+		return nil
+	}
+	k := &upstream.ReplyKey{
+		SuiteID: in.String("suite_id", true, maxKeyText), PublicKey: in.String("public_key", true, maxKeyText),
+	}
+	in.Unknown()
+	return k
+}
+
+func list(c *call) (*reply, error) {
+	p, err := c.page()
+	if err != nil {
+		return nil, err
+	}
+	lines, next, err := c.server.vault.List(c.Context(), &c.caller, p)
+	if err != nil {
+		return nil, err
+	}
+	out := &ListBody{Vaults: make([]VaultLine, len(lines)), Next: next}
+	for i, l := range lines {
+		out.Vaults[i] = VaultLine{ID: l.ID, Created: micro(l.Created), Modified: micro(l.Modified), ExpiresAt: expiry(l)}
+	}
+	return ok(out), nil
+}
+
+func expiry(l store.Summary) *time.Time {
+	if l.ExpireAt == 0 {
+		return nil
+	}
+	t := time.Unix(l.ExpireAt, 0).UTC()
+	return &t
+}
+
+func micro(us int64) time.Time { return time.UnixMicro(us).UTC() }
+
+func auditLog(c *call) (*reply, error) {
+	p, err := c.page()
+	if err != nil {
+		return nil, err
+	}
+	entries, next, err := c.server.vault.Audit(c.Context(), &c.caller, c.id, p)
+	if err != nil {
+		return nil, err
+	}
+	out := &AuditBody{Entries: make([]AuditLine, len(entries)), Next: next}
+	for i, e := range entries {
+		out.Entries[i] = AuditLine{
+			Time: micro(e.Time), Event: e.Name, Outcome: e.Outcome, Code: e.Code, Principal: e.Principal, Source: e.Source,
+			RequestID: e.RequestID, Reason: e.Reason, Fields: e.Fields, Expressions: e.Expressions,
+			Omitted: e.Omitted, Chain: e.Chain, Seq: e.Seq, Hash: e.Hash,
+		}
+	}
+	return ok(out), nil
+}
+
+func schemaBody(c *call) (*reply, error) {
+	return &reply{status: http.StatusOK, body: c.server.vault.Schema()}, nil
+}

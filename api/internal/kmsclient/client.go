@@ -1,0 +1,166 @@
+// Package kmsclient asks AWS KMS for what the API needs on its write path: a vault's key pair, whose private half
+// never leaves KMS in the clear, and MACs that bind a record's public key and remember request bodies.
+//
+// The API can make keys and MACs and cannot decrypt: its IAM role has neither kms:Decrypt nor kms:GenerateDataKeyPair.
+// Errors carry no request or answer, only what kind they are.
+package kmsclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/smithy-go"
+
+	"redoubt/wire/sealed"
+)
+
+// Errors by kind. A KMS error is one of them, wrapped with its error code and without its text.
+var (
+	// ErrDenied is a refusal that a retry does not change: no permission, key disabled or unknown.
+	ErrDenied = errors.New("kms: denied")
+	// ErrThrottled is a refusal that passes.
+	ErrThrottled = errors.New("kms: throttled")
+	// ErrUnavailable is everything else: no connection, time-out, a fault of KMS.
+	ErrUnavailable = errors.New("kms: unavailable")
+)
+
+// Limits.
+const (
+	// DefaultTimeout bounds one call with its retries.
+	DefaultTimeout = 5 * time.Second
+	maxAttempts    = 4
+)
+
+// Config says which keys to use.
+type Config struct {
+	AWS      aws.Config // credentials, region, HTTP client
+	Endpoint string     // a URL in place of the region's own; empty in production
+	KeyID    string     // symmetric key that wraps private keys: ARN or alias
+	MACKeyID string     // HMAC_256 key: ARN or alias
+	Timeout  time.Duration
+}
+
+// Client is safe for concurrent use.
+type Client struct {
+	kms     *kms.Client
+	key     string
+	macKey  string
+	timeout time.Duration
+}
+
+// New makes a client; it opens no connection.
+func New(cfg Config) (*Client, error) {
+	if cfg.KeyID == "" || cfg.MACKeyID == "" {
+		return nil, errors.New("kms: both a key and a MAC key are needed")
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = DefaultTimeout
+	}
+	c := kms.NewFromConfig(cfg.AWS, func(o *kms.Options) {
+		o.RetryMaxAttempts = maxAttempts
+		if cfg.Endpoint != "" {
+			o.BaseEndpoint = aws.String(cfg.Endpoint)
+		}
+	})
+	return &Client{kms: c, key: cfg.KeyID, macKey: cfg.MACKeyID, timeout: cfg.Timeout}, nil
+}
+
+func spec(suite sealed.Suite) (types.DataKeyPairSpec, error) {
+	switch suite {
+	case sealed.P256:
+		return types.DataKeyPairSpecEccNistP256, nil
+	case sealed.P384:
+		return types.DataKeyPairSpecEccNistP384, nil
+	case sealed.P521:
+		return types.DataKeyPairSpecEccNistP521, nil
+	}
+	return "", sealed.ErrSuite
+}
+
+// NewKeyPair makes a key pair of the suite's curve: the public key as DER SubjectPublicKeyInfo, the private key as a
+// KMS ciphertext bound to the encryption context.
+func (c *Client) NewKeyPair(ctx context.Context, suite sealed.Suite, bind map[string]string) (public,
+	wrapped []byte, err error,
+) {
+	pair, err := spec(suite)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	out, err := c.kms.GenerateDataKeyPairWithoutPlaintext(ctx, &kms.GenerateDataKeyPairWithoutPlaintextInput{
+		KeyId: &c.key, KeyPairSpec: pair, EncryptionContext: bind,
+	})
+	if err != nil {
+		return nil, nil, kind(err)
+	}
+	return out.PublicKey, out.PrivateKeyCiphertextBlob, nil
+}
+
+// MAC returns HMAC-SHA-256 of a message of at most 4096 bytes under the MAC key.
+func (c *Client) MAC(ctx context.Context, message []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	out, err := c.kms.GenerateMac(ctx, &kms.GenerateMacInput{
+		KeyId: &c.macKey, MacAlgorithm: types.MacAlgorithmSpecHmacSha256, Message: message,
+	})
+	if err != nil {
+		return nil, kind(err)
+	}
+	return out.Mac, nil
+}
+
+// VerifyMAC tells whether mac is the MAC of message.
+func (c *Client) VerifyMAC(ctx context.Context, message, mac []byte) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	out, err := c.kms.VerifyMac(ctx, &kms.VerifyMacInput{
+		KeyId: &c.macKey, MacAlgorithm: types.MacAlgorithmSpecHmacSha256, Message: message, Mac: mac,
+	})
+	var invalid *types.KMSInvalidMacException
+	switch {
+	case errors.As(err, &invalid):
+		return false, nil
+	case err != nil:
+		return false, kind(err)
+	}
+	return out.MacValid, nil
+}
+
+var (
+	deniedCodes = []string{
+		"AccessDeniedException", "NotFoundException", "DisabledException", "InvalidKeyUsageException",
+		"KMSInvalidStateException", "InvalidGrantTokenException", "UnrecognizedClientException",
+		"InvalidSignatureException", "ExpiredTokenException", "IncompleteSignature", "MissingAuthenticationToken",
+		"ValidationException", "UnsupportedOperationException", "InvalidArnException",
+	}
+	throttleCodes = []string{
+		"ThrottlingException", "LimitExceededException", "RequestLimitExceeded",
+		"TooManyRequestsException",
+	}
+)
+
+// kind reduces an SDK error to its kind and code: texts of KMS may quote what was sent.
+func kind(err error) error {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		switch code := api.ErrorCode(); {
+		case slices.Contains(deniedCodes, code):
+			return fmt.Errorf("%w (%s)", ErrDenied, code)
+		case slices.Contains(throttleCodes, code):
+			return fmt.Errorf("%w (%s)", ErrThrottled, code)
+		default:
+			return fmt.Errorf("%w (%s)", ErrUnavailable, code)
+		}
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w (deadline)", ErrUnavailable)
+	}
+	return ErrUnavailable
+}

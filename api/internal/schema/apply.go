@@ -1,0 +1,181 @@
+package schema
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Problem is one rule that an input broke. Neither text ever holds a value that the caller sent: Field is a name of
+// the schema, or a caller's key that looks like a field name.
+type Problem struct {
+	Field string
+	Text  string
+}
+
+// MaxProblems bounds the problems that are told of one input: who sends a megabyte of them gets the first ones.
+const MaxProblems = 32
+
+// FieldErrors is the error of an input that breaks the schema, ordered by field; at most [MaxProblems].
+type FieldErrors []Problem
+
+// Add adds a problem, unless there are enough.
+func (p *FieldErrors) Add(one Problem) {
+	if len(*p) < MaxProblems {
+		*p = append(*p, one)
+	}
+}
+
+func (p FieldErrors) Error() string {
+	parts := make([]string, len(p))
+	for i, one := range p {
+		parts[i] = one.Field + ": " + one.Text
+	}
+	return "schema: " + strings.Join(parts, "; ")
+}
+
+// Texts of problems.
+const (
+	TextUnknown  = "is not a known field"
+	TextReserved = "is a reserved name"
+	TextShort    = "is too short"
+	TextLong     = "is too long"
+	TextPattern  = "does not match the pattern"
+	TextUTF8     = "is not UTF-8 text"
+	TextTwice    = "is given twice"
+)
+
+// PublicName gives a caller's key back if it looks like a field name, else a fixed word: a key may be a value put in
+// the wrong place.
+func PublicName(key string) string {
+	if validName(key) || len(key) <= MaxName && Reserved(key) && nameRE.MatchString(strings.TrimLeft(key, "_")) {
+		return key
+	}
+	return "(unnamed)"
+}
+
+// Apply checks values against the schema and returns what is to be stored: values trimmed of surrounding white
+// space, derived fields added. A derived field that the caller gives too keeps the caller's value. The error is a
+// [FieldErrors]; names in values must be exact.
+func (s *Schema) Apply(values map[string]string) (map[string]string, error) {
+	var problems FieldErrors
+	out := make(map[string]string, len(values)+1)
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		f, ok := s.Lookup(name)
+		if !ok {
+			problems.Add(unknown(name))
+			continue
+		}
+		value := strings.TrimSpace(values[name])
+		if text := f.problem(value); text != "" {
+			problems.Add(Problem{name, text})
+			continue
+		}
+		out[name] = value
+	}
+	if problems != nil {
+		return nil, problems
+	}
+	s.derive(out)
+	return out, nil
+}
+
+func (f *Field) problem(value string) string {
+	n := utf8.RuneCountInString(value)
+	switch {
+	case !utf8.ValidString(value):
+		return TextUTF8
+	case n < f.MinLength:
+		return TextShort
+	case n > f.MaxLength:
+		return TextLong
+	case f.re != nil && !f.re.MatchString(value):
+		return TextPattern
+	}
+	return ""
+}
+
+func (s *Schema) derive(values map[string]string) {
+	for _, f := range s.Fields {
+		if f.Derive == nil {
+			continue
+		}
+		if _, explicit := values[f.Name]; explicit {
+			continue
+		}
+		if from, ok := values[f.Derive.From]; ok {
+			values[f.Name] = f.Derive.cut(from)
+		}
+	}
+}
+
+func (d *Derive) cut(value string) string {
+	chars := []rune(value)
+	if d.First > 0 {
+		return string(chars[:min(d.First, len(chars))])
+	}
+	return string(chars[max(0, len(chars)-d.Last):])
+}
+
+func unknown(name string) Problem {
+	if Reserved(name) {
+		return Problem{PublicName(name), TextReserved}
+	}
+	return Problem{PublicName(name), TextUnknown}
+}
+
+// Resolve normalizes and checks the field names of a request, in its order. A name that is repeated is kept once.
+// The error is a [FieldErrors] for names that are reserved or not of the schema.
+func (s *Schema) Resolve(names []string) ([]string, error) {
+	var problems FieldErrors
+	out := make([]string, 0, min(len(names), len(s.Fields)))
+	for _, raw := range names {
+		name := Normalize(raw)
+		if _, ok := s.Lookup(name); !ok {
+			problems.Add(unknown(name))
+			continue
+		}
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	if problems != nil {
+		return nil, problems
+	}
+	return out, nil
+}
+
+// ResolveRemoved is [Schema.Resolve] for fields to be removed, which may have left the schema: any name that is no
+// reserved one and that a schema could have.
+func (s *Schema) ResolveRemoved(names []string) ([]string, error) {
+	var problems FieldErrors
+	var out []string
+	for _, raw := range names {
+		name := Normalize(raw)
+		if !validName(name) || Reserved(name) {
+			problems.Add(unknown(name))
+			continue
+		}
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	if problems != nil {
+		return nil, problems
+	}
+	return out, nil
+}
+
+// Recordable keeps the names, normalized, that an audit entry may repeat of a request that was refused: those of the
+// schema and of stored attributes, once each. Anything else a caller sends as a name may be a value.
+func (s *Schema) Recordable(names []string) []string {
+	var out []string
+	for _, raw := range names {
+		name := Normalize(raw)
+		if _, ok := s.Lookup(name); (ok || Attribute(name)) && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}

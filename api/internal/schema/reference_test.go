@@ -1,0 +1,14 @@
+package schema
+
+import (
+	"testing"
+
+	"redoubt/deploy/pages"
+)
+
+func TestTheReferenceIsCurrent(t *testing.T) {
+	constants := map[string]any{
+		"MaxFields": MaxFields, "MaxName": MaxName, "MaxValue": MaxValue, "DefaultMaxChar": DefaultMaxChar,
+	}
+	pages.Reference(t, "schema", pages.File{Root: "Schema", Tag: "yaml", Values: constants}.Render(t))
+}

@@ -1,0 +1,154 @@
+package bolt
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	bbolt "go.etcd.io/bbolt"
+
+	"redoubt/api/internal/durable"
+)
+
+// backupMagic begins a backup: magic, 8 bytes length of the store file (big endian), the file, its SHA-256.
+const backupMagic = "redoubt backup 1\n"
+
+// ErrBackup reports a backup that is cut short, altered or none at all.
+var ErrBackup = errors.New("bolt: not an intact backup")
+
+// Backup writes a consistent copy of the whole store to w while it serves, and returns the bytes written. What is
+// written meanwhile needs new pages, so a slow w makes the file grow; a write that needs more of it mapped into memory
+// waits for the copy to end.
+func (s *Store) Backup(w io.Writer) (int64, error) {
+	tx, err := s.begin()
+	if err != nil {
+		return 0, wrap(err)
+	}
+	defer func() { _ = tx.Rollback() }() // only read
+	head := binary.BigEndian.AppendUint64([]byte(backupMagic), uint64(tx.Size()))
+	if _, err := w.Write(head); err != nil {
+		return 0, wrap(err)
+	}
+	sum := sha256.New()
+	n, err := tx.WriteTo(io.MultiWriter(w, sum))
+	if err != nil {
+		return 0, wrap(err)
+	}
+	tail, err := w.Write(sum.Sum(nil))
+	return int64(len(head)) + n + int64(tail), wrap(err)
+}
+
+// begin starts a transaction that outlasts a Restore, which closes the file that it replaces only after its end.
+func (s *Store) begin() (*bbolt.Tx, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.db.Begin(false)
+}
+
+// Unpack writes the store file inside a backup to path, synced. ErrBackup if the backup is not intact: the checksum
+// is verified before anything opens the file, since bbolt dies on a broken page.
+func Unpack(r io.Reader, path string) error {
+	head := make([]byte, len(backupMagic)+8)
+	if _, err := io.ReadFull(r, head); err != nil || string(head[:len(backupMagic)]) != backupMagic {
+		return ErrBackup
+	}
+	size := binary.BigEndian.Uint64(head[len(backupMagic):])
+	if size > math.MaxInt64 {
+		return ErrBackup
+	}
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return wrap(err)
+	}
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(out, sum), io.LimitReader(r, int64(size)))
+	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
+		return wrap(err)
+	}
+	tail := make([]byte, sha256.Size+1)
+	m, _ := io.ReadFull(r, tail)
+	if n != int64(size) || m != sha256.Size || !bytes.Equal(tail[:m], sum.Sum(nil)) {
+		return ErrBackup
+	}
+	return nil
+}
+
+// Restore replaces the store's content with a backup read from r, while it serves. The copy is unpacked beside the file
+// and checked while requests go on; they wait only for the swap, a rename, and see either the old content or the new.
+// around, unless nil, runs the swap: it can keep out what must not happen at once with it. On an error before the swap
+// the old content stays. ErrBackup, ErrFormat.
+func (s *Store) Restore(r io.Reader, around func(swap func() error) error) error {
+	name, err := stage(r, s.path)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(name) // it has another name by then, unless something failed
+	db, err := open(name, false)
+	if err != nil {
+		return err
+	}
+	swap := func() error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err := os.Rename(name, s.path); err != nil {
+			return wrap(err)
+		}
+		s.db, db = db, s.db
+		return wrap(durable.SyncDir(filepath.Dir(s.path)))
+	}
+	if around != nil {
+		err = around(swap)
+	} else {
+		err = swap()
+	}
+	return errors.Join(err, wrap(db.Close()))
+}
+
+// RestoreFile makes a backup read from r the store file at path, which nobody may have open. What the file held before
+// is not looked at. ErrBackup, ErrFormat, ErrLocked.
+func RestoreFile(r io.Reader, path string) error {
+	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
+		return wrap(err)
+	}
+	old, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err == nil {
+		defer old.Close() // which ends the lock: nobody opens the file while it is replaced
+		if err := syscall.Flock(int(old.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+			return ErrLocked
+		}
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return wrap(err)
+	}
+	name, err := stage(r, path)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(name) // as in Restore
+	return wrap(durable.Rename(name, path))
+}
+
+// stage unpacks a backup beside the file at path, checks that it is a store, and returns its name.
+func stage(r io.Reader, path string) (string, error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".restore-*")
+	if err != nil {
+		return "", wrap(err)
+	}
+	name := tmp.Name()
+	err = errors.Join(tmp.Close(), Unpack(r, name))
+	if err == nil {
+		var copied *bbolt.DB
+		if copied, err = open(name, true); err == nil {
+			err = wrap(copied.Close())
+		}
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(name))
+	}
+	return name, nil
+}

@@ -1,0 +1,123 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	bbolt "go.etcd.io/bbolt"
+
+	"redoubt/api/internal/store"
+)
+
+// maxGroup bounds the writes of one commit, and those that wait for the next.
+const maxGroup = 1024
+
+// errPanic is the static error of a write that panicked.
+var errPanic = errors.New("bolt: write failed")
+
+// errClosed reports a write on a closed store.
+var errClosed = errors.New("bolt: closed")
+
+// write is one queued change. It checks its conditions before it changes anything.
+type write struct {
+	apply func(*bbolt.Tx) error
+	err   error
+	done  chan struct{}
+}
+
+// update queues a change and waits until it is durable. Once queued it is carried out whether or not ctx ends, and
+// update waits for it, so that its outcome is always known.
+func (s *Store) update(ctx context.Context, apply func(*bbolt.Tx) error) error {
+	w := &write{apply: apply, done: make(chan struct{})}
+	s.senders.RLock()
+	if s.closed {
+		s.senders.RUnlock()
+		return errClosed
+	}
+	select {
+	case s.queue <- w:
+		s.senders.RUnlock()
+	case <-ctx.Done():
+		s.senders.RUnlock()
+		return ctx.Err()
+	}
+	<-w.done
+	return w.err
+}
+
+// commit is the one goroutine that writes.
+func (s *Store) commit() {
+	defer s.done.Done()
+	group := make([]*write, 0, maxGroup)
+	for w := range s.queue {
+		group = append(group[:0], w)
+	gather:
+		for len(group) < maxGroup {
+			select {
+			case next, ok := <-s.queue:
+				if !ok {
+					break gather
+				}
+				group = append(group, next)
+			default:
+				break gather
+			}
+		}
+		s.commitGroup(group)
+		for _, w := range group {
+			close(w.done)
+		}
+	}
+}
+
+// commitGroup commits the group in one transaction; if one write breaks it, each in its own.
+func (s *Store) commitGroup(group []*write) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	err := s.db.Update(func(tx *bbolt.Tx) error { return applyAll(tx, group) })
+	if err == nil {
+		return
+	}
+	if len(group) == 1 {
+		group[0].err = err
+		return
+	}
+	for _, w := range group {
+		one := []*write{w}
+		if err := s.db.Update(func(tx *bbolt.Tx) error { return applyAll(tx, one) }); err != nil {
+			w.err = err
+		}
+	}
+}
+
+// applyAll runs the writes. A failed condition is the write's own error; anything else fails the transaction.
+func applyAll(tx *bbolt.Tx, group []*write) error {
+	for _, w := range group {
+		w.err = applyOne(tx, w)
+		if w.err != nil && !conditional(w.err) {
+			return w.err
+		}
+	}
+	return nil
+}
+
+func applyOne(tx *bbolt.Tx, w *write) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errPanic
+		}
+	}()
+	return w.apply(tx)
+}
+
+func conditional(err error) bool {
+	return errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict)
+}
+
+func wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("bolt: %w", err)
+}

@@ -1,0 +1,15 @@
+// Package bolt keeps records in one file, for deployments without DynamoDB and for the local stack.
+//
+// The file is a bbolt database (go.etcd.io/bbolt): a copy-on-write B+ tree whose commits are fsync'ed before they
+// are acknowledged, so that a process killed at any moment, mid-write included, leaves either the state before the
+// write or the state after it. One process at a time may hold the file; a second one gets [ErrLocked].
+//
+// Writes of concurrent callers are committed in groups: one goroutine takes all that has gathered while the last
+// group was being synced and commits it in one transaction. bbolt's own Batch does the same but waits a fixed delay
+// (10 ms by default) before each commit, which a lone caller would pay in full. A write whose condition fails leaves
+// the rest of its group untouched.
+//
+// Limits: a record is one value of at most 64 MiB; the file grows and is reused but never shrinks. The file holds
+// ciphertext, wrapped keys and the audit log in the clear: its directory's permissions are its protection (the file
+// is created 0600).
+package bolt

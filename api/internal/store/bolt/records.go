@@ -1,0 +1,164 @@
+package bolt
+
+import (
+	"context"
+	"encoding/base64"
+	"maps"
+
+	bbolt "go.etcd.io/bbolt"
+
+	"redoubt/api/internal/store"
+)
+
+// Create implements store.Store.
+func (s *Store) Create(ctx context.Context, r *store.Record, e *store.Entry, i *store.Idempotency) error {
+	data, err := encodeRecord(r)
+	if err != nil {
+		return err
+	}
+	return s.update(ctx, func(tx *bbolt.Tx) error {
+		if _, err := s.record(tx, r.ID); err == nil {
+			return store.ErrExists
+		}
+		if i != nil {
+			if _, err := s.idempotency(tx, i.Key); err == nil {
+				return store.ErrExists
+			}
+		}
+		if err := putEntry(tx, e); err != nil {
+			return err
+		}
+		if err := putIdempotency(tx, i); err != nil {
+			return err
+		}
+		return putRecord(tx, r.ID, data, 0, r.ExpireAt)
+	})
+}
+
+// Get implements store.Store.
+func (s *Store) Get(_ context.Context, id string) (*store.Record, error) {
+	var r *store.Record
+	err := s.view(func(tx *bbolt.Tx) (err error) {
+		r, err = s.record(tx, id)
+		return err
+	})
+	return r, err
+}
+
+// Update implements store.Store.
+func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) error {
+	return s.update(ctx, func(tx *bbolt.Tx) error {
+		r, err := s.atRevision(tx, u.ID, u.Revision)
+		if err != nil {
+			return err
+		}
+		old := r.ExpireAt
+		if u.Encoding != 0 {
+			r.Encoding = u.Encoding
+		}
+		if u.ExpireAt != nil {
+			r.ExpireAt = *u.ExpireAt
+		}
+		r.Modified = u.Modified
+		maps.Copy(r.Fields, u.Set)
+		for _, n := range u.Remove {
+			delete(r.Fields, n)
+		}
+		data, err := encodeRecord(r)
+		if err != nil {
+			return err
+		}
+		if err := putEntry(tx, e); err != nil {
+			return err
+		}
+		return putRecord(tx, u.ID, data, old, r.ExpireAt)
+	})
+}
+
+// Delete implements store.Store.
+func (s *Store) Delete(ctx context.Context, id string, revision int64, e *store.Entry) error {
+	return s.update(ctx, func(tx *bbolt.Tx) error {
+		r, err := s.atRevision(tx, id, revision)
+		if err != nil {
+			return err
+		}
+		if err := putEntry(tx, e); err != nil {
+			return err
+		}
+		if r.ExpireAt != 0 {
+			if err := tx.Bucket(bucketExpiry).Delete(expiryKey(r.ExpireAt, expireRecord, id)); err != nil {
+				return wrap(err)
+			}
+		}
+		return wrap(tx.Bucket(bucketRecords).Delete([]byte(id)))
+	})
+}
+
+// List implements store.Store. The order is the ids' own, so that new records come last.
+func (s *Store) List(_ context.Context, p store.Page) ([]store.Summary, string, error) {
+	from, err := base64.RawURLEncoding.DecodeString(p.Cursor)
+	if err != nil {
+		return nil, "", store.ErrCursor
+	}
+	var out []store.Summary
+	next := ""
+	err = s.view(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketRecords).Cursor()
+		for k, v := c.Seek(from); k != nil; k, v = c.Next() {
+			if len(out) == p.Size() {
+				next = base64.RawURLEncoding.EncodeToString(k)
+				return nil
+			}
+			r, err := decodeRecord(string(k), v)
+			if err != nil {
+				return err
+			}
+			if !r.Expired(s.now()) {
+				out = append(out, store.Summary{ID: r.ID, Created: r.Created, Modified: r.Modified, ExpireAt: r.ExpireAt})
+			}
+		}
+		return nil
+	})
+	return out, next, err
+}
+
+func (s *Store) record(tx *bbolt.Tx, id string) (*store.Record, error) {
+	data := tx.Bucket(bucketRecords).Get([]byte(id))
+	if data == nil {
+		return nil, store.ErrNotFound
+	}
+	r, err := decodeRecord(id, data)
+	if err != nil {
+		return nil, err
+	}
+	if r.Expired(s.now()) {
+		return nil, store.ErrNotFound
+	}
+	return r, nil
+}
+
+func (s *Store) atRevision(tx *bbolt.Tx, id string, revision int64) (*store.Record, error) {
+	r, err := s.record(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	if r.Modified != revision {
+		return nil, store.ErrConflict
+	}
+	return r, nil
+}
+
+func putRecord(tx *bbolt.Tx, id string, data []byte, oldExpiry, newExpiry int64) error {
+	b := tx.Bucket(bucketExpiry)
+	if oldExpiry != 0 && oldExpiry != newExpiry {
+		if err := b.Delete(expiryKey(oldExpiry, expireRecord, id)); err != nil {
+			return wrap(err)
+		}
+	}
+	if newExpiry != 0 {
+		if err := b.Put(expiryKey(newExpiry, expireRecord, id), nil); err != nil {
+			return wrap(err)
+		}
+	}
+	return wrap(tx.Bucket(bucketRecords).Put([]byte(id), data))
+}

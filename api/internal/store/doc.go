@@ -1,0 +1,30 @@
+// Package store is the contract between the vault and what keeps its records: sealed fields, wrapped keys, the audit
+// log and the memory of idempotent requests. It holds no policy and sees no plaintext.
+//
+// Two implementations pass one conformance suite (package storetest): store/bolt, one file, and store/dynamo, the
+// reference's DynamoDB table item for item.
+//
+// # What a Store guarantees
+//
+//   - A write that returned nil is durable, together with the audit entry that it carries: both or neither.
+//   - Every write is conditional: Create on the record's absence, Update and Delete on the revision that was read.
+//     An Update never creates a record.
+//   - Audit entries are put if absent and never replaced.
+//   - Reads of a record are strongly consistent, and a record or idempotency item whose time to live has passed is
+//     absent from that second on, whether or not it has been removed yet.
+//
+// It does not guarantee that what it returns is what the API wrote: who can write the underlying file or table can
+// replace records. Sealing, the key's MAC and the audit chain (packages vault and audit) narrow that.
+//
+// # Attributes beside the reference's
+//
+// All are optional, so that a table filled by the reference is served as is and the reference can read what we add:
+//
+//	vault item   _kc N 1       the private key was wrapped with EncryptionContext {"vault_id": id}
+//	             _km B         MAC that binds vault id, suite and public key
+//	             expire_at N   time to live, Unix seconds (the table's TTL attribute, which the reference never writes)
+//	audit item   _w, _n, _h, _p, _l, _a   chain, sequence number, hash, previous hash, link, and the entry's JSON
+//	other items  IDEM##…       idempotent requests
+//
+// The revision of a record is its _mt, which every write of ours moves forward, and the reference's writes too.
+package store

@@ -1,0 +1,28 @@
+// Package dynamo keeps records in the reference's DynamoDB table, item for item: a table that the reference filled is
+// served as it is, and the reference can read what is written here in encoding 2.
+//
+// # Items
+//
+// The table has the keys pk (S, hash) and sk (S, range) and the time-to-live attribute expire_at.
+//
+//	VAULT##<id>   v0                        a record: _id _v _hs _sk _pk _ct _mt, one attribute per field (B, or S in
+//	                                        encoding 1); ours: _kc _km expire_at
+//	LOG##<id>     <microseconds>            an audit entry of the reference: _e _id _ct, optional _r _f
+//	LOG##<id>     <µs>##<chain>##<number>   an audit entry of ours: the same attributes, and _w _n _h _p _l _a
+//	IDEM##<hash>  v0                        an idempotent request: _id, _mac, expire_at
+//
+// An item without _sk is a ghost that the reference's DELETE left behind; it is absent here.
+//
+// # Conduct
+//
+// Every write is one TransactWriteItems with conditions and the SDK's idempotency token, also a single audit entry:
+// the reference's role allows writes in transactions only, and a retried request then cannot collide with itself.
+// Reads of a record are strongly consistent. A condition that failed is told apart by the item that DynamoDB returns
+// with it. An error that leaves open whether a write happened is store.ErrUnknownOutcome; throttling is
+// store.ErrThrottled, of requests and of a transaction's items, and no answer or one of the 5xx store.ErrUnavailable.
+//
+// # Limits
+//
+// An item has at most 400 KB (store.ErrTooLarge). List and AuditedVaults scan the table; AuditedVaults remembers the
+// ids it has seen in memory.
+package dynamo

@@ -1,0 +1,214 @@
+package dynamo
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"redoubt/api/internal/store"
+)
+
+const (
+	conditionAbsent  = "attribute_not_exists(pk)"
+	conditionExpired = conditionAbsent + " OR expire_at <= :now"
+	conditionCurrent = "#mt = :rev AND attribute_exists(#sk) AND (attribute_not_exists(#ttl) OR #ttl > :now)"
+
+	maxScans   = 20   // pages of DynamoDB that one page of ours may cost
+	maxScan    = 1000 // items that each of them may look at
+	scanGrowth = 4    // how many times more than the one before
+)
+
+// put makes an item of a transaction that must not exist.
+func (s *Store) put(it item) types.TransactWriteItem {
+	return types.TransactWriteItem{Put: &types.Put{
+		TableName: s.table, Item: it, ConditionExpression: aws.String(conditionAbsent),
+	}}
+}
+
+// putOver makes an item of a transaction that must not exist, unless its time has passed: DynamoDB takes up to days to
+// remove it.
+func (s *Store) putOver(it item) types.TransactWriteItem {
+	w := s.put(it)
+	w.Put.ConditionExpression = aws.String(conditionExpired)
+	w.Put.ExpressionAttributeValues = item{":now": number(s.now().Unix())}
+	return w
+}
+
+// with adds the audit entry, if there is one.
+func (s *Store) with(items []types.TransactWriteItem, e *store.Entry) []types.TransactWriteItem {
+	if e == nil {
+		return items
+	}
+	return append(items, s.put(entryItem(e)))
+}
+
+// Create implements store.Store.
+func (s *Store) Create(ctx context.Context, r *store.Record, e *store.Entry, i *store.Idempotency) error {
+	items := s.with([]types.TransactWriteItem{s.putOver(recordItem(r))}, e)
+	if i != nil {
+		items = append(items, s.putOver(idemItem(i)))
+	}
+	return s.write(ctx, items, func(int, item) error { return store.ErrExists })
+}
+
+// Get implements store.Store.
+func (s *Store) Get(ctx context.Context, id string) (*store.Record, error) {
+	it, err := s.item(ctx, pkVault+id, skVault)
+	if err != nil {
+		return nil, err
+	}
+	r := record(id, it)
+	if r == nil || r.Expired(s.now()) {
+		return nil, store.ErrNotFound
+	}
+	return r, nil
+}
+
+// current is what an update or a delete is conditional on.
+func (s *Store) current(revision int64) (names map[string]string, values item) {
+	return map[string]string{"#mt": "_mt", "#sk": "_sk", "#ttl": "expire_at"},
+		item{":rev": number(revision), ":now": number(s.now().Unix())}
+}
+
+// judge tells why a write to a record at a revision was refused.
+func (s *Store) judge(id string) func(int, item) error {
+	return func(i int, old item) error {
+		if i > 0 {
+			return store.ErrExists // the audit entry
+		}
+		if old == nil {
+			return store.ErrNotFound
+		}
+		if r := record(id, old); r == nil || r.Expired(s.now()) {
+			return store.ErrNotFound
+		}
+		return store.ErrConflict
+	}
+}
+
+// Update implements store.Store.
+func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) error {
+	names, values := s.current(u.Revision)
+	set := []string{"#mt = :mt"}
+	values[":mt"] = number(u.Modified)
+	var remove []string
+	if u.Encoding != 0 {
+		names["#v"], values[":v"] = "_v", number(int64(u.Encoding))
+		set = append(set, "#v = :v")
+	}
+	if u.ExpireAt != nil {
+		if *u.ExpireAt == 0 {
+			remove = append(remove, "#ttl")
+		} else {
+			values[":ttl"] = number(*u.ExpireAt)
+			set = append(set, "#ttl = :ttl")
+		}
+	}
+	for i, name := range slices.Sorted(maps.Keys(u.Set)) {
+		n, v := fmt.Sprintf("#s%d", i), fmt.Sprintf(":s%d", i)
+		names[n], values[v] = name, value(u.Set[name])
+		set = append(set, n+" = "+v)
+	}
+	for i, name := range u.Remove {
+		n := fmt.Sprintf("#r%d", i)
+		names[n] = name
+		remove = append(remove, n)
+	}
+	expression := "SET " + strings.Join(set, ", ")
+	if len(remove) > 0 {
+		expression += " REMOVE " + strings.Join(remove, ", ")
+	}
+	items := []types.TransactWriteItem{{Update: &types.Update{
+		TableName: s.table, Key: key(pkVault+u.ID, skVault), UpdateExpression: &expression,
+		ConditionExpression: aws.String(conditionCurrent), ExpressionAttributeNames: names, ExpressionAttributeValues: values,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}}}
+	return s.write(ctx, s.with(items, e), s.judge(u.ID))
+}
+
+// Delete implements store.Store.
+func (s *Store) Delete(ctx context.Context, id string, revision int64, e *store.Entry) error {
+	names, values := s.current(revision)
+	items := []types.TransactWriteItem{{Delete: &types.Delete{
+		TableName: s.table, Key: key(pkVault+id, skVault),
+		ConditionExpression: aws.String(conditionCurrent), ExpressionAttributeNames: names, ExpressionAttributeValues: values,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}}}
+	return s.write(ctx, s.with(items, e), s.judge(id))
+}
+
+// cursor and its inverse carry a key of the table through a caller.
+func cursor(it item) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(textOf(it["pk"]) + "\x00" + textOf(it["sk"])))
+}
+
+func cursorKey(text, prefix string) (item, error) {
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	pk, sk, ok := strings.Cut(string(raw), "\x00")
+	if err != nil || !ok || sk == "" || !strings.HasPrefix(pk, prefix) {
+		return nil, store.ErrCursor
+	}
+	return key(pk, sk), nil
+}
+
+// List implements store.Store. A page may be shorter than asked although there is a next one. DynamoDB counts items
+// before they are filtered, and most of a table may be audit entries: each scan of a page looks at more than the last.
+func (s *Store) List(ctx context.Context, p store.Page) ([]store.Summary, string, error) {
+	var from item
+	if p.Cursor != "" {
+		var err error
+		if from, err = cursorKey(p.Cursor, ""); err != nil {
+			return nil, "", err
+		}
+	}
+	var out []store.Summary
+	limit := p.Size()
+	for range maxScans {
+		page, err := s.scan(ctx, pkVault, from, int32(limit))
+		if err != nil {
+			return nil, "", err
+		}
+		limit = min(limit*scanGrowth, maxScan)
+		for i, it := range page.Items {
+			r := record(strings.TrimPrefix(textOf(it["pk"]), pkVault), it)
+			if r == nil || r.Expired(s.now()) {
+				continue
+			}
+			out = append(out, store.Summary{ID: r.ID, Created: r.Created, Modified: r.Modified, ExpireAt: r.ExpireAt})
+			if len(out) == p.Size() && (i+1 < len(page.Items) || page.LastEvaluatedKey != nil) {
+				return out, cursor(it), nil
+			}
+		}
+		if from = page.LastEvaluatedKey; from == nil {
+			return out, "", nil
+		}
+	}
+	return out, cursor(from), nil
+}
+
+// scan reads one page of the items whose pk has the prefix, with the attributes that lists need.
+func (s *Store) scan(ctx context.Context, prefix string, from item, limit int32) (*dynamodb.ScanOutput, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	in := &dynamodb.ScanInput{
+		TableName: s.table, ExclusiveStartKey: from, FilterExpression: aws.String("begins_with(pk, :prefix)"),
+		ExpressionAttributeValues: item{":prefix": text(prefix)},
+		ProjectionExpression:      aws.String("pk, sk, #sk, #ct, #mt, #ttl"),
+		ExpressionAttributeNames:  map[string]string{"#sk": "_sk", "#ct": "_ct", "#mt": "_mt", "#ttl": "expire_at"},
+	}
+	if limit > 0 {
+		in.Limit = &limit
+	}
+	out, err := s.db.Scan(ctx, in)
+	if err != nil {
+		return nil, failure("scan", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,151 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Errors that implementations return, wrapped or not.
+var (
+	ErrNotFound = errors.New("store: not found")
+	ErrExists   = errors.New("store: exists already")
+	// ErrConflict reports that a condition did not hold: the record changed since it was read.
+	ErrConflict = errors.New("store: changed meanwhile")
+	// ErrUnknownOutcome reports a write that may or may not have happened.
+	ErrUnknownOutcome = errors.New("store: outcome unknown")
+	// ErrTooLarge reports a record that the store cannot hold.
+	ErrTooLarge = errors.New("store: record too large")
+	// ErrCursor reports a page cursor that the store did not make.
+	ErrCursor = errors.New("store: invalid cursor")
+)
+
+// Limits of pages.
+const (
+	DefaultPage = 50
+	MaxPage     = 1000
+)
+
+// Encodings of sealed fields, as in a record's _v.
+const (
+	EncodingHex    = 1
+	EncodingBinary = 2
+	EncodingShared = 3
+)
+
+// Value is one sealed field: the blob as stored. Text values (hex#hex) are of encoding 1, stored as a string.
+type Value struct {
+	Blob []byte
+	Text bool
+}
+
+// Record is one vault. All byte slices belong to the holder of the Record.
+type Record struct {
+	ID         string
+	Encoding   int              // _v
+	Suite      []byte           // _hs, 10 bytes
+	WrappedKey []byte           // _sk, KMS ciphertext of the private key
+	PublicKey  []byte           // _pk, DER SubjectPublicKeyInfo
+	KeyContext bool             // _kc
+	KeyMAC     []byte           // _km, nil for records that the reference wrote
+	Created    int64            // _ct, Unix microseconds
+	Modified   int64            // _mt, Unix microseconds; also the record's revision
+	ExpireAt   int64            // expire_at, Unix seconds, 0 for never
+	Fields     map[string]Value // by field name
+}
+
+// Expired tells whether the record's time to live has passed at now.
+func (r *Record) Expired(now time.Time) bool { return r.ExpireAt != 0 && r.ExpireAt <= now.Unix() }
+
+// Update is a conditional change of one record. Set and Remove name different fields.
+type Update struct {
+	ID       string
+	Revision int64 // the Modified that was read; another one is ErrConflict
+	Modified int64 // the new one, above Revision
+	Encoding int   // the new _v, 0 to leave it
+	Set      map[string]Value
+	Remove   []string
+	ExpireAt *int64 // the new time to live, nil to leave it, 0 to remove it
+}
+
+// Idempotency is the memory of one create request.
+type Idempotency struct {
+	Key      string // opaque, made from principal and the caller's key
+	MAC      []byte // keyed MAC of the request's body
+	VaultID  string
+	ExpireAt int64 // Unix seconds
+}
+
+// Summary is a record's line in a list.
+type Summary struct {
+	ID       string
+	Created  int64
+	Modified int64
+	ExpireAt int64
+}
+
+// TimeAltered is the Time of an entry whose key, which orders the log, is not that of its attributes.
+const TimeAltered = -1
+
+// Entry is one audit entry as stored. The reference's attributes are plain; the rest is in Body, of which package
+// audit knows the meaning. Entries that the reference wrote have no Chain.
+type Entry struct {
+	VaultID string
+	Time    int64    // _ct, Unix microseconds
+	Event   string   // _e
+	Reason  string   // _r
+	Fields  []string // _f
+	Chain   string   // _w
+	Seq     uint64   // _n, from 1
+	Prev    []byte   // _p, hash of the entry before in the chain; empty for the first
+	Link    []byte   // _l, hash of another chain's entry, in a chain's first entry
+	Hash    []byte   // _h
+	Body    []byte   // _a, JSON
+}
+
+// Page asks for one page of a list: Cursor is empty for the first, else what the page before returned.
+type Page struct {
+	Cursor string
+	Limit  int // 1 to MaxPage; 0 means DefaultPage
+}
+
+// Size returns the page's limit within its bounds.
+func (p Page) Size() int {
+	if p.Limit <= 0 {
+		return DefaultPage
+	}
+	return min(p.Limit, MaxPage)
+}
+
+// Store keeps records. Implementations are safe for concurrent use. Entries passed to a write are stored with it in
+// one transaction; a nil entry stores none.
+type Store interface {
+	// Create stores a new record, its audit entry and, unless nil, the idempotency item. ErrExists if the entry, or an
+	// unexpired record or idempotency item of that id or key exists; nothing is stored then.
+	Create(ctx context.Context, r *Record, e *Entry, i *Idempotency) error
+	// Get returns a record with all its fields. ErrNotFound.
+	Get(ctx context.Context, id string) (*Record, error)
+	// Update changes a record at the given revision. ErrNotFound, ErrConflict.
+	Update(ctx context.Context, u *Update, e *Entry) error
+	// Delete removes a record at the given revision. ErrNotFound, ErrConflict.
+	Delete(ctx context.Context, id string, revision int64, e *Entry) error
+	// List returns records in an order of the store's own, and the next cursor, empty at the end. ErrCursor.
+	List(ctx context.Context, p Page) ([]Summary, string, error)
+
+	// AppendAudit stores an entry. ErrExists if one of that time, chain and sequence number exists.
+	AppendAudit(ctx context.Context, e *Entry) error
+	// Audit returns a vault's entries, oldest first, and the next cursor, empty at the end. ErrCursor.
+	Audit(ctx context.Context, vaultID string, p Page) ([]Entry, string, error)
+	// LastAudit returns a vault's newest entry, ErrNotFound if there is none.
+	LastAudit(ctx context.Context, vaultID string) (*Entry, error)
+	// AuditedVaults calls yield with the id of each vault that has audit entries, deleted vaults too, once each.
+	AuditedVaults(ctx context.Context, yield func(vaultID string) error) error
+
+	// Idempotency returns the unexpired item of a key. ErrNotFound.
+	Idempotency(ctx context.Context, key string) (*Idempotency, error)
+
+	// Ping tells whether the store answers.
+	Ping(ctx context.Context) error
+	// Close releases the store; no call may follow.
+	Close() error
+}

@@ -1,0 +1,259 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"redoubt/wire"
+	"redoubt/wire/trace"
+)
+
+// Defaults and limits.
+const (
+	DefaultTimeout  = 8 * time.Second // below API Gateway's 10 s for the reference's integration
+	dialTimeout     = time.Second
+	idleTimeout     = 90 * time.Second // below the 350 s after which a network load balancer forgets a flow
+	maxIdle         = 128
+	maxAnswer       = 16 << 20
+	maxErrorAnswer  = 64 << 10
+	decryptPath     = "/v1/decrypt"
+	readyPath       = "/ready"
+	maxRetryAfter   = time.Hour
+	contentTypeJSON = "application/json"
+)
+
+var (
+	errAnswer   = errors.New("answer not understood")
+	errTooLarge = errors.New("answer too large")
+	errDead     = errors.New("connection failed")
+)
+
+// Config of a client.
+type Config struct {
+	URL     string        // http:// or https:// base of the parent
+	Region  string        // the region whose key wraps the vaults' keys
+	Timeout time.Duration // of one decrypt with its retry; DefaultTimeout if 0
+	TLS     *tls.Config   // nil for the defaults
+	Token   string        // bearer token for the parent, may be empty
+}
+
+// Client is safe for concurrent use.
+type Client struct {
+	base    string
+	region  string
+	token   string
+	timeout time.Duration
+	http    *http.Client
+}
+
+// New makes a client; it opens no connection.
+func New(cfg Config) (*Client, error) {
+	u, err := url.Parse(cfg.URL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, errors.New("upstream: the parent's URL must be http://HOST:PORT or https://HOST:PORT")
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = DefaultTimeout
+	}
+	transport := &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+		TLSClientConfig:     cfg.TLS,
+		TLSHandshakeTimeout: 2 * dialTimeout,
+		MaxIdleConns:        maxIdle,
+		MaxIdleConnsPerHost: maxIdle,
+		IdleConnTimeout:     idleTimeout,
+		DisableCompression:  true,
+	}
+	return &Client{
+		base: strings.TrimRight(u.String(), "/"), region: cfg.Region, token: cfg.Token, timeout: cfg.Timeout,
+		http: &http.Client{
+			Transport:     transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Decrypt asks for one vault's fields. The error is an [*Error]. The caller wipes the result.
+func (c *Client) Decrypt(ctx context.Context, r *Request) (*Result, error) {
+	body, err := json.Marshal(c.encode(r))
+	if err != nil {
+		return nil, &Error{Code: wire.Internal, Err: errors.New("request not encodable")}
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	status, header, answer, err := c.post(ctx, body)
+	if err != nil {
+		return nil, transportError(ctx, err)
+	}
+	defer clear(answer)
+	if status != http.StatusOK {
+		return nil, statusError(status, header, answer)
+	}
+	var out Result
+	if err := json.Unmarshal(answer, &out); err != nil || out.Fields == nil {
+		return nil, &Error{Code: wire.Internal, Err: errAnswer}
+	}
+	return &out, nil
+}
+
+func (c *Client) encode(r *Request) *wireRequest {
+	w := &wireRequest{
+		VaultID: r.VaultID, Region: c.region, Fields: r.Fields, SuiteID: r.SuiteID, WrappedKey: r.WrappedKey,
+		Encoding: strconv.Itoa(r.Encoding), Expressions: r.Expressions, Include: r.Include, Compat: r.Compat,
+		ReplyKey: r.ReplyKey,
+	}
+	if w.Fields == nil {
+		w.Fields = map[string][]byte{}
+	}
+	if r.KeyContext {
+		w.KeyContext = 1
+	}
+	return w
+}
+
+// post sends the body, once more if the connection was dead.
+func (c *Client) post(ctx context.Context, body []byte) (int, http.Header, []byte, error) {
+	for attempt := 0; ; attempt++ {
+		status, header, answer, connected, err := c.once(ctx, body)
+		if err == nil || attempt > 0 || !connected || ctx.Err() != nil || errors.Is(err, errTooLarge) {
+			return status, header, answer, err
+		}
+		// The parent closed this connection, so probably the other idle ones too.
+		c.http.CloseIdleConnections()
+	}
+}
+
+func (c *Client) once(ctx context.Context, body []byte) (status int, h http.Header, answer []byte, connected bool,
+	err error,
+) {
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected = true },
+	})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+decryptPath, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, nil, false, err
+	}
+	req.Header.Set("Content-Type", contentTypeJSON)
+	c.authorize(req)
+	identify(req)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return 0, nil, nil, connected, err
+	}
+	defer resp.Body.Close()
+	limit := int64(maxAnswer)
+	if resp.StatusCode != http.StatusOK {
+		limit = maxErrorAnswer
+	}
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err == nil && int64(len(answer)) > limit {
+		err = errTooLarge
+	}
+	return resp.StatusCode, resp.Header, answer, connected, err
+}
+
+func (c *Client) authorize(req *http.Request) {
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+}
+
+// identify passes on the request's id and its place in its trace.
+func identify(req *http.Request) {
+	r := trace.From(req.Context())
+	if r == nil {
+		return
+	}
+	req.Header.Set("traceparent", string(r.Append(nil)))
+	if r.State != "" {
+		req.Header.Set("tracestate", r.State)
+	}
+	if r.ID != "" {
+		req.Header.Set("X-Request-Id", r.ID)
+	}
+}
+
+// Ready tells whether the parent says it is ready.
+func (c *Client) Ready(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+readyPath, nil)
+	if err != nil {
+		return err
+	}
+	c.authorize(req)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return errDead
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorAnswer))
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("upstream: not ready: status %d", resp.StatusCode)
+	}
+	return nil
+}
+
+// transportError hides the cause's text, which may hold an address, and keeps what kind it is.
+func transportError(ctx context.Context, err error) error {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, errTooLarge):
+		return &Error{Code: wire.Internal, Err: errTooLarge}
+	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
+		return &Error{Code: wire.DeadlineExceeded}
+	}
+	return &Error{Code: wire.ShuttingDown, Err: errDead}
+}
+
+// statusError reads the parent's problem document, or goes by the status alone.
+func statusError(status int, header http.Header, answer []byte) error {
+	e := &Error{Code: codeOfStatus(status)}
+	var problem struct {
+		Code string `json:"code"`
+	}
+	if json.Unmarshal(answer, &problem) == nil {
+		for c := wire.BadRequest; int(c) < wire.Codes; c++ {
+			if c.String() == problem.Code {
+				e.Code = c
+			}
+		}
+	}
+	if s, err := strconv.Atoi(header.Get("Retry-After")); err == nil && s > 0 {
+		e.RetryAfter = min(time.Duration(s)*time.Second, maxRetryAfter)
+	}
+	return e
+}
+
+func codeOfStatus(status int) wire.Code {
+	switch status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
+		return wire.BadRequest
+	case http.StatusUnauthorized:
+		return wire.Unauthenticated
+	case http.StatusForbidden:
+		return wire.KeyDenied
+	case http.StatusUnprocessableEntity:
+		return wire.DecryptFailed
+	case http.StatusTooManyRequests:
+		return wire.Overloaded
+	case http.StatusBadGateway, http.StatusServiceUnavailable:
+		return wire.ShuttingDown
+	case http.StatusRequestTimeout, http.StatusGatewayTimeout:
+		return wire.DeadlineExceeded
+	}
+	return wire.Internal
+}

@@ -1,0 +1,253 @@
+package upstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"redoubt/wire"
+	"redoubt/wire/trace"
+)
+
+func client(t *testing.T, url string, timeout time.Duration) *Client {
+	t.Helper()
+	c, err := New(Config{URL: url, Region: "us-east-1", Timeout: timeout, Token: "t0ken"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestRequestIsTheParentsJSON(t *testing.T) {
+	var got map[string]any
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/decrypt" || r.Header.Get("Authorization") != "Bearer t0ken" {
+			t.Errorf("%s, authorization %t", r.URL.Path, r.Header.Get("Authorization") != "")
+		}
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+			t.Error(err)
+		}
+		_, _ = io.WriteString(w, `{"fields":{"email":"a@b","age":7},"errors":{"city":{"code":"decrypt_failed","message":"m"}}}`)
+	})
+	res, err := client(t, s.URL, 0).Decrypt(t.Context(), &Request{
+		VaultID: "v_1", SuiteID: []byte("HPKE"), WrappedKey: []byte{1, 2}, Encoding: 3, KeyContext: true,
+		Fields: map[string][]byte{"email": {3, 255}}, Expressions: map[string]string{"age": "7"},
+		Include: &[]string{}, ReplyKey: &ReplyKey{SuiteID: "s", PublicKey: "p"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"encoding":"3","encrypted_private_key":"AQI=","expressions":{"age":"7"},"fields":{"email":"A/8="},` +
+		`"include":[],"key_context":1,"region":"us-east-1","reply_key":{"public_key":"p","suite_id":"s"},` +
+		`"suite_id":"SFBLRQ==","vault_id":"v_1"}`
+	if text, _ := json.Marshal(got); string(text) != want {
+		t.Fatalf("got  %s\nwant %s", text, want)
+	}
+	if string(res.Fields["email"]) != `"a@b"` || string(res.Fields["age"]) != "7" || res.Errors["city"].Code != "decrypt_failed" {
+		t.Fatalf("result %+v", res)
+	}
+	email := res.Fields["email"]
+	res.Wipe()
+	if string(email) != "\x00\x00\x00\x00\x00" {
+		t.Fatal("value not wiped")
+	}
+}
+
+func TestAnswersMapToCodes(t *testing.T) {
+	cases := map[string]struct {
+		status int
+		body   string
+		retry  string
+		code   wire.Code
+		wait   time.Duration
+	}{
+		"denied":             {403, `{"code":"key_denied"}`, "", wire.KeyDenied, 0},
+		"corrupt":            {422, `{"code":"decrypt_failed"}`, "", wire.DecryptFailed, 0},
+		"overloaded":         {503, `{"code":"overloaded"}`, "2", wire.Overloaded, 2 * time.Second},
+		"throttled":          {503, `{"code":"kms_throttled"}`, "1", wire.KMSThrottled, time.Second},
+		"kms unavailable":    {503, `{"code":"kms_unavailable"}`, "x", wire.KMSUnavailable, 0},
+		"deadline":           {504, `{"code":"deadline_exceeded"}`, "", wire.DeadlineExceeded, 0},
+		"shutting down":      {503, `{"code":"shutting_down"}`, "-1", wire.ShuttingDown, 0},
+		"unauthenticated":    {401, `{"code":"unauthenticated"}`, "", wire.Unauthenticated, 0},
+		"internal":           {500, `{"code":"internal"}`, "", wire.Internal, 0},
+		"unknown code":       {418, `{"code":"teapot"}`, "", wire.Internal, 0},
+		"a load balancer's":  {502, `<html>`, "", wire.ShuttingDown, 0},
+		"ok is no error":     {403, `{"code":"ok"}`, "", wire.KeyDenied, 0},
+		"redirect":           {302, ``, "", wire.Internal, 0},
+		"not JSON":           {200, `<html>`, "", wire.Internal, 0},
+		"no fields":          {200, `{"errors":{}}`, "", wire.Internal, 0},
+		"reference's errors": {200, `{"fields":{},"errors":["text"]}`, "", wire.Internal, 0},
+		"forever":            {503, `{"code":"overloaded"}`, "99999999", wire.Overloaded, maxRetryAfter},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Retry-After", c.retry)
+				w.Header().Set("Location", "/elsewhere")
+				w.WriteHeader(c.status)
+				_, _ = io.WriteString(w, c.body)
+			})
+			_, err := client(t, s.URL, 0).Decrypt(t.Context(), &Request{})
+			var e *Error
+			if !errors.As(err, &e) || e.Code != c.code || e.RetryAfter != c.wait {
+				t.Fatalf("err = %v (%+v)", err, e)
+			}
+		})
+	}
+}
+
+func TestDeadConnectionIsRetriedOnce(t *testing.T) {
+	var calls atomic.Int32
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if calls.Add(1) == 2 {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = conn.Close()
+			return
+		}
+		_, _ = io.WriteString(w, `{"fields":{},"errors":{}}`)
+	})
+	c := client(t, s.URL, 0)
+	for range 2 {
+		if _, err := c.Decrypt(t.Context(), &Request{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := calls.Load(); n != 3 {
+		t.Fatalf("%d calls, want 3", n)
+	}
+}
+
+func TestSecondDeadConnectionIsAnError(t *testing.T) {
+	var calls atomic.Int32
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = conn.Close()
+	})
+	_, err := client(t, s.URL, 0).Decrypt(t.Context(), &Request{})
+	var e *Error
+	if !errors.As(err, &e) || e.Code != wire.ShuttingDown || calls.Load() != 2 {
+		t.Fatalf("err = %v after %d calls", err, calls.Load())
+	}
+}
+
+func TestSilentParentEndsAtTheDeadline(t *testing.T) {
+	block := make(chan struct{})
+	s := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-block:
+		case <-r.Context().Done():
+		}
+	})
+	defer close(block)
+	_, err := client(t, s.URL, 50*time.Millisecond).Decrypt(t.Context(), &Request{})
+	var e *Error
+	if !errors.As(err, &e) || e.Code != wire.DeadlineExceeded {
+		t.Fatalf("err = %v", err)
+	}
+}
+
+func TestAbsentParentIsUnavailableAndNamesNoAddress(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+	c := client(t, "http://"+addr, 0)
+	_, err = c.Decrypt(t.Context(), &Request{})
+	var e *Error
+	if !errors.As(err, &e) || e.Code != wire.ShuttingDown || strings.Contains(err.Error(), addr) {
+		t.Fatalf("err = %v", err)
+	}
+	if c.Ready(t.Context()) == nil {
+		t.Fatal("an absent parent is ready")
+	}
+}
+
+func TestConnectionIsReused(t *testing.T) {
+	var conns atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/ready" {
+			return
+		}
+		_, _ = io.WriteString(w, `{"fields":{},"errors":{}}`)
+	}))
+	s.Config.ConnState = func(_ net.Conn, st http.ConnState) {
+		if st == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	c := client(t, s.URL, 0)
+	for range 20 {
+		if _, err := c.Decrypt(context.Background(), &Request{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := conns.Load(); n != 1 {
+		t.Fatalf("%d connections for 40 requests", n)
+	}
+}
+
+func TestBadURLsAreRefused(t *testing.T) {
+	for _, u := range []string{"", "localhost:8080", "ftp://x", "http://"} {
+		if _, err := New(Config{URL: u}); err == nil {
+			t.Errorf("%q accepted", u)
+		}
+	}
+}
+
+func TestTheParentIsToldRequestAndTrace(t *testing.T) {
+	var got http.Header
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header
+		_, _ = io.WriteString(w, `{"fields":{},"errors":{}}`)
+	})
+	ask := func(ctx context.Context) {
+		t.Helper()
+		if _, err := client(t, s.URL, 0).Decrypt(ctx, &Request{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, _ := trace.Begin([]string{"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}, []string{"a=1"}, nil)
+	r.ID = "mine"
+	ask(trace.With(t.Context(), &r))
+	if got.Get("Traceparent") != string(r.Append(nil)) || got.Get("Tracestate") != "a=1" || got.Get("X-Request-Id") != "mine" {
+		t.Errorf("%v", got)
+	}
+	ask(t.Context())
+	for _, name := range []string{"Traceparent", "Tracestate", "X-Request-Id"} {
+		if got[name] != nil {
+			t.Errorf("%s: %q of no request", name, got[name])
+		}
+	}
+}

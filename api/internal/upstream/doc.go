@@ -1,0 +1,15 @@
+// Package upstream is the API's client of the parent: it sends sealed fields to POST /v1/decrypt and brings values
+// or typed errors back.
+//
+// # Guarantees
+//
+//   - Connections are kept alive and pooled. A request whose connection turns out to be dead, before an answer was
+//     read, is sent once more on a fresh one: decrypting changes nothing, so a second time does no harm.
+//   - Every failure is an [*Error] with one of the wire's codes: "deadline_exceeded" when no answer came in time,
+//     "shutting_down" when there is no one to answer, "internal" for an answer that is not understood.
+//   - Redirects are not followed and no proxy from the environment is used: the body holds wrapped keys.
+//   - Values are kept as the raw JSON that the enclave made. [Result.Wipe] overwrites them. Copies remain in the
+//     buffers of net/http and crypto/tls until those are reused; with a reply key they hold ciphertext only.
+//
+// Limits: an answer of at most 16 MiB.
+package upstream

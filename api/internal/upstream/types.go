@@ -1,0 +1,81 @@
+package upstream
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"redoubt/wire"
+)
+
+// Request is one vault's fields to open. Blobs are encodings 2 or 3 as stored; they are borrowed.
+type Request struct {
+	VaultID     string
+	SuiteID     []byte
+	WrappedKey  []byte
+	Encoding    int
+	KeyContext  bool
+	Fields      map[string][]byte
+	Expressions map[string]string // CEL sources by name
+	Include     *[]string         // raw fields to return; nil leaves it to the enclave
+	Compat      bool
+	ReplyKey    *ReplyKey
+}
+
+// ReplyKey is a caller's public key, passed through untouched.
+type ReplyKey struct {
+	SuiteID   string `json:"suite_id"`
+	PublicKey string `json:"public_key"`
+}
+
+// FieldError is why one field or expression has no value.
+type FieldError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// Result is the parent's answer.
+type Result struct {
+	Fields map[string]json.RawMessage `json:"fields"`
+	Sealed map[string]string          `json:"sealed,omitempty"`
+	Errors map[string]FieldError      `json:"errors"`
+}
+
+// Wipe overwrites the values.
+func (r *Result) Wipe() {
+	for _, v := range r.Fields {
+		clear(v)
+	}
+	clear(r.Fields)
+}
+
+// Error is a decrypt that gave nothing.
+type Error struct {
+	Code       wire.Code
+	RetryAfter time.Duration // 0 when the parent named none
+	Err        error         // cause, nil for an answer of the parent
+}
+
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return "upstream: " + e.Code.String()
+	}
+	return fmt.Sprintf("upstream: %s: %v", e.Code, e.Err)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// wireRequest is the JSON of POST /v1/decrypt.
+type wireRequest struct {
+	VaultID     string            `json:"vault_id"`
+	Region      string            `json:"region"`
+	Fields      map[string][]byte `json:"fields"` // encoding/json writes standard padded base64
+	SuiteID     []byte            `json:"suite_id"`
+	WrappedKey  []byte            `json:"encrypted_private_key"`
+	Encoding    string            `json:"encoding"`
+	KeyContext  int               `json:"key_context,omitempty"`
+	Expressions map[string]string `json:"expressions,omitempty"`
+	Include     *[]string         `json:"include,omitempty"`
+	Compat      bool              `json:"compat,omitempty"`
+	ReplyKey    *ReplyKey         `json:"reply_key,omitempty"`
+}

@@ -1,0 +1,86 @@
+package vault
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"sync"
+
+	"redoubt/api/internal/pksuid"
+	"redoubt/api/internal/store"
+)
+
+// Domains of what the MAC key signs; none is the beginning of another.
+const (
+	bindDomain = "redoubt/v1/public-key\x00"
+	bodyDomain = "redoubt/v1/idempotency\x00"
+	// maxBound bounds the records whose MAC is remembered as checked.
+	maxBound = 65_536
+)
+
+// bindMessage is what the MAC of a record covers: vault id, suite and public key, each with its length before it.
+func bindMessage(id string, suite, public []byte) []byte {
+	m := appendPart([]byte(bindDomain), []byte(id))
+	m = appendPart(m, suite)
+	return appendPart(m, public)
+}
+
+func appendPart(m, part []byte) []byte {
+	m = binary.BigEndian.AppendUint32(m, uint32(len(part)))
+	return append(m, part...)
+}
+
+// verifyKey tells whether the record's public key is the one that the API made, or, without a MAC, whether the
+// record may be the reference's. [ErrKeyUnverified].
+func (s *Service) verifyKey(ctx context.Context, r *store.Record) error {
+	if r.KeyMAC == nil {
+		made, ok := pksuid.Time(prefix, r.ID)
+		if !ok || !made.Before(s.cfg.Cutover) {
+			return ErrKeyUnverified
+		}
+		return nil
+	}
+	message := bindMessage(r.ID, r.Suite, r.PublicKey)
+	seen := sha256.Sum256(append(message, r.KeyMAC...))
+	if s.bound.has(seen) {
+		return nil
+	}
+	ok, err := s.cfg.Keys.VerifyMAC(ctx, message, r.KeyMAC)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return ErrKeyUnverified
+	}
+	s.bound.add(seen)
+	return nil
+}
+
+// boundCache remembers which keys with which MAC were verified, so that one record costs one KMS call per process.
+type boundCache struct {
+	mu   sync.Mutex
+	seen map[[sha256.Size]byte]struct{}
+}
+
+func newBoundCache() *boundCache {
+	return &boundCache{seen: make(map[[sha256.Size]byte]struct{})}
+}
+
+func (b *boundCache) has(sum [sha256.Size]byte) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok := b.seen[sum]
+	return ok
+}
+
+func (b *boundCache) add(sum [sha256.Size]byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.seen) >= maxBound {
+		for old := range b.seen { // any: the map's order is random
+			delete(b.seen, old)
+			break
+		}
+	}
+	b.seen[sum] = struct{}{}
+}

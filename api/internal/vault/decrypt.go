@@ -1,0 +1,239 @@
+package vault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"redoubt/api/internal/audit"
+	"redoubt/api/internal/auth"
+	"redoubt/api/internal/schema"
+	"redoubt/api/internal/store"
+	"redoubt/api/internal/upstream"
+	"redoubt/wire"
+	"redoubt/wire/sealed"
+)
+
+// DecryptRequest asks for values.
+type DecryptRequest struct {
+	ID          string
+	Fields      []string
+	Expressions map[string]string // CEL sources by name
+	Reason      string
+	Include     *[]string // raw fields to return; nil: the requested ones
+	Compat      bool
+	ReplyKey    *upstream.ReplyKey
+}
+
+// Decrypted is what came of it. The holder wipes it.
+type Decrypted struct {
+	Data   map[string]json.RawMessage
+	Sealed map[string]string
+	Errors []string // "[name] text", ordered by name
+	Absent []string // requested fields that the vault does not have; null in Data
+
+	failed wire.Code // why something failed, if Errors says so
+}
+
+// Wipe overwrites the values.
+func (d *Decrypted) Wipe() {
+	for _, v := range d.Data {
+		clear(v)
+	}
+}
+
+// Decrypt opens fields and evaluates expressions. Errors: schema.FieldErrors, [ErrNotFound], [*RateError], [ErrAudit],
+// auth.ErrForbidden, [*upstream.Error], the store's. Refused and failed attempts on an existing vault are audited.
+func (s *Service) Decrypt(ctx context.Context, c *Caller, req *DecryptRequest) (*Decrypted, error) {
+	ev := &audit.Event{
+		Caller: c.audit(), VaultID: req.ID, Name: audit.EventDecrypt, Reason: req.Reason,
+		Expressions: slices.DeleteFunc(slices.Sorted(maps.Keys(req.Expressions)), badExpressionName),
+	}
+	fields, include, err := s.checkDecrypt(req)
+	if err != nil {
+		ev.Fields = s.cfg.Schema.Recordable(req.names())
+		return nil, s.refuse(ctx, ev, codeInvalid, err)
+	}
+	ev.Fields = fields
+	if err := s.permit(ctx, c, auth.OpDecrypt, fields, ev); err != nil {
+		return nil, err
+	}
+	if wait := s.limiter.Wait(&c.Principal); wait > 0 {
+		return nil, s.refuse(ctx, ev, codeRateLimited, &RateError{RetryAfter: wait})
+	}
+	r, err := s.get(ctx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.open(ctx, r, req, fields, include)
+	if err != nil {
+		var up *upstream.Error
+		code := "unavailable"
+		if errors.As(err, &up) {
+			code = up.Code.String()
+		}
+		return nil, s.failed(ctx, ev, code, err)
+	}
+	ev.Outcome = audit.OutcomeOK
+	if len(out.Errors) > 0 {
+		ev.Outcome, ev.Code = audit.OutcomePartial, out.failed.String()
+	}
+	if err := s.record(ctx, ev, nil); err != nil {
+		out.Wipe()
+		return nil, err
+	}
+	return out, nil
+}
+
+// checkDecrypt resolves names and checks limits. The error is a schema.FieldErrors.
+func (s *Service) checkDecrypt(req *DecryptRequest) (fields []string, include *[]string, err error) {
+	if fields, err = s.cfg.Schema.Resolve(req.Fields); err != nil {
+		return nil, nil, err
+	}
+	if req.Include != nil {
+		names, err := s.cfg.Schema.Resolve(*req.Include)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, n := range names {
+			if !slices.Contains(fields, n) {
+				return nil, nil, schema.FieldErrors{{Field: "include", Text: "names a field that is not requested"}}
+			}
+		}
+		include = &names
+	}
+	var problems schema.FieldErrors
+	for _, name := range slices.Sorted(maps.Keys(req.Expressions)) {
+		switch {
+		case badExpressionName(name):
+			problems.Add(schema.Problem{Field: "expressions", Text: "has a name that is too long, empty or reserved"})
+		case len(req.Expressions[name]) > MaxExpression:
+			problems.Add(schema.Problem{Field: "expressions." + schema.PublicName(name), Text: schema.TextLong})
+		}
+	}
+	if len(problems) > 0 {
+		return nil, nil, problems
+	}
+	return fields, include, nil
+}
+
+// names are all that a request names as fields.
+func (r *DecryptRequest) names() []string {
+	if r.Include == nil {
+		return r.Fields
+	}
+	return slices.Concat(r.Fields, *r.Include)
+}
+
+// badExpressionName tells what cannot name an expression. The names of stored attributes could, but in the audit log
+// they would look like what they are not.
+func badExpressionName(name string) bool {
+	return name == "" || len(name) > MaxExpressionName || schema.Attribute(name)
+}
+
+// open asks the parent for the fields that the record has.
+func (s *Service) open(ctx context.Context, r *store.Record, req *DecryptRequest, fields []string,
+	include *[]string,
+) (*Decrypted, error) {
+	blobs, absent, broken := collect(r, fields)
+	out := &Decrypted{Data: map[string]json.RawMessage{}, Errors: []string{}, Absent: absent}
+	// A wanted field that the record lacks is null; one that include leaves out is not there at all.
+	for _, name := range append(slices.Clone(absent), broken...) {
+		if include == nil || slices.Contains(*include, name) {
+			out.Data[name] = json.RawMessage("null")
+		}
+	}
+	for _, name := range broken {
+		out.failed = wire.DecryptFailed
+		out.Errors = append(out.Errors, problem(name, wire.DecryptFailed.Text()))
+	}
+	if len(blobs) == 0 && len(req.Expressions) == 0 {
+		return out, nil
+	}
+	res, err := s.cfg.Opener.Decrypt(ctx, s.request(r, req, fields, include, blobs))
+	if err != nil {
+		return nil, fmt.Errorf("vault: %w", err)
+	}
+	maps.Copy(out.Data, res.Fields)
+	out.Sealed = res.Sealed
+	for name, e := range res.Errors {
+		out.Errors = append(out.Errors, problem(name, e.Message))
+		if e.Code != wire.ExpressionFailed.String() {
+			out.failed = wire.DecryptFailed
+		}
+	}
+	if out.failed == 0 {
+		out.failed = wire.ExpressionFailed
+	}
+	slices.Sort(out.Errors)
+	return out, nil
+}
+
+// request makes the parent's request. The reference returns the requested fields beside the results; so do we, unless
+// include says otherwise.
+func (s *Service) request(r *store.Record, req *DecryptRequest, fields []string, include *[]string,
+	blobs map[string][]byte,
+) *upstream.Request {
+	if include == nil {
+		include = &fields
+	}
+	wanted := slices.DeleteFunc(slices.Clone(*include), func(n string) bool { return blobs[n] == nil })
+	if wanted == nil {
+		wanted = []string{}
+	}
+	encoding := r.Encoding
+	if encoding == store.EncodingHex {
+		encoding = store.EncodingBinary // collect turned the text into bytes
+	}
+	up := &upstream.Request{
+		VaultID: r.ID, SuiteID: r.Suite, WrappedKey: r.WrappedKey, Encoding: encoding, KeyContext: r.KeyContext,
+		Fields: blobs, Expressions: req.Expressions, Compat: req.Compat, ReplyKey: req.ReplyKey,
+	}
+	if !req.Compat {
+		up.Include = &wanted
+	}
+	return up
+}
+
+// collect takes the wanted blobs out of a record, those of encoding 1 as bytes, and says which are absent and which
+// are no valid hex.
+func collect(r *store.Record, fields []string) (blobs map[string][]byte, absent, broken []string) {
+	blobs = make(map[string][]byte, len(fields))
+	suite, suiteErr := sealed.ParseSuite(r.Suite)
+	for _, name := range fields {
+		v, ok := r.Fields[name]
+		switch {
+		case !ok:
+			absent = append(absent, name)
+		case !v.Text:
+			blobs[name] = v.Blob
+		default:
+			blob, err := sealed.AppendHex(nil, suite, v.Blob)
+			if err != nil || suiteErr != nil {
+				broken = append(broken, name)
+				continue
+			}
+			blobs[name] = blob
+		}
+	}
+	return blobs, absent, broken
+}
+
+func problem(name, text string) string { return "[" + name + "] " + text }
+
+// RetryAfter tells how long a caller should wait, 0 if unknown.
+func RetryAfter(err error) time.Duration {
+	var up *upstream.Error
+	var rate *RateError
+	switch {
+	case errors.As(err, &rate):
+		return rate.RetryAfter
+	case errors.As(err, &up):
+		return up.RetryAfter
+	}
+	return 0
+}

@@ -1,0 +1,66 @@
+package vault
+
+import (
+	"context"
+	"slices"
+
+	"redoubt/api/internal/audit"
+	"redoubt/api/internal/auth"
+	"redoubt/api/internal/store"
+)
+
+// DeleteRequest removes fields of a vault, or all of it.
+type DeleteRequest struct {
+	ID      string
+	All     bool // wins over Fields
+	Fields  []string
+	IfMatch string
+}
+
+// Delete removes what is asked; with neither All nor Fields it does nothing to an existing vault. Errors as for
+// Patch.
+func (s *Service) Delete(ctx context.Context, c *Caller, req *DeleteRequest) error {
+	if req.All {
+		return s.deleteAll(ctx, c, req)
+	}
+	ev := &audit.Event{
+		Caller: c.audit(), VaultID: req.ID, Name: audit.EventUpdate, Fields: s.cfg.Schema.Recordable(req.Fields),
+		Reason: audit.ReasonRemoveFields,
+	}
+	fields, err := s.cfg.Schema.ResolveRemoved(req.Fields)
+	if err != nil {
+		return s.refuse(ctx, ev, codeInvalid, err)
+	}
+	if err := s.permit(ctx, c, auth.OpDelete, fields, ev); err != nil {
+		return err
+	}
+	if len(fields) == 0 {
+		_, err := s.matching(ctx, req.ID, req.IfMatch)
+		return err
+	}
+	_, err = s.change(ctx, req.ID, req.IfMatch, ev, func(r *store.Record) (*store.Update, error) {
+		ev.Fields = s.removed(r, fields)
+		return &store.Update{Remove: fields}, nil
+	})
+	return err
+}
+
+// removed are the fields that an entry names: what is neither of the schema nor in the record may be any text.
+func (s *Service) removed(r *store.Record, fields []string) []string {
+	return slices.DeleteFunc(slices.Clone(fields), func(name string) bool {
+		_, known := s.cfg.Schema.Lookup(name)
+		_, stored := r.Fields[name]
+		return !known && !stored
+	})
+}
+
+func (s *Service) deleteAll(ctx context.Context, c *Caller, req *DeleteRequest) error {
+	ev := &audit.Event{Caller: c.audit(), VaultID: req.ID, Name: audit.EventDelete}
+	if err := s.permit(ctx, c, auth.OpDelete, []string{auth.AllFields}, ev); err != nil {
+		return err
+	}
+	_, err := s.attempt(ctx, req.ID, req.IfMatch, ev, func(r *store.Record, e *store.Entry) (int64, error) {
+		return 0, s.cfg.Store.Delete(ctx, r.ID, r.Modified, e)
+	}, nil)
+	return err
+}

@@ -1,0 +1,209 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"redoubt/api/internal/audit"
+	"redoubt/api/internal/auth"
+	"redoubt/api/internal/schema"
+	"redoubt/api/internal/store"
+	"redoubt/api/internal/upstream"
+	"redoubt/wire/sealed"
+)
+
+// Limits and defaults.
+const (
+	MaxReason      = 4096 // bytes
+	MaxFields      = 100
+	MaxExpressions = 100
+	MaxExpression  = 10_240 // bytes of one CEL source, the reference's
+	MaxIdempotency = 255    // bytes of an Idempotency-Key
+	MaxTTL         = 100 * 365 * 24 * time.Hour
+	IdempotencyTTL = 24 * time.Hour
+	prefix         = "v"
+	writeAttempts  = 12
+	createAttempts = 6
+	// MaxExpressionName is the most bytes of an expression's name, the parent's.
+	MaxExpressionName = 256
+	// auditTimeout bounds writes of audit entries alone, which a caller's going away does not end.
+	auditTimeout = 5 * time.Second
+)
+
+// Codes of refusals in audit entries.
+const (
+	codeForbidden   = "forbidden"
+	codeInvalid     = "invalid_request"
+	codeRateLimited = "rate_limited"
+)
+
+// Errors. Store, audit, upstream and KMS errors come wrapped beside them.
+var (
+	ErrNotFound = errors.New("vault: not found")
+	// ErrPrecondition reports an If-Match that names another revision.
+	ErrPrecondition = errors.New("vault: precondition failed")
+	// ErrConflict reports that concurrent writes won every time.
+	ErrConflict = errors.New("vault: changed meanwhile")
+	// ErrIdempotency reports an Idempotency-Key that was used for another request.
+	ErrIdempotency = errors.New("vault: idempotency key was used for another request")
+	// ErrKeyUnverified reports a record whose public key is not the one that the API made.
+	ErrKeyUnverified = errors.New("vault: public key not verified")
+	// ErrAudit reports that the audit log could not be written; nothing was released.
+	ErrAudit = errors.New("vault: audit log not written")
+	// ErrCutover reports a cut-over that lies ahead: until then records that are made now would pass for the reference's.
+	ErrCutover = errors.New("vault: the cut-over is later than now")
+)
+
+// RateError reports a principal that decrypts too often, or that tries too often what it may not do.
+type RateError struct{ RetryAfter time.Duration }
+
+func (*RateError) Error() string { return "vault: too many requests" }
+
+// Keys makes keys and MACs; package kmsclient does it with KMS.
+type Keys interface {
+	NewKeyPair(ctx context.Context, suite sealed.Suite, bind map[string]string) (public, wrapped []byte, err error)
+	MAC(ctx context.Context, message []byte) ([]byte, error)
+	VerifyMAC(ctx context.Context, message, mac []byte) (bool, error)
+}
+
+// Opener opens sealed fields; package upstream asks the parent to.
+type Opener interface {
+	Decrypt(ctx context.Context, r *upstream.Request) (*upstream.Result, error)
+}
+
+// Config of a service. All but Policy, Cutover and Now are required.
+type Config struct {
+	Store    store.Store
+	Keys     Keys
+	Opener   Opener
+	Schema   *schema.Schema
+	Policy   *auth.Policy // nil: a principal's own scope decides
+	Suite    sealed.Suite
+	Encoding sealed.Encoding // of new records: EncodingRecord or EncodingField
+	Cutover  time.Time       // records without a MAC take writes if their id is older; not ahead; zero: none do
+	Now      func() time.Time
+}
+
+// Service is the vault. It is safe for concurrent use.
+type Service struct {
+	cfg      Config
+	log      *audit.Log
+	limiter  *auth.Limiter
+	refusals *refusals
+	bound    *boundCache
+}
+
+// New checks the configuration and makes a service. [ErrCutover].
+func New(cfg Config) (*Service, error) {
+	if cfg.Store == nil || cfg.Keys == nil || cfg.Opener == nil || cfg.Schema == nil || !cfg.Suite.Valid() {
+		return nil, errors.New("vault: incomplete configuration")
+	}
+	if cfg.Encoding != sealed.EncodingField && cfg.Encoding != sealed.EncodingRecord {
+		return nil, errors.New("vault: new records are sealed in encoding 2 or 3")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Cutover.After(cfg.Now()) {
+		return nil, ErrCutover
+	}
+	return &Service{
+		cfg: cfg, log: audit.New(cfg.Store, cfg.Now), limiter: auth.NewLimiter(cfg.Policy, cfg.Now),
+		refusals: newRefusals(cfg.Now), bound: newBoundCache(),
+	}, nil
+}
+
+// Schema returns the service's schema.
+func (s *Service) Schema() *schema.Schema { return s.cfg.Schema }
+
+// Replace runs fn, which replaces the content of the store, between two writes.
+func (s *Service) Replace(fn func() error) error { return s.log.Replace(fn) }
+
+// Caller is who asks.
+type Caller struct {
+	auth.Principal
+	Source    string
+	RequestID string
+}
+
+func (c *Caller) audit() audit.Caller {
+	return audit.Caller{Principal: c.Name, Source: c.Source, RequestID: c.RequestID}
+}
+
+var idRE = regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
+
+// get reads a record. [ErrNotFound], also for what cannot be an id.
+func (s *Service) get(ctx context.Context, id string) (*store.Record, error) {
+	if !idRE.MatchString(id) {
+		return nil, ErrNotFound
+	}
+	r, err := s.cfg.Store.Get(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("vault: %w", err)
+	}
+	return r, nil
+}
+
+// permit checks the caller's rights. A refusal that concerns an existing vault goes into its audit log.
+func (s *Service) permit(ctx context.Context, c *Caller, op auth.Operation, fields []string, ev *audit.Event) error {
+	err := s.cfg.Policy.Permit(&c.Principal, op, fields)
+	if err == nil || ev == nil {
+		return err
+	}
+	return s.refuse(ctx, ev, codeForbidden, err)
+}
+
+// record audits an event that ended in why (nil for success) and returns why, or [ErrAudit].
+func (s *Service) record(ctx context.Context, ev *audit.Event, why error) error {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	if err := s.log.Write(ctx, *ev); err != nil {
+		return errors.Join(ErrAudit, err)
+	}
+	return why
+}
+
+// detached is a context for what must be written of a request whose caller may have gone, perhaps for that very reason.
+// The host's deadline, which AWS Lambda sets, still counts.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	end := time.Now().Add(auditTimeout)
+	if host, ok := ctx.Deadline(); ok && host.Before(end) {
+		end = host
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), end)
+}
+
+// carry runs a write that stores the event's entry with what it writes. After a panic the outcome counts as unknown,
+// and the log can be used on. Errors: [ErrAudit], write's.
+func (s *Service) carry(ctx context.Context, ev *audit.Event, write func(*store.Entry) error) error {
+	p, err := s.log.Begin(ctx, *ev)
+	if err != nil {
+		return errors.Join(ErrAudit, err)
+	}
+	err = store.ErrUnknownOutcome // what a panic leaves
+	defer func() { p.Done(err) }()
+	err = write(p.Entry())
+	return err
+}
+
+// stored turns the store's errors of a conditional write into the vault's.
+func stored(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrNotFound):
+		return ErrNotFound
+	case errors.Is(err, store.ErrConflict):
+		return ErrConflict
+	}
+	return fmt.Errorf("vault: %w", err)
+}
+
+// tag is a record's entity tag, made of its revision.
+func tag(revision int64) string { return fmt.Sprintf("%q", fmt.Sprintf("%x", revision)) }

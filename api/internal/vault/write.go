@@ -1,0 +1,203 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"redoubt/api/internal/audit"
+	"redoubt/api/internal/auth"
+	"redoubt/api/internal/store"
+	"redoubt/wire/sealed"
+)
+
+// PatchRequest changes fields of a vault.
+type PatchRequest struct {
+	ID      string
+	Values  map[string]string
+	IfMatch string         // entity tag or empty
+	TTL     *time.Duration // nil leaves the time to live, 0 removes it
+}
+
+// Patch writes fields and returns the new entity tag. Errors: schema.FieldErrors, [ErrNotFound], [ErrPrecondition],
+// [ErrConflict], [ErrKeyUnverified], auth.ErrForbidden, those of KMS and store.
+func (s *Service) Patch(ctx context.Context, c *Caller, req *PatchRequest) (string, error) {
+	names := slices.Sorted(maps.Keys(req.Values))
+	ev := &audit.Event{
+		Caller: c.audit(), VaultID: req.ID, Name: audit.EventUpdate, Fields: s.cfg.Schema.Recordable(names),
+		Reason: reasonOf(req.TTL),
+	}
+	if err := s.permit(ctx, c, auth.OpUpdate, names, ev); err != nil {
+		return "", err
+	}
+	if req.TTL != nil {
+		// A time to live removes the vault, later.
+		if err := s.permit(ctx, c, auth.OpDelete, []string{auth.AllFields}, ev); err != nil {
+			return "", err
+		}
+	}
+	values, err := s.cfg.Schema.Apply(req.Values)
+	if err != nil {
+		return "", s.refuse(ctx, ev, codeInvalid, err)
+	}
+	ev.Fields = slices.Sorted(maps.Keys(values))
+	if len(values) == 0 && req.TTL == nil {
+		r, err := s.matching(ctx, req.ID, req.IfMatch)
+		if err != nil {
+			return "", err
+		}
+		return tag(r.Modified), nil
+	}
+	return s.change(ctx, req.ID, req.IfMatch, ev, func(r *store.Record) (*store.Update, error) {
+		return s.patch(ctx, r, values, req.TTL)
+	})
+}
+
+// reasonOf is the reason of an update that changes the time to live.
+func reasonOf(ttl *time.Duration) string {
+	switch {
+	case ttl == nil:
+		return ""
+	case *ttl > 0:
+		return audit.ReasonSetTTL
+	}
+	return audit.ReasonRemoveTTL
+}
+
+// patch seals the values for the record as it was read.
+func (s *Service) patch(ctx context.Context, r *store.Record, values map[string]string,
+	ttl *time.Duration,
+) (*store.Update, error) {
+	u := &store.Update{}
+	if ttl != nil {
+		at := int64(0)
+		if *ttl > 0 {
+			at = s.cfg.Now().Add(*ttl).Unix()
+		}
+		u.ExpireAt = &at
+	}
+	if len(values) == 0 {
+		return u, nil
+	}
+	if err := s.verifyKey(ctx, r); err != nil {
+		return nil, err
+	}
+	suite, err := sealed.ParseSuite(r.Suite)
+	if err != nil {
+		return nil, ErrKeyUnverified
+	}
+	encoding := sealed.EncodingField
+	if r.Encoding == store.EncodingShared {
+		encoding = sealed.EncodingRecord
+	}
+	if u.Set, err = seal(encoding, suite, r.PublicKey, r.ID, values); err != nil {
+		return nil, err
+	}
+	if r.Encoding == store.EncodingHex {
+		u.Encoding = store.EncodingBinary
+		lift(u.Set, r, suite)
+	}
+	return u, nil
+}
+
+// lift adds the record's hex fields to set in binary form. A field that is no valid hex stays as it is: it did not
+// open before either.
+func lift(set map[string]store.Value, r *store.Record, suite sealed.Suite) {
+	for name, v := range r.Fields {
+		if _, written := set[name]; written || !v.Text {
+			continue
+		}
+		if blob, err := sealed.AppendHex(nil, suite, v.Blob); err == nil {
+			set[name] = store.Value{Blob: blob}
+		}
+	}
+}
+
+// matching reads a record and checks the entity tag. [ErrNotFound], [ErrPrecondition].
+func (s *Service) matching(ctx context.Context, id, ifMatch string) (*store.Record, error) {
+	r, err := s.get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if ifMatch != "" && ifMatch != "*" && ifMatch != tag(r.Modified) {
+		return nil, ErrPrecondition
+	}
+	return r, nil
+}
+
+// change updates a record and returns its new entity tag. make is called for each revision that is tried, so that
+// nothing sealed is used twice.
+func (s *Service) change(ctx context.Context, id, ifMatch string, ev *audit.Event,
+	build func(*store.Record) (*store.Update, error),
+) (string, error) {
+	var u *store.Update
+	revision, err := s.attempt(ctx, id, ifMatch, ev, func(r *store.Record, e *store.Entry) (int64, error) {
+		u.ID, u.Revision, u.Modified = r.ID, r.Modified, max(s.cfg.Now().UnixMicro(), r.Modified+1)
+		return u.Modified, s.cfg.Store.Update(ctx, u, e)
+	}, func(r *store.Record) (err error) {
+		u, err = build(r)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return tag(revision), nil
+}
+
+// attempt reads, prepares and writes until the write meets the revision that was read, a bounded number of times. A
+// failed preparation is audited.
+func (s *Service) attempt(ctx context.Context, id, ifMatch string, ev *audit.Event,
+	write func(*store.Record, *store.Entry) (int64, error), prepare func(*store.Record) error,
+) (int64, error) {
+	for range writeAttempts {
+		r, err := s.matching(ctx, id, ifMatch)
+		if errors.Is(err, ErrPrecondition) {
+			return 0, s.failed(ctx, ev, "precondition_failed", err)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if prepare != nil {
+			if err := prepare(r); err != nil {
+				return 0, s.failed(ctx, ev, failure(err), err)
+			}
+		}
+		revision, err := s.write(ctx, r, ev, write)
+		if errors.Is(err, store.ErrTooLarge) {
+			return 0, s.failed(ctx, ev, "too_large", stored(err))
+		}
+		if !errors.Is(err, store.ErrConflict) {
+			return revision, stored(err)
+		}
+	}
+	return 0, s.failed(ctx, ev, "conflict", ErrConflict)
+}
+
+func (s *Service) write(ctx context.Context, r *store.Record, ev *audit.Event,
+	write func(*store.Record, *store.Entry) (int64, error),
+) (revision int64, err error) {
+	ok := *ev
+	ok.Outcome = audit.OutcomeOK
+	err = s.carry(ctx, &ok, func(e *store.Entry) (err error) {
+		revision, err = write(r, e)
+		return err
+	})
+	return revision, err
+}
+
+// failed audits an attempt on an existing vault that came to nothing.
+func (s *Service) failed(ctx context.Context, ev *audit.Event, code string, why error) error {
+	bad := *ev
+	bad.Outcome, bad.Code = audit.OutcomeFailed, code
+	return s.record(ctx, &bad, why)
+}
+
+// failure names an error for an audit entry.
+func failure(err error) string {
+	if errors.Is(err, ErrKeyUnverified) {
+		return "key_unverified"
+	}
+	return "unavailable"
+}

@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"redoubt/bench/internal/cryptobench"
+	"redoubt/bench/internal/out"
+	"redoubt/bench/internal/wirebench"
+	"redoubt/wire/sealed"
+)
+
+type wireCommand struct {
+	InFlight []int         `help:"Round trips in flight, each 1 to 4096." default:"1,16,128,512"`
+	Rounds   int           `help:"Turns of each way, 1 or more; the median counts." default:"7"`
+	Turn     time.Duration `help:"Length of one turn, 1ms or more." default:"250ms"`
+}
+
+// Run measures the wire.
+func (c *wireCommand) Run(ctx context.Context, sink *out.Sink) error {
+	for _, n := range c.InFlight {
+		if n < 1 || n > 4096 {
+			return errors.New("--in-flight must be between 1 and 4096")
+		}
+	}
+	if c.Rounds < 1 || c.Turn < time.Millisecond {
+		return errors.New("--rounds must be at least 1, --turn at least 1ms")
+	}
+	return wirebench.Run(ctx, wirebench.Options{InFlight: c.InFlight, Rounds: c.Rounds, Turn: c.Turn}, sink)
+}
+
+type cryptoCommand struct {
+	Suite  []string      `help:"Suites: P-256, P-384, P-521." default:"P-384,P-256,P-521" enum:"P-256,P-384,P-521"`
+	Fields []int         `help:"Fields of a record, each 1 to 100." default:"1,10,100"`
+	Budget time.Duration `help:"Time for one operation, more than 0." default:"300ms"`
+	Min    int           `help:"Least repetitions of one operation, 1 or more." default:"27"`
+}
+
+// Run measures the cryptography.
+func (c *cryptoCommand) Run(ctx context.Context, sink *out.Sink) error {
+	o := cryptobench.Options{Fields: c.Fields, Budget: c.Budget, Min: c.Min}
+	if c.Budget <= 0 || c.Min < 1 {
+		return errors.New("--budget must be more than 0, --min at least 1")
+	}
+	for _, n := range c.Fields {
+		if n < 1 || n > 100 {
+			return errors.New("--fields must be between 1 and 100")
+		}
+	}
+	for _, name := range c.Suite {
+		for _, s := range sealed.Suites() {
+			if s.String() == name {
+				o.Suites = append(o.Suites, s)
+			}
+		}
+	}
+	return cryptobench.Run(ctx, o, sink)
+}

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"redoubt/bench/internal/bed"
+	"redoubt/bench/internal/corpus"
+	"redoubt/bench/internal/httpload"
+	"redoubt/bench/internal/loadrun"
+	"redoubt/bench/internal/out"
+	"redoubt/wire"
+)
+
+// where are the flags that say what is spoken to.
+type where struct {
+	URL        string `help:"Parent or API: http://HOST:PORT or https://HOST." placeholder:"URL"`
+	BearerFile string `help:"File with the key for 'Authorization: Bearer KEY'." type:"path" placeholder:"FILE"`
+	CA         string `name:"ca" help:"PEM file of the roots that https is trusted by, instead of the system's." type:"path" placeholder:"FILE"`
+}
+
+func (w *where) tls() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if w.CA == "" {
+		return config, nil
+	}
+	pem, err := os.ReadFile(w.CA)
+	if err != nil {
+		return nil, err
+	}
+	config.RootCAs = x509.NewCertPool()
+	if !config.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, errors.New("--ca: no certificate in it")
+	}
+	return config, nil
+}
+
+func (w *where) bearer() (string, error) {
+	if w.BearerFile == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(w.BearerFile)
+	return strings.TrimSpace(string(b)), err
+}
+
+func (w *where) target() (*httpload.Target, error) {
+	config, err := w.tls()
+	if err != nil {
+		return nil, err
+	}
+	e, err := httpload.NewEndpoint(w.URL, config)
+	if err != nil {
+		return nil, err
+	}
+	bearer, err := w.bearer()
+	return &httpload.Target{Endpoint: e, Bearer: bearer}, err
+}
+
+type httpCommand struct {
+	where
+
+	Corpus string `help:"Records to ask for, made by 'bench record'." type:"path" placeholder:"FILE"`
+	Local  bool   `help:"Start a local stack and make the records it needs, instead of --url and --corpus."`
+	Bin    string `help:"With --local: folder of the programs of 'make build'. Default: bench's own." type:"path" placeholder:"DIR"`
+
+	Mix    string  `help:"hot: a field of a popular vault; cold-context: another write each time; cold-key: another vault each time; batch: --items hot fields a request; expressions: hot, with two." enum:"hot,cold-context,cold-key,batch,expressions" default:"hot"`
+	Fields int     `help:"Fields of a request, 1 to 100." default:"1"`
+	Items  int     `help:"Items of a batch, 1 to 1000." default:"100"`
+	Zipf   float64 `help:"Exponent of the vaults' popularity, above 1; 0: all alike." default:"1.1"`
+	Seed   uint64  `help:"Seed of the choice of vaults and of arrivals: any number." default:"1"`
+
+	InFlight int           `help:"Closed loop: requests in flight. Open loop: most of them. 1 to 20000." default:"64"`
+	Rate     float64       `help:"Open loop of so many requests a second, latency from the intended start; more than 0. Without it, a closed loop." placeholder:"N"`
+	Even     bool          `help:"Open loop: arrivals evenly spaced, instead of a Poisson process."`
+	Duration time.Duration `help:"Length of a loop, more than 0." default:"10s"`
+	FindPeak bool          `help:"Find the rate that closed loops of 8 to 256 callers reach; with --at, then an open loop at a part of it."`
+	At       float64       `help:"Part of the peak for the open loop that follows --find-peak, as 0.7; more than 0." placeholder:"PART"`
+	Overload string        `help:"Find the peak, then offer so many times that: goodput, and how fast the rest is refused." placeholder:"3x"`
+}
+
+// Run offers the load.
+func (c *httpCommand) Run(ctx context.Context, sink *out.Sink) error {
+	if c.Local == (c.URL != "") || c.Local == (c.Corpus != "") {
+		return errors.New("give --local, or both --url and --corpus")
+	}
+	if c.InFlight < 1 || c.InFlight > 20_000 || c.Duration <= 0 || c.Rate < 0 || c.At < 0 {
+		return errors.New("--in-flight must be between 1 and 20000, --duration, --rate and --at more than zero")
+	}
+	if c.Items < 1 || c.Items > wire.MaxBatch || c.Fields < 1 || c.Fields > wire.MaxFields {
+		return errors.New("--items must be between 1 and 1000, --fields between 1 and 100")
+	}
+	factor := 0.0
+	if c.Overload != "" {
+		if _, err := fmt.Sscanf(strings.TrimSuffix(c.Overload, "x"), "%g", &factor); err != nil || factor <= 0 {
+			return errors.New("--overload is a factor, as 3x")
+		}
+	}
+	s, stop, err := c.setup(ctx, sink)
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.measure(ctx, s, factor, sink), stop())
+}
+
+// setup makes the requests, and the stack when it is to be a local one.
+func (c *httpCommand) setup(ctx context.Context, sink *out.Sink) (s *loadrun.Setup, stop func() error, err error) {
+	stop = func() error { return nil }
+	var records *corpus.Corpus
+	var t *httpload.Target
+	if c.Local {
+		var b *bed.Bed
+		if b, records, err = c.local(ctx, sink); err != nil {
+			return nil, nil, err
+		}
+		stop = b.Stop
+		t, err = b.Target()
+	} else {
+		if records, err = corpus.Load(c.Corpus); err != nil {
+			return nil, nil, err
+		}
+		t, err = c.target()
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, stop())
+	}
+	source, err := httpload.NewSource(t, records, httpload.MixOptions{
+		Mix: c.Mix, Fields: c.Fields, Items: c.Items, Zipf: c.Zipf, Seed: c.Seed,
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, stop())
+	}
+	return &loadrun.Setup{Target: t, Source: source, Name: "http/" + c.Mix, Seed: c.Seed}, stop, nil
+}
+
+// local starts a stack whose caches are small when the mix is to find them cold.
+func (c *httpCommand) local(ctx context.Context, sink *out.Sink) (*bed.Bed, *corpus.Corpus, error) {
+	o := corpus.Options{Vaults: 200, Fields: c.Fields, Writes: 1}
+	var config map[string]any
+	switch c.Mix {
+	case httpload.ColdContext:
+		o.Vaults, o.Writes = 16, 250
+		config = map[string]any{"cache": map[string]any{"contexts": 512}}
+	case httpload.ColdKey:
+		o.Vaults = 2000
+		config = map[string]any{"cache": map[string]any{"keys": 64, "contexts": 64}}
+	}
+	sink.Progress("http: starting a local stack, sealing %d writes", o.Vaults*o.Writes)
+	b, err := bed.Start(ctx, bed.Options{Bin: c.Bin, EnclaveConfig: config})
+	if err != nil {
+		return nil, nil, err
+	}
+	records, err := b.Corpus(ctx, o, nil)
+	if err != nil {
+		return nil, nil, errors.Join(err, b.Stop())
+	}
+	return b, records, nil
+}
+
+func (c *httpCommand) measure(ctx context.Context, s *loadrun.Setup, factor float64, sink *out.Sink) error {
+	if c.Mix != httpload.ColdContext && c.Mix != httpload.ColdKey {
+		l := httpload.NewLoad(s.Target, s.Source, 16, c.Seed)
+		defer l.Close()
+		if err := l.Warm(); err != nil {
+			return err
+		}
+	}
+	if c.FindPeak || factor > 0 {
+		peak, err := loadrun.Peak(ctx, s, c.Duration, sink)
+		if err != nil {
+			return err
+		}
+		switch {
+		case factor > 0:
+			s.Name += "/overload-" + strings.TrimSuffix(c.Overload, "x") + "x"
+			return loadrun.Overload(ctx, s, peak, factor, c.Duration, sink)
+		case c.At > 0:
+			c.Rate = c.At * peak
+		default:
+			return nil
+		}
+	}
+	if c.Rate == 0 {
+		_, err := loadrun.Closed(ctx, s, c.InFlight, c.Duration, sink)
+		return err
+	}
+	s.Name += "/open"
+	_, err := loadrun.Open(ctx, s, loadrun.OpenOptions{
+		Rate: c.Rate, Callers: c.InFlight, Duration: c.Duration, Even: c.Even,
+	}, sink)
+	return err
+}

@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+
+	"redoubt/bench/internal/corpus"
+	"redoubt/bench/internal/out"
+	"redoubt/deploy/local/kms"
+	"redoubt/deploy/local/localstack"
+	"redoubt/wire/sealed"
+)
+
+type recordCommand struct {
+	where
+
+	Out      string `arg:"" help:"File to write. It holds ciphertexts and wrapped keys; plaintexts are made up from its numbers." type:"path"`
+	StandIn  string `help:"KMS stand-in of a local stack that wraps the keys, HOST:PORT of its plain listener." placeholder:"HOST:PORT"`
+	KMSKey   string `name:"kms-key" help:"Key of AWS KMS that wraps them (ARN or alias), with the credentials of the environment." placeholder:"ARN"`
+	Vaults   int    `help:"Vaults, each with a key of its own, 1 to 1000000." default:"200"`
+	Fields   int    `help:"Fields of a write, 1 to 100." default:"10"`
+	Writes   int    `help:"Writes of each vault, each sealed by itself, 1 to 100000." default:"1"`
+	Suite    string `help:"P-256, P-384 or P-521." default:"P-384" enum:"P-256,P-384,P-521"`
+	Encoding int    `help:"2 or 3." default:"3" enum:"2,3"`
+	Region   string `help:"Region of the key." default:"us-east-1"`
+	Prefix   string `help:"Beginning of the vault ids." default:"v_bench_"`
+}
+
+// Run makes a corpus: through an API when --url is given, else sealed here.
+func (c *recordCommand) Run(ctx context.Context, sink *out.Sink) error {
+	o := corpus.Options{
+		Vaults: c.Vaults, Fields: c.Fields, Writes: c.Writes, Encoding: sealed.Encoding(c.Encoding),
+		Region: c.Region, Prefix: c.Prefix,
+	}
+	for _, s := range sealed.Suites() {
+		if s.String() == c.Suite {
+			o.Suite = s
+		}
+	}
+	began := time.Now()
+	records, err := c.make(ctx, o, sink)
+	if err != nil {
+		return err
+	}
+	if err := records.Save(c.Out); err != nil {
+		return err
+	}
+	n := c.Vaults * c.Writes
+	sink.Add(out.Value("record/rate", float64(n)/time.Since(began).Seconds(), "writes/s", int64(n)))
+	return nil
+}
+
+func (c *recordCommand) make(ctx context.Context, o corpus.Options, sink *out.Sink) (*corpus.Corpus, error) {
+	var n atomic.Int64
+	progress := func(int) {
+		if d := int(n.Add(1)); d%max(1, o.Vaults/10) == 0 {
+			sink.Progress("record: %d of %d vaults", d, o.Vaults)
+		}
+	}
+	given := 0
+	for _, s := range []string{c.URL, c.StandIn, c.KMSKey} {
+		if s != "" {
+			given++
+		}
+	}
+	switch {
+	case given != 1:
+		return nil, errors.New("give one of --url (an API), --stand-in and --kms-key")
+	case c.StandIn != "":
+		return corpus.Make(ctx, o, corpus.KMSWrap(localstack.KMSClient(c.StandIn), kms.AliasSymmetric), progress)
+	case c.KMSKey != "":
+		aws, err := config.LoadDefaultConfig(ctx, config.WithRegion(o.Region))
+		if err != nil {
+			return nil, err
+		}
+		return corpus.Make(ctx, o, corpus.KMSWrap(awskms.NewFromConfig(aws), c.KMSKey), progress)
+	}
+	tls, err := c.tls()
+	if err != nil {
+		return nil, err
+	}
+	bearer, err := c.bearer()
+	if err != nil {
+		return nil, err
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: tls, MaxIdleConnsPerHost: 64}}
+	return corpus.MakeAPI(ctx, o, corpus.API{URL: c.URL, Client: client, Bearer: bearer}, progress)
+}

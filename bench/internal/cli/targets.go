@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"redoubt/bench/internal/out"
+	"redoubt/bench/internal/soak"
+	"redoubt/bench/internal/targets"
+)
+
+type targetsCommand struct {
+	Rows     []string      `help:"Groups of rows: wire, crypto, hot (all processes share the CPUs), pinned (cold load; the enclave has a CPU of its own), memory." enum:"wire,crypto,hot,pinned,memory" default:"wire,crypto,hot,pinned,memory"`
+	Bin      string        `help:"Folder of the programs of 'make build'. Default: bench's own." type:"path" placeholder:"DIR"`
+	Rounds   int           `help:"Turns of what is compared, 1 or more; the median counts." default:"7"`
+	Turn     time.Duration `help:"Length of one turn, 1ms or more." default:"300ms"`
+	Duration time.Duration `help:"Length of an open loop, more than 0." default:"10s"`
+}
+
+// Run measures the targets.
+func (c *targetsCommand) Run(ctx context.Context, sink *out.Sink) error {
+	if c.Rounds < 1 || c.Turn < time.Millisecond || c.Duration <= 0 {
+		return errors.New("--rounds must be at least 1, --turn at least 1ms, --duration more than 0")
+	}
+	return targets.Run(ctx, targets.Options{
+		Bin: c.Bin, Rows: c.Rows, Rounds: c.Rounds, Turn: c.Turn, Duration: c.Duration,
+	}, sink)
+}
+
+type soakCommand struct {
+	Bin      string `help:"Folder of the programs of 'make build'. Default: bench's own." type:"path" placeholder:"DIR"`
+	Requests int64  `help:"Requests in all, 30 or more." default:"1000000"`
+	InFlight int    `help:"Requests in flight, 1 or more." default:"32"`
+}
+
+// Run soaks a local stack.
+func (c *soakCommand) Run(ctx context.Context, sink *out.Sink) error {
+	if c.InFlight < 1 {
+		return errors.New("--in-flight must be at least 1")
+	}
+	return soak.Run(ctx, soak.Options{Bin: c.Bin, Requests: c.Requests, InFlight: c.InFlight}, sink)
+}
+
+type metaCommand struct{}
+
+// Run gives one line that says where and when.
+func (c *metaCommand) Run(ctx context.Context, sink *out.Sink) error {
+	now := time.Now().UTC()
+	l := out.Value("meta", float64(now.Unix()), "s", 1)
+	l.Meta = machine(ctx)
+	l.Meta["time"] = now.Format(time.RFC3339)
+	sink.Add(l)
+	return nil
+}
+
+// machine describes what a run depends on.
+func machine(ctx context.Context) map[string]string {
+	m := map[string]string{
+		"go": runtime.Version(), "arch": runtime.GOARCH, "cpus": strconv.Itoa(runtime.NumCPU()),
+		"cpu": firstAfter("/proc/cpuinfo", "model name"), "memory": firstAfter("/proc/meminfo", "MemTotal"),
+	}
+	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
+		m["load"], _, _ = strings.Cut(string(b), " ")
+	}
+	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		m["kernel"] = strings.TrimSpace(string(b))
+	}
+	if b, err := exec.CommandContext(ctx, "git", "rev-parse", "--short=12", "HEAD").Output(); err == nil {
+		m["commit"] = strings.TrimSpace(string(b))
+	}
+	return m
+}
+
+// firstAfter returns what follows "name :" in a file of the kernel's.
+func firstAfter(path, name string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(b)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,155 @@
+// Package corpus makes and keeps the records that load is made of: sealed as the API tier seals them, their private
+// keys wrapped by KMS.
+//
+// Plaintexts are made up from a record's numbers ([Plain]), so that every answer can be checked and a corpus file holds
+// none. Private keys are never written to a file; a corpus just made keeps them in memory for the stand-in of the
+// reference's enclave, which has no KMS.
+package corpus
+
+import (
+	"context"
+	"crypto/ecdh"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"redoubt/wire"
+	"redoubt/wire/sealed"
+)
+
+// MaxVaults and MaxWrites bound a corpus; a file beyond them is refused.
+const (
+	MaxVaults = 1_000_000
+	MaxWrites = 100_000
+)
+
+// Options say what a corpus is made of.
+type Options struct {
+	Vaults   int
+	Fields   int             // of each write
+	Writes   int             // of each vault: each is sealed by itself, under the vault's key
+	Suite    sealed.Suite    // default P-384
+	Encoding sealed.Encoding // 2 or 3; default 3
+	Region   string
+	Prefix   string // of vault ids
+}
+
+// ErrOptions is a corpus that cannot be made.
+var ErrOptions = errors.New("a corpus needs 1 or more vaults, writes and fields (at most 100), of encoding 2 or 3")
+
+func (o *Options) fill() error {
+	if o.Suite == 0 {
+		o.Suite = sealed.P384
+	}
+	if o.Encoding == 0 {
+		o.Encoding = sealed.EncodingRecord
+	}
+	if o.Region == "" {
+		o.Region = "us-east-1"
+	}
+	if o.Prefix == "" {
+		o.Prefix = "v_bench_"
+	}
+	if o.Vaults < 1 || o.Vaults > MaxVaults || o.Writes < 1 || o.Writes > MaxWrites || o.Fields < 1 ||
+		o.Fields > wire.MaxFields || !o.Suite.Valid() || o.Encoding != 2 && o.Encoding != 3 {
+		return ErrOptions
+	}
+	return nil
+}
+
+// Corpus is a set of sealed records.
+type Corpus struct {
+	Suite    sealed.Suite
+	Encoding sealed.Encoding
+	Region   string
+	// API says that the records are an API's: vaults have an ID and a Label, and nothing sealed.
+	API    bool
+	Vaults []Vault
+}
+
+// Vault is one record in one or more versions of its fields.
+type Vault struct {
+	ID      string
+	Label   string // of an API's vault: what its plaintexts are made of, instead of the ID
+	Wrapped []byte
+	Context bool // Wrapped is bound to ID by KMS's encryption context
+	Writes  []map[string][]byte
+	// Private is the PKCS #8 of the private key; nil in a corpus that was read.
+	Private []byte
+}
+
+// Wrap encrypts a private key of a vault under its KMS key, with the encryption context {"vault_id": vaultID}.
+type Wrap func(ctx context.Context, vaultID string, private []byte) ([]byte, error)
+
+// FieldName is the name of the i-th field.
+func FieldName(i int) string { return fmt.Sprintf("field_%02d", i) }
+
+// Plain is the plaintext of a field.
+func Plain(vaultID string, write int, field string) string {
+	return fmt.Sprintf("%s of %s, write %d", field, vaultID, write)
+}
+
+// Make makes a corpus, on all CPUs.
+func Make(ctx context.Context, o Options, wrap Wrap, progress func(done int)) (*Corpus, error) {
+	if err := o.fill(); err != nil {
+		return nil, err
+	}
+	c := &Corpus{Suite: o.Suite, Encoding: o.Encoding, Region: o.Region, Vaults: make([]Vault, o.Vaults)}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range c.Vaults {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			c.Vaults[i] = Vault{ID: fmt.Sprintf("%s%06d", o.Prefix, i), Context: true}
+			if err := c.Vaults[i].make(ctx, &o, wrap); err != nil {
+				return fmt.Errorf("vault %d: %w", i, err)
+			}
+			if progress != nil {
+				progress(i)
+			}
+			return nil
+		})
+	}
+	return c, g.Wait()
+}
+
+func (v *Vault) make(ctx context.Context, o *Options, wrap Wrap) error {
+	curve := map[sealed.Suite]ecdh.Curve{
+		sealed.P256: ecdh.P256(), sealed.P384: ecdh.P384(), sealed.P521: ecdh.P521(),
+	}[o.Suite]
+	private, err := curve.GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	if v.Private, err = x509.MarshalPKCS8PrivateKey(private); err != nil {
+		return err
+	}
+	if v.Wrapped, err = wrap(ctx, v.ID, v.Private); err != nil {
+		return fmt.Errorf("wrap key: %w", err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(private.PublicKey())
+	if err != nil {
+		return err
+	}
+	public, err := sealed.ParsePublicKey(o.Suite, der)
+	if err != nil {
+		return err
+	}
+	v.Writes = make([]map[string][]byte, o.Writes)
+	for w := range v.Writes {
+		plain := make(map[string][]byte, o.Fields)
+		for f := range o.Fields {
+			plain[FieldName(f)] = []byte(Plain(v.ID, w, FieldName(f)))
+		}
+		if v.Writes[w], err = sealed.Seal(o.Encoding, o.Suite, public, v.ID, plain); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package httpload
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"redoubt/bench/internal/closed"
+	"redoubt/bench/internal/hist"
+	"redoubt/bench/internal/open"
+)
+
+// Load is a source of requests and the callers that send them.
+type Load struct {
+	endpoint *Endpoint
+	source   *Source
+	callers  []*caller
+	lines    []*line // of the callers, once there was a loop
+}
+
+// caller is a connection with its choice of requests.
+type caller struct {
+	conn *conn
+	pick *picker
+}
+
+// NewLoad makes n callers.
+func NewLoad(t *Target, s *Source, n int, seed uint64) *Load {
+	l := &Load{endpoint: t.Endpoint, source: s}
+	for i := range n {
+		l.callers = append(l.callers, &caller{conn: t.Endpoint.newConn(), pick: s.picker(seed, uint64(i))})
+	}
+	return l
+}
+
+// connect opens the connections that are not open, so that a run does not begin with that.
+func (l *Load) connect() error {
+	for _, c := range l.callers {
+		if c.conn.c != nil {
+			continue
+		}
+		if err := c.conn.dial(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close closes the connections.
+func (l *Load) Close() {
+	for _, c := range l.callers {
+		c.conn.close()
+	}
+	for _, c := range l.lines {
+		c.close()
+	}
+}
+
+// Warm sends each request once, so that what can be cached is, and each answer has been checked against the plaintexts.
+func (l *Load) Warm() error {
+	next := make(chan *Request)
+	errs := make(chan error, len(l.callers))
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		defer close(next)
+		for _, r := range l.source.requests {
+			select {
+			case next <- r:
+			case <-done:
+				return
+			}
+		}
+	}()
+	workers := min(len(l.callers), 16)
+	for _, c := range l.callers[:workers] {
+		go func() {
+			for r := range next {
+				if _, err := c.send(r, false); err != nil {
+					errs <- err
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	for range workers {
+		if err := <-errs; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Fetch sends the first request of a source and returns its answer, checked.
+func Fetch(t *Target, s *Source) ([]byte, error) {
+	c := t.Endpoint.newConn()
+	defer c.close()
+	a, err := c.do(s.requests[0].raw)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.requests[0].outcome(&a, false)
+	return a.body, err
+}
+
+// send sends a request and checks the answer; refusals are outcomes only when they are expected.
+func (c *caller) send(r *Request, refusable bool) (open.Outcome, error) {
+	a, err := c.conn.do(r.raw)
+	if err != nil {
+		return 0, err
+	}
+	return r.outcome(&a, refusable)
+}
+
+// outcome judges an answer.
+func (r *Request) outcome(a *answered, refusable bool) (open.Outcome, error) {
+	switch {
+	case a.status == http.StatusOK:
+		return open.OK, r.check(a.body)
+	case refusable && a.status == http.StatusServiceUnavailable:
+		return open.Refused, nil
+	case refusable && a.status == http.StatusGatewayTimeout:
+		return open.Expired, nil
+	}
+	return 0, a.statusError()
+}
+
+// Trips are the callers, each with a connection of its own, for a closed loop in which nothing may be refused.
+func (l *Load) Trips() []closed.Trip {
+	out := make([]closed.Trip, len(l.callers))
+	for i, c := range l.callers {
+		out[i] = func() error {
+			_, err := c.send(c.pick.next(), false)
+			return err
+		}
+	}
+	return out
+}
+
+// Closed keeps a request of each caller in flight for d.
+func (l *Load) Closed(ctx context.Context, d time.Duration) (*closed.Run, error) {
+	if l.endpoint.tls != nil {
+		return closed.For(l.Trips(), d)
+	}
+	return l.closed(ctx, &untilThen{end: d})
+}
+
+// ClosedCount does so until n requests have been sent.
+func (l *Load) ClosedCount(ctx context.Context, n int64) (*closed.Run, error) {
+	if l.endpoint.tls != nil {
+		return closed.Count(l.Trips(), n)
+	}
+	return l.closed(ctx, &untilThen{left: n})
+}
+
+func (l *Load) closed(ctx context.Context, a arrivals) (*closed.Run, error) {
+	h := hist.New()
+	last, err := l.loop(ctx, a, false, func(_ open.Outcome, at, _, done time.Duration) { h.Add(done - at) })
+	return &closed.Run{N: h.N(), Elapsed: last, Hist: h}, err
+}
+
+// Open sends requests when a schedule says so, whether earlier ones were answered or not. What the system refuses is
+// an outcome as others are.
+func (l *Load) Open(ctx context.Context, o open.Options) (*open.Result, error) {
+	if l.endpoint.tls != nil {
+		if err := l.connect(); err != nil {
+			return nil, err
+		}
+		return open.Run(ctx, o, l.openTrips())
+	}
+	a, r := newScheduled(&o), open.NewResult()
+	last, err := l.loop(ctx, a, true, r.Record)
+	r.Offered, r.Elapsed = a.offered, max(o.Duration, last)
+	return r, err
+}
+
+// loop runs all callers on one thread.
+func (l *Load) loop(
+	ctx context.Context, a arrivals, refusable bool, done func(o open.Outcome, at, sent, done time.Duration),
+) (last time.Duration, err error) {
+	for _, c := range l.callers[len(l.lines):] {
+		l.lines = append(l.lines, &line{caller: c, fd: -1})
+	}
+	for _, c := range l.lines {
+		if c.fd < 0 {
+			if err := c.dial(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	driver := loop{arrivals: a, refusable: refusable, done: done, lines: l.lines}
+	return driver.run(ctx)
+}
+
+// openTrips are the callers for an open loop.
+func (l *Load) openTrips() []open.Trip {
+	out := make([]open.Trip, len(l.callers))
+	for i, c := range l.callers {
+		out[i] = func() (open.Outcome, error) { return c.send(c.pick.next(), true) }
+	}
+	return out
+}

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The short set of measurements of `make bench`: under three minutes. Keeps JSON lines in bench/history/COMMIT.jsonl
+# (COMMIT-dirty.jsonl with uncommitted changes, which is not for keeping) and draws all of them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bench=bin/bench
+name=$(git rev-parse --short=12 HEAD)
+[ -z "$(git status --porcelain --untracked-files=no)" ] || name=$name-dirty
+part=$(mktemp)
+trap 'rm -f "$part"' EXIT
+status=0
+{
+	$bench meta --json
+	$bench wire --json --rounds 7 --turn 120ms || status=$?
+	$bench crypto --json --suite P-384,P-256 --fields 1,10 --budget 80ms || status=$?
+	$bench targets --json --rows hot,pinned --rounds 7 --turn 250ms --duration 8s || status=$?
+} > "$part"
+cat "$part" > "bench/history/$name.jsonl"
+$bench report bench/history/*.jsonl --out bench/history/report.html
+echo "kept bench/history/$name.jsonl" >&2
+exit "$status"

@@ -1,0 +1,52 @@
+package probe
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"redoubt/deploy/emfschema"
+	"redoubt/deploy/pages"
+)
+
+func TestTheDocumentListsEveryMetric(t *testing.T) {
+	m := NewMetrics("v1")
+	m.Set(Result{Identity: Refused}, time.UnixMilli(1))
+	pages.Metrics(t, "Canary", pages.Families(t, m.Registry, "redoubt_"))
+}
+
+func TestTheDocumentListsEveryMetricOnLambda(t *testing.T) {
+	var e struct {
+		Meta struct {
+			CloudWatchMetrics []struct{ Metrics []struct{ Name, Unit string } }
+		} `json:"_aws"`
+	}
+	data, err := json.Marshal(EMF(Result{Identity: Refused}, time.UnixMilli(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &e); err != nil {
+		t.Fatal(err)
+	}
+	exported := map[string]string{}
+	for _, d := range e.Meta.CloudWatchMetrics {
+		for _, m := range d.Metrics {
+			exported[m.Name] = m.Unit
+		}
+	}
+	pages.Metrics(t, "Canary on Lambda", exported)
+}
+
+func TestWhatLambdaLogsIsOfTheEmbeddedMetricFormat(t *testing.T) {
+	data, err := json.Marshal(EMF(Result{Identity: Succeeded, RoundTrip: ErrWrongValue, Took: time.Second}, time.UnixMilli(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var root any
+	if err := json.Unmarshal(data, &root); err != nil {
+		t.Fatal(err)
+	}
+	if err := emfschema.Compile(t).Validate(root); err != nil {
+		t.Error(err)
+	}
+}

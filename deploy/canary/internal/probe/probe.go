@@ -1,0 +1,169 @@
+// Package probe asks a deployment of Redoubt, from outside, two things that must hold.
+//
+// The round trip: a synthetic record is created through the API, opened again, compared and deleted. The identity: a
+// principal whom IAM and the key's policy let decrypt inside of measured enclaves asks KMS, without an attestation
+// document, to open a wrapped key; the policy's conditions must refuse. The wrapped key is made for the purpose, with a
+// record's encryption context, so that a refusal is the policy's and not that of a bad ciphertext. KMS is asked with
+// DryRun: a policy that would allow is found without any key being let out.
+//
+// Whoever runs the probe MUST be named where the policy allows Decrypt: another principal is refused whatever becomes
+// of the conditions, and KMS's answer does not tell.
+//
+// The three ends of that question are kept apart, since "not allowed" is good news only when KMS said so itself, of the
+// key's policy: a principal without the right to ask by its own policies learns nothing of the key's, and says so.
+// No error here holds a value, a token or a ciphertext.
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/smithy-go"
+
+	"redoubt/api/client"
+)
+
+// Identity is how KMS answered a Decrypt from outside an enclave.
+type Identity int
+
+// The ends of the question. CouldNotAsk is the zero value: nothing is known until KMS has answered.
+const (
+	CouldNotAsk Identity = iota
+	Refused
+	Succeeded
+)
+
+// String is the value of the metric's label.
+func (i Identity) String() string {
+	return [...]string{"could_not_ask", "refused", "succeeded"}[i]
+}
+
+// Options of a probe. Token and Credentials are two ways to be known to the API; either, or none on loopback.
+type Options struct {
+	API         string // URL, with or without the stage v1
+	Token       string
+	Credentials aws.CredentialsProvider // sign with SigV4 for API Gateway
+	Region      string
+	KMS         *awskms.Client
+	Key         string // ARN or alias
+	Timeout     time.Duration
+}
+
+// Result of one probe. RoundTrip is nil when all of it was right.
+type Result struct {
+	RoundTrip     error
+	Took          time.Duration
+	Identity      Identity
+	IdentityError error // why KMS could not be asked
+}
+
+// Probe asks. Not for concurrent use.
+type Probe struct {
+	o   Options
+	api *client.Client
+}
+
+// New makes a probe. It opens no connection; an error is one of the API's URL.
+func New(o Options) (*Probe, error) {
+	transport := http.DefaultTransport
+	if o.Credentials != nil {
+		transport = &signer{transport, o.Credentials, o.Region}
+	}
+	api, err := client.New(client.Config{
+		URL: o.API, Token: o.Token, HTTP: &http.Client{Transport: transport, Timeout: o.Timeout},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Probe{o, api}, nil
+}
+
+// ReadToken reads a file that holds one token.
+func ReadToken(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("token: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// Once asks both things, one after the other, each within the timeout.
+func (p *Probe) Once(ctx context.Context) (r Result) {
+	start := time.Now()
+	r.RoundTrip = p.roundTrip(ctx)
+	r.Took = time.Since(start)
+	r.Identity, r.IdentityError = p.identity(ctx)
+	return r
+}
+
+func (p *Probe) identity(ctx context.Context) (Identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
+	defer cancel()
+	record := map[string]string{"vault_id": "v_canary"}
+	pair, err := p.o.KMS.GenerateDataKeyPairWithoutPlaintext(ctx, &awskms.GenerateDataKeyPairWithoutPlaintextInput{
+		KeyId: &p.o.Key, KeyPairSpec: types.DataKeyPairSpecEccNistP384, EncryptionContext: record,
+	})
+	if err != nil {
+		return CouldNotAsk, fmt.Errorf("make a wrapped key: %w", bare(err))
+	}
+	_, err = p.o.KMS.Decrypt(ctx, &awskms.DecryptInput{
+		CiphertextBlob: pair.PrivateKeyCiphertextBlob, KeyId: &p.o.Key, EncryptionContext: record, DryRun: aws.Bool(true),
+	})
+	var api smithy.APIError
+	switch {
+	case err == nil:
+		return Succeeded, nil
+	case !errors.As(err, &api):
+		return CouldNotAsk, bare(err)
+	}
+	switch api.ErrorCode() {
+	case "DryRunOperationException": // KMS's way to say: I would have
+		return Succeeded, nil
+	case "AccessDeniedException":
+		if !ownPolicies(api.ErrorMessage()) {
+			return Refused, nil
+		}
+		return CouldNotAsk, errNotAllowedToAsk
+	}
+	return CouldNotAsk, bare(err)
+}
+
+// errNotAllowedToAsk stands for a denial that is not the key's.
+var errNotAllowedToAsk = errors.New("denied by a policy of the canary's own")
+
+// ownPolicies tells whether a denial was by a policy of the caller's rather than the key's. IAM names the kind of
+// policy in its text: IAM User Guide, "Troubleshoot access denied error messages".
+func ownPolicies(text string) bool {
+	for _, kind := range []string{
+		"identity-based policy", "permissions boundary", "session policy", "service control policy",
+		"resource control policy", "VPC endpoint policy",
+	} {
+		if strings.Contains(text, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// errNoAnswer stands for what happens below KMS's own answers.
+var errNoAnswer = errors.New("no answer")
+
+// bare reduces an error of the SDK to its code: texts of KMS can name principals.
+func bare(err error) error {
+	var api smithy.APIError
+	switch {
+	case errors.As(err, &api):
+		return errors.New(strings.ToLower(api.ErrorCode()))
+	case errors.Is(err, context.DeadlineExceeded):
+		return context.DeadlineExceeded
+	}
+	return errNoAnswer
+}

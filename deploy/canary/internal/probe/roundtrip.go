@@ -1,0 +1,73 @@
+package probe
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"redoubt/api/client"
+)
+
+// recordLife bounds how long a synthetic record stays whose deletion failed.
+const recordLife = time.Hour
+
+// ErrWrongValue is returned when the record that came back is not the one that was stored.
+var ErrWrongValue = errors.New("what was opened is not what was stored")
+
+// StepError tells which step of the round trip failed, and with what status (0: no answer).
+type StepError struct {
+	Step   string
+	Status int
+}
+
+// Error names step and status.
+func (e *StepError) Error() string {
+	if e.Status == 0 {
+		return e.Step + ": no answer"
+	}
+	return fmt.Sprintf("%s: status %d", e.Step, e.Status)
+}
+
+// step keeps of an error what may be logged: the step and the API's status.
+func step(name string, err error) error {
+	var e *client.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &e):
+		return &StepError{name, e.Status}
+	case errors.Is(err, errCannotSign):
+		return fmt.Errorf("%s: %w", name, errCannotSign)
+	}
+	return &StepError{Step: name}
+}
+
+// roundTrip creates, opens and deletes. The record is deleted whatever opening gave.
+func (p *Probe) roundTrip(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
+	defer cancel()
+	value := "canary-" + rand.Text()
+	made, err := p.api.Create(ctx, map[string]string{"first_name": value}, client.CreateOptions{TTL: recordLife})
+	if err != nil {
+		return step("create", err)
+	}
+	if made.ID == "" {
+		return &StepError{"create", http.StatusOK}
+	}
+	opened := p.open(ctx, made.ID, value)
+	return errors.Join(opened, step("delete", p.api.Delete(ctx, made.ID, "")))
+}
+
+func (p *Probe) open(ctx context.Context, id, want string) error {
+	got, err := p.api.Decrypt(ctx, id, client.DecryptRequest{Fields: []string{"first_name"}, Reason: "canary"})
+	if err != nil {
+		return step("decrypt", err)
+	}
+	if value, ok := got.Text("first_name"); !ok || value != want {
+		return ErrWrongValue
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+// Command canary watches a deployment from outside: a synthetic record's round trip through the API, and that KMS
+// refuses to decrypt outside an enclave. It runs as a process that exports metrics, or as a Lambda on a schedule.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/config"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"redoubt/deploy/canary/internal/probe"
+)
+
+type cli struct {
+	APIURL        string        `name:"api-url" env:"CANARY_API_URL" required:"" placeholder:"URL" help:"The API with its stage: https://HOST/v1."`
+	Token         string        `name:"token-file" type:"existingfile" env:"CANARY_TOKEN_FILE" help:"File with a bearer token for the API."`
+	Sign          bool          `env:"CANARY_SIGN" help:"Sign requests to the API with IAM credentials (SigV4)."`
+	KMSKey        string        `name:"kms-key" env:"CANARY_KMS_KEY" required:"" placeholder:"ARN" help:"ARN or alias of the key that wraps vaults' keys."`
+	KMSEndpoint   string        `name:"kms-endpoint" env:"CANARY_KMS_ENDPOINT" placeholder:"URL" help:"KMS's URL in place of the region's own."`
+	Region        string        `env:"CANARY_REGION,AWS_REGION" default:"us-east-1" help:"AWS region of the key and of the API."`
+	Every         time.Duration `env:"CANARY_EVERY" default:"1m" help:"Time between two probes, 1s or more."`
+	Timeout       time.Duration `env:"CANARY_TIMEOUT" default:"15s" help:"Limit of each probe, more than 0."`
+	MetricsListen string        `env:"CANARY_METRICS_LISTEN" default:"127.0.0.1:9182" placeholder:"HOST:PORT" help:"Address of /metrics, for the process; on Lambda there is none."`
+}
+
+// version is set by the linker: -X main.version=.
+var version = "dev"
+
+func main() {
+	var c cli
+	k, err := newParser(&c)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "canary:", err)
+		os.Exit(2)
+	}
+	_, err = k.Parse(os.Args[1:])
+	k.FatalIfErrorf(err)
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	if err := c.run(log); err != nil {
+		log.Error("canary ends", slog.Any("error", err))
+		os.Exit(1)
+	}
+}
+
+func newParser(c *cli) (*kong.Kong, error) {
+	return kong.New(c, kong.Name("canary"), kong.Description("Probes a deployment of Redoubt from outside."))
+}
+
+// Validate is called by the parser.
+func (c *cli) Validate() error {
+	if c.Every < time.Second || c.Timeout <= 0 {
+		return errors.New("--every must be at least 1s, --timeout more than 0")
+	}
+	return nil
+}
+
+func (c *cli) run(log *slog.Logger) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(c.Region))
+	if err != nil {
+		return fmt.Errorf("aws configuration: %w", err)
+	}
+	client := awskms.NewFromConfig(cfg, func(o *awskms.Options) {
+		if c.KMSEndpoint != "" {
+			o.BaseEndpoint = &c.KMSEndpoint
+		}
+	})
+	o := probe.Options{API: c.APIURL, Key: c.KMSKey, Timeout: c.Timeout, KMS: client}
+	if c.Token != "" {
+		if o.Token, err = probe.ReadToken(c.Token); err != nil {
+			return err
+		}
+	}
+	if c.Sign {
+		o.Credentials, o.Region = cfg.Credentials, c.Region
+	}
+	p, err := probe.New(o)
+	if err != nil {
+		return err
+	}
+	if os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" {
+		lambda.StartWithOptions(func(ctx context.Context) error {
+			r := p.Once(ctx)
+			tell(log, r)
+			return json.NewEncoder(os.Stdout).Encode(probe.EMF(r, time.Now()))
+		}, lambda.WithContext(ctx))
+		return nil
+	}
+	return c.serve(ctx, p, log)
+}
+
+func (c *cli) serve(ctx context.Context, p *probe.Probe, log *slog.Logger) error {
+	m := probe.NewMetrics(version)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	s := &http.Server{Addr: c.MetricsListen, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- s.ListenAndServe() }()
+	defer func() { _ = s.Close() }()
+	tick := time.NewTicker(c.Every)
+	defer tick.Stop()
+	for {
+		r := p.Once(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		tell(log, r)
+		m.Set(r, time.Now())
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return fmt.Errorf("metrics: %w", err)
+		case <-tick.C:
+		}
+	}
+}
+
+// tell logs what went wrong; never a value.
+func tell(log *slog.Logger, r probe.Result) {
+	if r.RoundTrip != nil {
+		log.Error("round trip fails", slog.Any("error", r.RoundTrip))
+	}
+	switch r.Identity {
+	case probe.Succeeded:
+		log.Error("kms decrypts outside an enclave")
+	case probe.CouldNotAsk:
+		log.Warn("cannot ask kms to decrypt", slog.Any("error", r.IdentityError))
+	case probe.Refused:
+	}
+}

@@ -1,0 +1,210 @@
+package cloudformation
+
+import (
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+
+	"redoubt/deploy/pages"
+)
+
+// agentFiles are the agent's configuration, as far as it is ours to get right.
+type agentFiles struct {
+	Logs struct {
+		LogsCollected struct {
+			Files struct {
+				List []struct {
+					Path  string `json:"file_path"`
+					Group string `json:"log_group_name"`
+				} `json:"collect_list"`
+			}
+		} `json:"logs_collected"`
+		MetricsCollected struct {
+			Prometheus struct {
+				Group string `json:"log_group_name"`
+				Path  string `json:"prometheus_config_path"`
+				EMF   struct {
+					Namespace    string `json:"metric_namespace"`
+					Declarations []struct {
+						Labels     []string `json:"source_labels"`
+						Matcher    string   `json:"label_matcher"`
+						Dimensions [][]string
+						Selectors  []string `json:"metric_selectors"`
+					} `json:"metric_declaration"`
+				} `json:"emf_processor"`
+			}
+		} `json:"metrics_collected"`
+	}
+}
+
+type scrapeFile struct {
+	Jobs []scrapeJob `yaml:"scrape_configs"`
+}
+
+type scrapeJob struct {
+	Name    string `yaml:"job_name"`
+	Targets []struct {
+		Targets []string
+		Labels  map[string]string
+	} `yaml:"static_configs"`
+	Keep []struct {
+		Labels []string `yaml:"source_labels"`
+		Regex  string
+		Action string
+	} `yaml:"metric_relabel_configs"`
+}
+
+// published are the metrics that reach CloudWatch, by name, each with its dimensions as spelled makes them: exposed by
+// the parent, kept by the scrape configuration, and selected by a declaration of the agent's.
+func (h *host) published(exposed map[string]bool) (metrics map[string][]string, namespace string) {
+	h.t.Helper()
+	var agent agentFiles
+	if err := json.Unmarshal([]byte(h.read(agentDir+"redoubt.json")), &agent); err != nil {
+		h.t.Fatal(err)
+	}
+	var scrape scrapeFile
+	if err := yaml.Unmarshal([]byte(h.read(agentDir+"redoubt-prometheus.yaml")), &scrape); err != nil {
+		h.t.Fatal(err)
+	}
+	p, job := agent.Logs.MetricsCollected.Prometheus, scrape.Jobs[0]
+	if !strings.HasSuffix(p.Path, "/redoubt-prometheus.yaml") || p.Group != "<MetricsGroup>" ||
+		job.Targets[0].Targets[0] != "127.0.0.1:9180" {
+		h.t.Errorf("agent %+v, scrape %+v", agent, scrape)
+	}
+	metrics = map[string][]string{}
+	for _, d := range p.EMF.Declarations {
+		for _, outcome := range []string{"", "ok", "denied", "throttled", "unavailable"} {
+			labels := map[string]string{"job": job.Name, "outcome": outcome, "Fleet": job.Targets[0].Labels["Fleet"]}
+			if !regexp.MustCompile(d.Matcher).MatchString(labels[d.Labels[0]]) {
+				continue
+			}
+			dims := map[string]string{}
+			for _, name := range d.Dimensions[0] {
+				dims[name] = labels[name]
+			}
+			for _, selector := range d.Selectors {
+				name := strings.Trim(selector, "^$")
+				labels["__name__"] = name
+				if !exposed[name] || !job.keeps(labels) {
+					h.t.Errorf("%s %q is not kept, or no parent has it", name, outcome)
+				}
+				metrics[name] = append(metrics[name], spelled(dims))
+			}
+			if d.Labels[0] == "job" {
+				break // of any outcome
+			}
+		}
+	}
+	return metrics, p.EMF.Namespace
+}
+
+// keeps tells whether the relabelling keeps a series. Prometheus anchors its expressions.
+func (j *scrapeJob) keeps(labels map[string]string) bool {
+	for _, k := range j.Keep {
+		if !regexp.MustCompile("^(?:" + k.Regex + ")$").MatchString(labels[k.Labels[0]]) {
+			return false
+		}
+	}
+	return true
+}
+
+// spelled are dimensions as text, to be compared.
+func spelled(dims map[string]string) string {
+	var out []string
+	for name, value := range dims {
+		out = append(out, name+"="+value)
+	}
+	slices.Sort(out)
+	return strings.Join(out, ",")
+}
+
+func TestTheLogsThatAreSentAreThoseThatAreWrittenAndCut(t *testing.T) {
+	h := boot(t)
+	var agent agentFiles
+	if err := json.Unmarshal([]byte(h.read(agentDir+"redoubt.json")), &agent); err != nil {
+		t.Fatal(err)
+	}
+	unit := h.read("etc/systemd/system/redoubt-parent.service")
+	rotated, _, _ := strings.Cut(strings.ReplaceAll(h.read("etc/logrotate.d/redoubt"), h.root, ""), " {")
+	logs := agent.Logs.LogsCollected.Files.List
+	if path := strings.TrimPrefix(logs[0].Path, h.root); !strings.Contains(unit, "StandardError=append:"+path+"\n") {
+		t.Errorf("%s is not written", path)
+	}
+	for _, l := range logs {
+		if !slices.Contains(strings.Fields(rotated), strings.TrimPrefix(l.Path, h.root)) || l.Group != "<LogGroup>" {
+			t.Errorf("%s goes to %s, cut are %s", l.Path, l.Group, rotated)
+		}
+	}
+	timer := h.read("etc/systemd/system/logrotate.timer.d/often.conf")
+	if !strings.Contains(timer, "OnCalendar=\nOnCalendar=*:0/5\nAccuracySec=10s\n") {
+		t.Errorf("timer %s", timer)
+	}
+}
+
+func TestWhatScalesAndAlarmsWatchIsWhatTheParentTells(t *testing.T) {
+	h := boot(t)
+	front, metrics := h.start()
+	if status, _ := h.get("https://" + front + "/health"); status != http.StatusOK {
+		t.Errorf("/health: %d", status)
+	}
+	vault, observe := load(t, "vault", nil), load(t, "observe", nil)
+	targets := vault.props("Targets")
+	if targets["HealthCheckPort"] != "9180" || targets["HealthCheckProtocol"] != "HTTP" {
+		t.Errorf("health check %v", targets)
+	}
+	status, body := h.get("http://" + metrics + targets["HealthCheckPath"].(string))
+	if status != http.StatusServiceUnavailable || strings.Contains(body, `"kms"`) {
+		t.Errorf("the health check without an enclave: %d %s", status, body)
+	}
+	status, body = h.get("http://" + metrics + "/ready")
+	if status != http.StatusServiceUnavailable || !strings.Contains(body, `"kms"`) {
+		t.Errorf("/ready, which a new instance waits for, without an enclave: %d %s", status, body)
+	}
+	exposed := map[string]bool{}
+	_, page := h.get("http://" + metrics + "/metrics")
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+) gauge$`).FindAllStringSubmatch(page, -1) {
+		exposed[m[1]] = true
+	}
+	for name := range pages.Table(t, "METRICS.md", "Enclave") { // there is none here to expose them
+		exposed[name] = true
+	}
+	told, namespace := h.published(exposed)
+	watched := 0
+	check := func(who string, v object) {
+		if v["Namespace"] != "Redoubt/Parent" {
+			return
+		}
+		watched++
+		name, _ := v["MetricName"].(string)
+		dims := map[string]string{}
+		for _, d := range v["Dimensions"].([]any) {
+			dims[at(d, "Name").(string)] = at(d, "Value").(string)
+		}
+		if v["Namespace"] != namespace || !slices.Contains(told[name], spelled(dims)) {
+			t.Errorf("%s watches %v of %v, told is %v", who, name, dims, told)
+		}
+	}
+	spec := at(vault.props("ScaleOnInFlight"), "TargetTrackingConfiguration", "CustomizedMetricSpecification").(object)
+	check("ScaleOnInFlight", spec)
+	if spec["Statistic"] != "Average" {
+		t.Errorf("statistic %v", spec["Statistic"])
+	}
+	for _, name := range observe.ofType("AWS::CloudWatch::Alarm") {
+		check(name, observe.props(name))
+	}
+	if watched != 1+5 {
+		t.Errorf("%d watchers", watched)
+	}
+	board := observe.props("Dashboard")["DashboardBody"].(string)
+	shown := regexp.MustCompile(`"Redoubt/Parent", "(\w+)", "(\w+)", "([\w-]+)"`)
+	for _, m := range shown.FindAllStringSubmatch(board, -1) {
+		if !slices.Contains(told[m[1]], spelled(map[string]string{m[2]: m[3]})) {
+			t.Errorf("the dashboard shows %v, which no parent tells", m)
+		}
+	}
+}

@@ -1,0 +1,19 @@
+package command
+
+import (
+	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"redoubt/deploy/pages"
+)
+
+func TestTheReferenceIsCurrent(t *testing.T) {
+	vars := Vars()
+	vars["arch"] = "this machine's" // the page does not depend on the machine
+	k, err := kong.New(&CLI{}, kong.Name("eif"), kong.Vars(vars))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages.Reference(t, "eif", pages.Flags(t, k.Model))
+}

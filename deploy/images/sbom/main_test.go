@@ -1,0 +1,43 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"strings"
+	"testing"
+)
+
+// The test binary itself is a Go binary that links cyclonedx-go.
+func TestListsWhatIsLinkedAndIsTheSameTwice(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a, b bytes.Buffer
+	for _, w := range []*bytes.Buffer{&a, &b} {
+		if err := run(w, []string{self}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(a.Bytes(), b.Bytes()) {
+		t.Fatal("two bills of the same binary differ")
+	}
+	file, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(file)
+	for _, want := range []string{hex.EncodeToString(sum[:]), "pkg:golang/github.com/CycloneDX/cyclonedx-go@v", "pkg:golang/std@go"} {
+		if !strings.Contains(a.String(), want) {
+			t.Errorf("no %s in the bill", want)
+		}
+	}
+}
+
+func TestWhatIsNoGoBinaryIsRefused(t *testing.T) {
+	if err := run(&bytes.Buffer{}, []string{"main.go"}); err == nil {
+		t.Fatal("a text file was taken for a binary")
+	}
+}

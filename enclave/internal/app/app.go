@@ -1,0 +1,235 @@
+// Package app assembles the enclave from its parts and runs it until its context ends.
+//
+// # Guarantee
+//
+// The process is hardened before anything secret can be in it ([Harden]). The parts end in an order in which nothing
+// that was accepted is lost as long as the drain's limit allows: sessions, then the requests in flight, then keys and
+// credentials, which are wiped, then the workers.
+//
+// # What stays in memory
+//
+// TestMemoryOfTheEnclaveProcess searches the memory of an enclave process for keys, credentials and plaintexts.
+// It shows:
+//
+//   - A private key's scalar is there twice while the key is cached (crypto/ecdh and its inner key), and not at all
+//     after a purge, or when its time is over: package sealed wipes both copies.
+//   - What derives from it (AEAD keys, exporter secrets) is in locked memory while its context is cached. circl, HKDF
+//     and AES leave copies on the Go heap, which end when the garbage collector gives the memory out again; in a build
+//     with GOEXPERIMENT=runtimesecret the collector clears them, and none is found after a purge and a collection.
+//   - Plaintexts are in the buffers of the session until they are written: under load a dozen copies, however
+//     long it lasts. In the engine they are wiped with the request. CEL makes strings of those that expressions touch.
+//     After the session and a collection none is left, but for one that no program can reach: a signal that stops a
+//     thread amid a copy (the scheduler's, say) makes the kernel save the vector registers, at most 2 KiB, on the
+//     thread's signal stack, where they stay until its next signal: one such frame for each thread.
+//   - The parent's credentials are there twice as long as they are in use, whether a session is open or not: in memory
+//     of ours, which the AWS SDK's strings share, and after "AWS4" in a dead block that the SDK's signing left. Without
+//     an attested enclave they open nothing.
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"redoubt/enclave/internal/config"
+	"redoubt/enclave/internal/engine"
+	"redoubt/enclave/internal/expr"
+	"redoubt/enclave/internal/keys"
+	"redoubt/enclave/internal/kms"
+	"redoubt/enclave/internal/mackey"
+	"redoubt/enclave/internal/nsm"
+	"redoubt/enclave/internal/selftest"
+	"redoubt/enclave/internal/server"
+	"redoubt/enclave/internal/workers"
+	"redoubt/wire"
+	"redoubt/wire/secret"
+	"redoubt/wire/session"
+	"redoubt/wire/transport"
+)
+
+// Options are what the configuration file does not say.
+type Options struct {
+	// Module is the security module; Run does not close it.
+	Module nsm.Module
+	// Build names the build in the hello.
+	Build string
+	// Console gets what is logged, beside the parents. May be nil.
+	Console io.Writer
+}
+
+// parts are what Run assembles.
+type parts struct {
+	pool   *workers.Pool
+	egress *server.Egress
+	logs   *server.Logs
+	kms    *kms.Client
+	mac    *mackey.Key // nil without hmac_key
+	keys   *keys.Cache
+	engine *engine.Engine
+	server *server.Server
+	expr   *expr.Evaluator
+}
+
+// Run serves until ctx ends and then drains. It returns nil after an orderly end.
+func Run(ctx context.Context, cfg *config.Config, opt Options) error {
+	if err := selftest.Run(); err != nil {
+		return err
+	}
+	// What the parts do in the background outlives ctx until they are closed.
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	p, err := assemble(base, cfg, opt)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	//nolint:contextcheck // the look at a stale socket file has a limit of its own
+	l, err := transport.Listen(cfg.Listen, transport.ListenConfig{
+		AllowedCIDs: cfg.AllowedCIDs,
+		OnRefused: func(cid uint32) {
+			p.logs.Logger().Warn("a peer was refused", "cid", cid)
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	macDone := make(chan struct{})
+	go func() {
+		defer close(macDone)
+		if p.mac != nil {
+			p.mac.Run(base)
+		}
+	}()
+	p.logs.Logger().Info("serving", "workers", p.pool.Workers(), "locked_memory", secret.Stats().Unlocked == 0)
+	err = p.server.Serve(ctx, l)
+	cancel()
+	<-macDone
+	return err
+}
+
+// assemble makes the parts. On an error those made before are closed.
+func assemble(ctx context.Context, cfg *config.Config, opt Options) (p *parts, err error) {
+	var ca []byte
+	if cfg.KMS.CAFile != "" {
+		if ca, err = os.ReadFile(cfg.KMS.CAFile); err != nil {
+			return nil, fmt.Errorf("kms.ca_file: %w", err)
+		}
+	}
+	p = &parts{egress: &server.Egress{}, logs: server.NewLogs(cfg.Logs.PerSecond, opt.Console)}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	p.pool = workers.New(workers.Config{
+		Workers: workerCount(cfg),
+		GiveWay: true,
+		Target:  [...]time.Duration{cfg.Work.QueueTarget, cfg.Work.BatchQueueTarget},
+		Cost:    engine.Costs(),
+	})
+	p.kms, err = kms.New(kms.Config{
+		Keys: cfg.Keys, Endpoint: cfg.KMS.Endpoint, ExtraRootsPEM: ca, Dial: p.egress.Dial, Module: opt.Module,
+	})
+	if err != nil {
+		return p, fmt.Errorf("kms: %w", err)
+	}
+	p.keys, err = keys.New(ctx, keys.Config{
+		TTL: cfg.Cache.KeyTTL, MaxKeys: cfg.Cache.Keys, MaxContexts: cfg.Cache.Contexts,
+		MaxWaiters:   4 * cfg.Work.Queue, // the engine's own bound is to be the one that counts
+		MemoryBudget: memoryLimit(cfg),
+		Compute:      func(task func()) { p.pool.Do(workers.Single, engine.KindParse, task) },
+		Pressure: func(f keys.Pressure) {
+			p.logs.Logger().Warn("a cache is nearly full", "contexts", f.Contexts, "used", f.Used, "bound", f.Bound)
+		},
+	}, p.kms)
+	if err != nil {
+		return p, fmt.Errorf("key cache: %w", err)
+	}
+	if p.expr, err = p.evaluator(cfg); err != nil {
+		return p, fmt.Errorf("expressions: %w", err)
+	}
+	p.engine = engine.New(engine.Config{
+		Keys: p.keys, Expressions: p.expr, Workers: p.pool, KeyARNs: cfg.Keys,
+		DenyContextless: cfg.DenyContextlessKeys,
+		MaxWaiting:      cfg.Work.Queue, MaxWaitingBytes: int64(cfg.Work.QueueMiB) << 20,
+		Panicked: func() { p.logs.Logger().Error("a panic was recovered") },
+	})
+	p.server = server.New(p.serverConfig(cfg, opt, ca))
+	return p, nil
+}
+
+// evaluator makes the evaluator, and the key of hmac_sha256 if there is to be one.
+func (p *parts) evaluator(cfg *config.Config) (*expr.Evaluator, error) {
+	var c expr.Config
+	if w := cfg.WrappedHMACKey(); w != nil {
+		p.mac = mackey.New(cfg.Cache.KeyTTL, func(ctx context.Context) (*secret.Buffer, error) {
+			return p.kms.UnwrapHMACKey(ctx, cfg.HMACRegion, w)
+		})
+		c.MAC = p.mac
+	}
+	return expr.New(c)
+}
+
+// idle reports whether no request is under way.
+func (p *parts) idle() bool {
+	all, _ := p.engine.InFlight()
+	return all == 0
+}
+
+// serverConfig is the configuration of the server over the other parts.
+func (p *parts) serverConfig(cfg *config.Config, opt Options, ca []byte) server.Config {
+	c := server.Config{
+		Engine: p.engine, Keys: p.keys, KMS: p.kms, Module: opt.Module, Egress: p.egress, Logs: p.logs,
+		Session:      session.ServerConfig{Config: session.Config{Hello: hello(opt)}, Idle: p.idle},
+		Commitment:   cfg.Commitment(ca),
+		MaxSessions:  cfg.Sessions.Max,
+		DrainTimeout: cfg.DrainTimeout,
+		ClockOffset:  func() time.Duration { return p.kms.Stats().ClockOffset },
+		Gauges: func(m *wire.Stats) {
+			kmsStats(p.kms.Stats(), m)
+			exprStats(p.expr.Stats(), m)
+		},
+		Machine: server.Machine{
+			ClockSources: cfg.Machine.ClockSources, EntropySources: cfg.Machine.EntropySources,
+		},
+	}
+	for region := range cfg.Keys {
+		c.Regions = append(c.Regions, region)
+	}
+	if p.mac != nil {
+		c.Renew, c.Forget = p.mac.Nudge, p.mac.Forget
+	}
+	return c
+}
+
+// hello is what the enclave announces. A measurement that the module does not give is left out.
+func hello(opt Options) wire.Hello {
+	h := wire.Hello{
+		Features: wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeatureReplyKey |
+			wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats,
+		StartMS: time.Now().UnixMilli(),
+		BuildID: []byte(opt.Build[:min(len(opt.Build), wire.MaxBuildID)]),
+	}
+	if d, err := opt.Module.Describe(); err == nil {
+		h.EnclaveID = []byte(d.ModuleID[:min(len(d.ModuleID), wire.MaxEnclaveID)])
+	}
+	for i := range 5 {
+		if v, _, err := opt.Module.PCR(i); err == nil {
+			h.PCRs = append(h.PCRs, wire.PCR{Index: uint8(i), Value: v[:]})
+		}
+	}
+	return h
+}
+
+// close ends the parts that were made. Keys and credentials are wiped.
+func (p *parts) close() {
+	if p.keys != nil {
+		p.keys.Close()
+	}
+	if p.kms != nil {
+		p.kms.Close()
+	}
+	p.pool.Close()
+}

@@ -1,0 +1,5 @@
+//go:build dev && !goexperiment.runtimesecret
+
+package app
+
+const runtimeSecret = false

@@ -1,0 +1,125 @@
+// Package cms opens the CMS envelopes in which AWS KMS answers an attested enclave ("CiphertextForRecipient").
+//
+// # What it guarantees
+//
+// [Open] takes EnvelopedData with exactly one recipient, a KeyTransRecipientInfo with a subject key identifier, the
+// content key wrapped by RSAES-OAEP with SHA-256 and MGF1 with SHA-256, and the content in AES-256-CBC. No other
+// algorithm, parameter or form is taken. The encoding may be DER, or BER with indefinite lengths and strings cut into
+// segments, as KMS writes it. The plaintext goes straight into secret memory; the content key is wiped.
+//
+// # Against whom
+//
+// Whoever could put an envelope before the enclave: every failure gives the same error, [ErrOpen]. Once the message
+// has parsed, work and outcome do not tell an envelope whose key does not unwrap from one whose padding is wrong: a
+// random key takes the place of one that failed, and the padding is checked without branches on secret data. So there
+// is no oracle for Bleichenbacher's, Manger's or Vaudenay's attacks. An envelope proves nothing of its maker: that is
+// what TLS to KMS is for.
+//
+// # Limits
+//
+// Messages of at most [MaxMessage] bytes, RSA keys of 2048 bits or more. Copies that cannot be wiped, each garbage once
+// Open returns: the expanded AES key in crypto/aes, and the encoded message within crypto/rsa.
+//
+// # Source
+//
+// RFC 5652 section 6, RFC 4055 section 4.1, RFC 8017 section 7.1, RFC 3565; X.690 section 8. No maintained Go library
+// opens BER envelopes with key identifiers and OAEP, hence the reader here.
+package cms
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+
+	"redoubt/wire/secret"
+)
+
+const (
+	// MaxMessage is the size limit of an envelope in bytes. KMS opens at most 4 KiB; envelope and base64 add 15 %.
+	MaxMessage = 16 << 10
+
+	maxKeyID    = 64
+	blockSize   = aes.BlockSize
+	contentKey  = 32 // AES-256
+	minKeyBytes = 256
+)
+
+// ErrOpen says that an envelope cannot be opened with this key, and never why.
+var ErrOpen = errors.New("cms: cannot open envelope")
+
+// Open returns the content of an envelope made for key. The message is not changed or kept. The result belongs to the
+// caller, who MUST destroy it. The only errors are ErrOpen and those of allocating secret memory; content of no bytes
+// is ErrOpen, too.
+func Open(key *rsa.PrivateKey, message []byte) (*secret.Buffer, error) {
+	if key == nil || key.Size() < minKeyBytes {
+		return nil, ErrOpen
+	}
+	e, ok := parse(message)
+	if !ok || len(e.wrappedKey) != key.Size() {
+		return nil, ErrOpen
+	}
+	padded, err := secret.New(len(e.ciphertext))
+	if err != nil {
+		return nil, fmt.Errorf("cms: %w", err)
+	}
+	defer padded.Destroy()
+	valid, err := e.decrypt(key, padded.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	length, padding := unpad(padded.Bytes())
+	if valid&padding != 1 || length == 0 {
+		return nil, ErrOpen
+	}
+	plain, err := secret.New(length)
+	if err != nil {
+		return nil, fmt.Errorf("cms: %w", err)
+	}
+	copy(plain.Bytes(), padded.Bytes())
+	return plain, nil
+}
+
+// decrypt unwraps the content key and decrypts into dst. It returns 1 if the key unwrapped, else 0 with dst full of
+// noise.
+func (e *envelope) decrypt(key *rsa.PrivateKey, dst []byte) (valid int, err error) {
+	var cek [contentKey]byte
+	defer secret.Wipe(cek[:])
+	if _, err := rand.Read(cek[:]); err != nil {
+		return 0, ErrOpen
+	}
+	unwrapped, oaepErr := unwrap(key, e.wrappedKey)
+	defer secret.Wipe(unwrapped)
+	if oaepErr == nil && len(unwrapped) == contentKey {
+		copy(cek[:], unwrapped)
+		valid = 1
+	}
+	block, err := aes.NewCipher(cek[:])
+	if err != nil {
+		return 0, ErrOpen
+	}
+	cipher.NewCBCDecrypter(block, e.iv).CryptBlocks(dst, e.ciphertext)
+	return valid, nil
+}
+
+// unwrap is RSAES-OAEP with SHA-256, for hash and MGF1, and no label.
+func unwrap(key *rsa.PrivateKey, wrapped []byte) ([]byte, error) {
+	return rsa.DecryptOAEP(sha256.New(), nil, key, wrapped, nil)
+}
+
+// unpad checks the padding of RFC 5652 section 6.3 in time that depends on nothing but the block size. It returns the
+// content's length, and 1 if the padding is right, else 0.
+func unpad(padded []byte) (length, valid int) {
+	last := int(padded[len(padded)-1])
+	valid = subtle.ConstantTimeLessOrEq(1, last) & subtle.ConstantTimeLessOrEq(last, blockSize)
+	for i := 1; i <= blockSize; i++ {
+		inPadding := subtle.ConstantTimeLessOrEq(i, last)
+		right := subtle.ConstantTimeByteEq(padded[len(padded)-i], byte(last))
+		valid &= subtle.ConstantTimeSelect(inPadding, right, 1)
+	}
+	return subtle.ConstantTimeSelect(valid, len(padded)-last, 0), valid
+}

@@ -1,0 +1,42 @@
+package config
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// commitmentHead begins the user data of an attestation document that a caller asked for.
+const commitmentHead = "redoubt/v1/config\x00"
+
+// Commitment is the user data of attestation documents made for callers: the ASCII text "redoubt/v1/config", a zero
+// byte, and the SHA-256 digest of these lines, each ended by a line feed, in this order:
+//
+//	key REGION ARN              one for each region, sorted by region
+//	kms_endpoint URL            if set
+//	kms_ca SHA256               if set: the digest of the file, in hex
+//	deny_contextless_keys       if set
+//	hmac_key REGION SHA256      if set: the digest of the wrapped key, in hex
+//
+// So a caller who knows a deployment's configuration can check that the enclave runs with it, although the parent hands
+// the document on. ca is the content of kms.ca_file. There is no key in it and none can be learned from it.
+func (c *Config) Commitment(ca []byte) []byte {
+	h := sha256.New()
+	for _, region := range slices.Sorted(maps.Keys(c.Keys)) {
+		_, _ = fmt.Fprintf(h, "key %s %s\n", region, c.Keys[region]) // a hash does not fail
+	}
+	if c.KMS.Endpoint != "" {
+		_, _ = fmt.Fprintf(h, "kms_endpoint %s\n", c.KMS.Endpoint)
+	}
+	if len(ca) > 0 {
+		_, _ = fmt.Fprintf(h, "kms_ca %x\n", sha256.Sum256(ca))
+	}
+	if c.DenyContextlessKeys {
+		_, _ = fmt.Fprintf(h, "deny_contextless_keys\n")
+	}
+	if w := c.WrappedHMACKey(); w != nil {
+		_, _ = fmt.Fprintf(h, "hmac_key %s %x\n", c.HMACRegion, sha256.Sum256(w))
+	}
+	return h.Sum([]byte(commitmentHead))
+}

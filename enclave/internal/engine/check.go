@@ -1,0 +1,208 @@
+package engine
+
+import (
+	"bytes"
+	"hash/maphash"
+
+	"redoubt/enclave/internal/expr"
+	"redoubt/enclave/internal/keys"
+	"redoubt/wire"
+	"redoubt/wire/sealed"
+)
+
+// parse decodes the request and checks everything that can be checked before a key is asked for.
+func (j *job) parse(body []byte) wire.Code {
+	if j.req.Decode(body) != nil {
+		return wire.BadRequest
+	}
+	q := &j.req
+	if len(q.VaultID) == 0 || len(q.WrappedKey) == 0 || !sealed.Suite(q.Suite).Valid() {
+		return wire.BadRequest
+	}
+	if c := j.parseNames(); c != wire.OK {
+		return c
+	}
+	if c := j.parseReply(); c != wire.OK {
+		return c
+	}
+	arn, ok := j.e.cfg.KeyARNs[string(q.Region)]
+	if !ok || (!q.KeyContext && j.e.cfg.DenyContextless) {
+		return wire.KeyDenied
+	}
+	j.keyReq = keys.Request{
+		Suite: sealed.Suite(q.Suite), KeyContext: q.KeyContext, KeyARN: arn, VaultID: q.VaultID, Wrapped: q.WrappedKey,
+	}
+	return j.parseFields()
+}
+
+// parseNames lower-cases the fields' names and refuses names that are malformed, or the same as written. Names that
+// differ in case alone are the same sealed field asked for twice, as the reference has it.
+func (j *job) parseNames() wire.Code {
+	q := &j.req
+	n := 0
+	for i := range q.Fields {
+		n += len(q.Fields[i].Name)
+	}
+	for i := range q.Expressions {
+		n += len(q.Expressions[i].Name)
+	}
+	j.names = room(j.names, n)
+	j.seen.reset()
+	for i := range q.Fields {
+		name, err := j.lower(q.Fields[i].Name)
+		if err != nil || !j.seen.add(i, q.Fields) {
+			return wire.BadRequest
+		}
+		j.fields = append(j.fields, field{name: name, next: -1})
+	}
+	return j.parseExpressions()
+}
+
+// lower appends a name in lower case to j.names, which has room for it.
+func (j *job) lower(name []byte) ([]byte, error) {
+	at := len(j.names)
+	var err error
+	j.names, err = sealed.AppendLower(j.names, name)
+	return j.names[at:len(j.names):len(j.names)], err
+}
+
+// parseExpressions hides the fields that an expression replaces, and refuses expressions of one name.
+func (j *job) parseExpressions() wire.Code {
+	q := &j.req
+	for i := range q.Expressions {
+		x := &q.Expressions[i]
+		if len(x.Name) == 0 {
+			return wire.BadRequest
+		}
+		for k := range i {
+			if bytes.Equal(x.Name, q.Expressions[k].Name) {
+				return wire.BadRequest
+			}
+		}
+		for k := range q.Fields {
+			if bytes.Equal(x.Name, q.Fields[k].Name) {
+				j.fields[k].hidden = true
+			}
+		}
+		j.exprs = append(j.exprs, expr.Expression{Name: x.Name, Source: x.Source})
+	}
+	return wire.OK
+}
+
+// parseReply reads the caller's public key. What is sealed to it carries names, which must then be those of sealed
+// fields as they are stored, and distinct.
+func (j *job) parseReply() wire.Code {
+	q := &j.req
+	if len(q.ReplyKey) == 0 {
+		return wire.OK
+	}
+	if !sealed.Suite(q.ReplySuite).Valid() {
+		return wire.BadRequest
+	}
+	var err error
+	if j.reply, err = sealed.ParsePublicKey(sealed.Suite(q.ReplySuite), q.ReplyKey); err != nil {
+		return wire.BadRequest
+	}
+	for i := range q.Expressions {
+		name, err := j.lower(q.Expressions[i].Name)
+		if err != nil || !sealed.ValidName(name) {
+			return wire.BadRequest
+		}
+		if k, ok := j.seen.find(name, q.Fields); ok {
+			j.fields[k].hidden = true
+		}
+		for k := range i {
+			if bytes.EqualFold(q.Expressions[i].Name, q.Expressions[k].Name) {
+				return wire.BadRequest
+			}
+		}
+	}
+	for i := range q.Fields {
+		if !sealed.ValidName(q.Fields[i].Name) {
+			return wire.BadRequest
+		}
+	}
+	return wire.OK
+}
+
+// parseFields takes the sealed fields apart and lays out the memory for their plaintexts. A field that is malformed
+// fails alone; when all are, the request fails before its key is asked for.
+func (j *job) parseFields() wire.Code {
+	total := 0
+	for i := range j.fields {
+		f := &j.fields[i]
+		var err error
+		f.blob, err = sealed.ParseBlob(j.keyReq.Suite, sealed.Encoding(j.req.Encoding), j.req.Fields[i].Blob)
+		if err != nil {
+			j.failField(f)
+			continue
+		}
+		j.cold++
+		total += len(f.blob.CT)
+	}
+	if len(j.fields) > 0 && j.cold == 0 {
+		return wire.DecryptFailed
+	}
+	j.plain = room(j.plain, total)[:total]
+	at := 0
+	for i := range j.fields {
+		f := &j.fields[i]
+		if f.state == pending {
+			end := at + len(f.blob.CT)
+			f.room = j.plain[at:at:end]
+			at = end
+		}
+	}
+	return wire.OK
+}
+
+// rebind makes the request borrow from another copy of the same body.
+func (j *job) rebind(body []byte) {
+	if j.req.Decode(body) != nil {
+		panic("engine: the body changed")
+	}
+	q := &j.req
+	j.keyReq.VaultID, j.keyReq.Wrapped = q.VaultID, q.WrappedKey
+	for i := range j.fields {
+		if f := &j.fields[i]; f.state == pending {
+			f.blob, _ = sealed.ParseBlob(j.keyReq.Suite, sealed.Encoding(q.Encoding), q.Fields[i].Blob)
+		}
+	}
+	for i := range j.exprs {
+		j.exprs[i] = expr.Expression{Name: q.Expressions[i].Name, Source: q.Expressions[i].Source}
+	}
+}
+
+// nameSet finds names that occur twice: an open hash table of twice the most fields there can be.
+type nameSet struct {
+	slots [256]int16 // index of a field plus 1
+}
+
+var seed = maphash.MakeSeed()
+
+func (s *nameSet) reset() { clear(s.slots[:]) }
+
+// at returns the slot of name, or the free one where it belongs.
+func (s *nameSet) at(name []byte, fields []wire.Field) int {
+	h := int(maphash.Bytes(seed, name) % uint64(len(s.slots)))
+	for s.slots[h] != 0 && !bytes.Equal(fields[s.slots[h]-1].Name, name) {
+		h = (h + 1) % len(s.slots)
+	}
+	return h
+}
+
+// add enters the name of field i; false when it is there.
+func (s *nameSet) add(i int, fields []wire.Field) bool {
+	h := s.at(fields[i].Name, fields)
+	if s.slots[h] != 0 {
+		return false
+	}
+	s.slots[h] = int16(i + 1)
+	return true
+}
+
+// find returns the index of the field of that name.
+func (s *nameSet) find(name []byte, fields []wire.Field) (int, bool) {
+	h := s.at(name, fields)
+	return int(s.slots[h]) - 1, s.slots[h] != 0
+}

@@ -1,0 +1,32 @@
+// Package engine is the request path of the enclave: frame, admission, key, open, expressions, encode.
+//
+// # Guarantee
+//
+// Every request that [Engine.Request] takes gets exactly one answer on the lane it came from, whatever goes wrong: a
+// panic in any stage is answered internal and counted, and the process lives. Once the deadline has passed nothing is
+// opened any more. Admission is bounded by number, by memory and by expected queue time; what exceeds a bound is
+// answered overloaded at once.
+//
+// What the caller did not ask for is not in the answer. A field that cannot be opened is decrypt_failed whatever is
+// wrong with it; if no field can be opened, so is the request. Under the name of an expression there is never the raw
+// field of that name, also when the expression failed.
+//
+// # Who does what
+//
+// The lane's reader decodes, looks up the key and opens each field whose context is cached: no public-key work. If that
+// is all there is to do it answers too. Otherwise the request leaves the reader: it waits for its key, without a
+// worker, and then its remaining fields become units of package workers, one for each encapsulated key. The worker that
+// ends the last unit evaluates expressions, encodes and answers. Expressions stay on the reader as long as those of the
+// same shape have been quick ([inlineExpressions]).
+//
+// # Against whom
+//
+// The parent and the callers are hostile: they see nothing of a request but its answer, cannot make a request
+// cost more than its limits, nor delay others' requests by more than the scheduling of package workers allows.
+//
+// # Memory
+//
+// Plaintexts, expression results and the texts of sealed replies lie in buffers of the request, which are wiped before
+// they are used for another one; the answer is appended to the session's buffer, which the session wipes. A
+// request that ends in a panic is wiped and not used again. Strings that CEL makes are the exception: see package expr.
+package engine

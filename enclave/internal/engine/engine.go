@@ -1,0 +1,186 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"redoubt/enclave/internal/expr"
+	"redoubt/enclave/internal/keys"
+	"redoubt/enclave/internal/workers"
+	"redoubt/wire"
+	"redoubt/wire/sealed"
+	"redoubt/wire/session"
+)
+
+const (
+	// DefaultDeadline is the time a request gets that brings none.
+	DefaultDeadline = 30 * time.Second
+
+	// inlineExpressions is the longest that the expressions of a shape may have taken, on average, to be evaluated on
+	// a lane's reader: as long as it takes to hand them to a worker, some times over.
+	inlineExpressions = 50 * time.Microsecond
+
+	// retryOverloaded is the least time after which a refused caller should come again.
+	retryOverloaded = 100 * time.Millisecond
+)
+
+// Kinds of work, for the estimates of package workers.
+const (
+	// KindParse is the parsing of a private key; give it to [workers.Pool.Do].
+	KindParse workers.Kind = 0
+	// kindOpen + suite is one key agreement.
+	kindOpen workers.Kind = 0
+	// kindSeal + suite is a key agreement, and its share of a sealed reply.
+	kindSeal workers.Kind = 3
+	// kindEvaluate is a request without public-key work.
+	kindEvaluate workers.Kind = 7
+)
+
+// Costs are the first estimates of the kinds, replaced by what is measured.
+func Costs() (c [workers.Kinds]time.Duration) {
+	c[KindParse] = 150 * time.Microsecond
+	for i, d := range []time.Duration{60 * time.Microsecond, 450 * time.Microsecond, 1300 * time.Microsecond} {
+		c[kindOpen+1+workers.Kind(i)] = d
+		c[kindSeal+1+workers.Kind(i)] = 2 * d
+	}
+	c[kindEvaluate] = 50 * time.Microsecond
+	return c
+}
+
+// Config is what an engine needs. Everything but the limits is required.
+type Config struct {
+	// Keys is the cache of keys and contexts, Expressions the evaluator, Workers the pool.
+	Keys        *keys.Cache
+	Expressions *expr.Evaluator
+	Workers     *workers.Pool
+	// KeyARNs maps a region to the only key that may be used there.
+	KeyARNs map[string]string
+	// DenyContextless refuses requests without an encryption context.
+	DenyContextless bool
+	// MaxWaiting bounds the requests that wait for a key or a worker, MaxWaitingBytes their bodies.
+	MaxWaiting      int
+	MaxWaitingBytes int64
+	// Panicked is told that a panic was recovered. It must not block.
+	Panicked func()
+}
+
+// Engine answers decrypt requests.
+type Engine struct {
+	cfg   Config
+	start time.Time
+	stats Stats
+	costs costs
+	jobs  sync.Pool
+
+	inFlight atomic.Int64
+	waiting  atomic.Int64
+	bytes    atomic.Int64
+	draining atomic.Bool
+	aborted  atomic.Bool
+	idle     chan struct{} // gets a value when the last request ends while draining
+}
+
+// New makes an engine. It does not own the parts in cfg.
+func New(cfg Config) *Engine {
+	e := &Engine{cfg: cfg, start: time.Now(), idle: make(chan struct{}, 1)}
+	e.jobs.New = func() any { return &job{e: e} }
+	return e
+}
+
+// Origin is the session that requests came from. End it when the session ends: its requests are then dropped where
+// they wait.
+type Origin struct{ gone atomic.Bool }
+
+// End says that nobody waits for the answers any more.
+func (o *Origin) End() { o.gone.Store(true) }
+
+// Request takes one request. It runs on the lane's reader, does not block, and sees to it that r.Responder is used
+// exactly once, at some time, by some goroutine. See [session.Handler].
+func (e *Engine) Request(r *session.Request, from *Origin) {
+	e.inFlight.Add(1)
+	e.stats.Count(wire.StatRequests)
+	j, ok := e.jobs.Get().(*job)
+	if !ok {
+		j = &job{e: e}
+	}
+	j.begin(r, from)
+	defer j.guard()
+	switch {
+	case e.draining.Load():
+		j.fail(wire.ShuttingDown, retryOverloaded)
+		j.release()
+	case r.Kind != wire.KindDecrypt:
+		j.fail(wire.BadRequest, 0)
+		j.release()
+	default:
+		j.run(r)
+	}
+}
+
+// Stats returns the engine's counters.
+func (e *Engine) Stats() *Stats { return &e.stats }
+
+// InFlight returns how many requests have not been answered, and how many of them wait for a key or a worker.
+func (e *Engine) InFlight() (all, waiting int) {
+	return int(max(0, e.inFlight.Load())), int(max(0, e.waiting.Load()))
+}
+
+// Drain answers new requests shutting_down and waits until those in flight are answered. When ctx ends first it returns
+// ctx's error at once; those that no worker has begun are then answered shutting_down when a worker gets to them, and
+// those that wait for a key when the key cache is closed.
+func (e *Engine) Drain(ctx context.Context) error {
+	e.draining.Store(true)
+	for e.inFlight.Load() > 0 {
+		select {
+		case <-e.idle:
+		case <-ctx.Done():
+			e.aborted.Store(true)
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Draining says whether new requests are refused.
+func (e *Engine) Draining() bool { return e.draining.Load() }
+
+// ended counts a request out.
+func (e *Engine) ended() {
+	if e.inFlight.Add(-1) == 0 && e.draining.Load() {
+		select {
+		case e.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// admit counts a request of n bytes among those that wait; false when there are too many.
+func (e *Engine) admit(n int64) bool {
+	waiting, held := e.waiting.Add(1), e.bytes.Add(n)
+	return waiting <= int64(e.cfg.MaxWaiting) && held <= e.cfg.MaxWaitingBytes
+}
+
+// leave counts a request that was given to admit out again.
+func (e *Engine) leave(n int64) {
+	e.waiting.Add(-1)
+	e.bytes.Add(-n)
+}
+
+// panicked counts a recovered panic and tells whoever logs it.
+func (e *Engine) panicked() {
+	e.stats.Count(wire.StatPanics)
+	if e.cfg.Panicked != nil {
+		e.cfg.Panicked()
+	}
+}
+
+func (e *Engine) now() int64 { return int64(time.Since(e.start)) }
+
+func openKind(s sealed.Suite, reply bool) workers.Kind {
+	if reply {
+		return kindSeal + workers.Kind(s)
+	}
+	return kindOpen + workers.Kind(s)
+}

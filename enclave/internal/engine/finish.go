@@ -1,0 +1,170 @@
+package engine
+
+import (
+	"errors"
+	"time"
+
+	"redoubt/enclave/internal/expr"
+	"redoubt/wire"
+	"redoubt/wire/session"
+)
+
+// resultOverhead bounds what a result takes beside its value, headOverhead what an answer takes beside its results.
+const (
+	resultOverhead = 12
+	headOverhead   = 16
+)
+
+// finish evaluates, encodes and answers a request of which every field has been tried.
+func (j *job) finish() {
+	lost := 0
+	for i := range j.fields {
+		if j.fields[i].state != opened {
+			lost++
+		}
+	}
+	if lost > 0 && lost == len(j.fields) {
+		j.fail(wire.DecryptFailed, 0)
+		return
+	}
+	if len(j.exprs) > 0 {
+		if !j.evaluate() {
+			j.fail(wire.BadRequest, 0)
+			return
+		}
+		j.stage(wire.StageExpression)
+	}
+	if j.reply != nil {
+		j.answerSealed()
+	} else {
+		j.answerPlain()
+	}
+}
+
+// prepared returns the plan of the request's expressions if it takes no compiling.
+func (j *job) prepared() (*expr.Plan, bool) {
+	j.variables()
+	return j.e.cfg.Expressions.Cached(j.vars, j.exprs)
+}
+
+// variables makes the fields the variables of the expressions. Their names are as the caller wrote them.
+func (j *job) variables() {
+	j.vars = j.vars[:0]
+	for i := range j.fields {
+		f := &j.fields[i]
+		j.vars = append(j.vars, expr.Field{Name: j.req.Fields[i].Name, Value: f.plain, Null: f.state != opened})
+	}
+}
+
+// evaluate runs the expressions; false when they cannot be run at all.
+func (j *job) evaluate() bool {
+	j.variables()
+	if j.plan == nil {
+		plan, err := j.e.cfg.Expressions.Prepare(j.vars, j.exprs)
+		if err != nil {
+			return false
+		}
+		j.plan = plan
+	}
+	begun := time.Now()
+	j.results, j.spans = j.plan.Eval(j.vars, j.deadline, j.results[:0], j.spans[:0])
+	j.e.costs.learn(j.plan, time.Since(begun))
+	bad := int64(0)
+	for i := range j.spans {
+		if j.spans[i].Err != expr.KindNone {
+			bad++
+		}
+	}
+	j.e.stats.Add(wire.StatExpressionsEvaluated, int64(len(j.spans)))
+	j.e.stats.Add(wire.StatExpressionsFailed, bad)
+	return len(j.spans) == len(j.exprs)
+}
+
+// shown says whether field i is in the answer. One that failed always is, so that a caller learns why an expression
+// over it did; it carries no value.
+func (j *job) shown(i int) bool {
+	switch f := &j.fields[i]; {
+	case f.hidden:
+		return false
+	case f.state != opened || j.req.Compat:
+		return true
+	case j.req.IncludeMode == wire.IncludeListed:
+		return j.req.Fields[i].Include
+	}
+	return len(j.exprs) == 0
+}
+
+// fieldResult is the outcome of field i.
+func (j *job) fieldResult(i int) wire.Result {
+	r := wire.Result{Kind: wire.ResultField, Index: uint16(i)}
+	if f := &j.fields[i]; f.state == opened {
+		r.ValueKind, r.Value = wire.ValueString, f.plain
+	} else {
+		r.Code = wire.DecryptFailed
+	}
+	return r
+}
+
+// expressionResult is the outcome of expression i.
+func (j *job) expressionResult(i int) wire.Result {
+	r := wire.Result{Kind: wire.ResultExpression, Index: uint16(i)}
+	s := j.spans[i]
+	switch {
+	case s.Err == expr.KindDeadline:
+		r.Code = wire.DeadlineExceeded
+	case s.Err == expr.KindInternal:
+		r.Code = wire.Internal
+	case s.Err != expr.KindNone || s.Kind == expr.Absent:
+		r.Code = wire.ExpressionFailed
+	case s.Kind == expr.String:
+		r.ValueKind, r.Value = wire.ValueString, j.results[s.Start:s.End]
+	default:
+		r.ValueKind, r.Value = wire.ValueJSON, j.results[s.Start:s.End]
+	}
+	return r
+}
+
+// answerPlain answers with the values as they are.
+func (j *job) answerPlain() {
+	n, size := len(j.exprs), headOverhead+len(j.exprs)*resultOverhead+len(j.results)
+	for i := range j.fields {
+		if j.shown(i) {
+			n, size = n+1, size+resultOverhead+len(j.fields[i].plain)
+		}
+	}
+	out := wire.AppendResponseHead(j.to.Buffer(size), wire.OK, 0, n)
+	for i := range j.fields {
+		if j.shown(i) {
+			out = wire.AppendResult(out, j.fieldResult(i))
+		}
+	}
+	for i := range j.exprs {
+		out = wire.AppendResult(out, j.expressionResult(i))
+	}
+	j.send(out)
+}
+
+// send answers with an encoded response, which the session wipes.
+func (j *job) send(out []byte) {
+	j.stage(wire.StageEncode)
+	if len(out) > wire.MaxBody {
+		clear(out)
+		j.fail(wire.BadRequest, 0)
+		return
+	}
+	if !j.answer() {
+		clear(out)
+		return
+	}
+	switch err := j.to.Send(wire.KindDecrypted, out); {
+	case err == nil:
+	case errors.Is(err, session.ErrQueueFull):
+		j.e.stats.failure(wire.Overloaded)
+	default:
+		// Too large for this parent: say so. In every other case the session has ended, and Fail does nothing.
+		clear(out)
+		_ = j.to.Fail(wire.BadRequest, 0)
+	}
+	j.e.stats.Observe(wire.StageTotal, time.Since(j.arrived))
+	j.e.ended()
+}

@@ -1,0 +1,250 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"time"
+	"unicode/utf8"
+
+	"redoubt/enclave/internal/keys"
+	"redoubt/enclave/internal/workers"
+	"redoubt/wire"
+	"redoubt/wire/sealed"
+	"redoubt/wire/secret"
+	"redoubt/wire/session"
+)
+
+// run takes a fresh request as far as the lane's reader can.
+func (j *job) run(r *session.Request) {
+	if code := j.parse(r.Body); code != wire.OK {
+		j.fail(code, 0)
+		j.release()
+		return
+	}
+	key, ok := j.e.cfg.Keys.Lookup(&j.keyReq)
+	if ok {
+		j.key, j.keyed = key, true
+		j.stage(wire.StageKey)
+		j.openCached()
+		j.stage(wire.StageOpen)
+		if j.cold == 0 && j.reply == nil && j.quick() {
+			j.finish()
+			j.release()
+			return
+		}
+	}
+	j.leave(r)
+}
+
+// quick says whether the expressions, if any, may be evaluated on the reader.
+func (j *job) quick() bool {
+	if len(j.exprs) == 0 {
+		return true
+	}
+	var ok bool
+	j.plan, ok = j.prepared()
+	return ok && j.e.costs.quick(j.plan)
+}
+
+// openCached opens every field whose context is cached.
+func (j *job) openCached() {
+	var missed []byte // an encapsulated key shared by the fields of a record is asked for once
+	for i := range j.fields {
+		f := &j.fields[i]
+		if f.state != pending || (missed != nil && bytes.Equal(missed, f.blob.Enc)) {
+			continue
+		}
+		plain, ok, err := j.key.OpenCached(f.room, f.name, f.blob)
+		if !ok {
+			missed = f.blob.Enc
+			continue
+		}
+		j.cold--
+		j.openedField(f, plain, err)
+	}
+}
+
+// openedField takes the outcome of opening a field. A value that is not UTF-8 is as good as one that can't be opened.
+func (j *job) openedField(f *field, plain []byte, err error) {
+	f.plain = plain
+	if err != nil || !utf8.Valid(plain) {
+		secret.Wipe(plain)
+		f.plain = nil
+		j.failField(f)
+		return
+	}
+	f.state = opened
+	j.e.stats.Count(wire.StatFieldsOpened)
+}
+
+func (j *job) failField(f *field) {
+	f.state = failed
+	j.e.stats.Count(wire.StatFieldsFailed)
+}
+
+// leave takes the request off the reader: into the queue of the workers, or to wait for its key first.
+func (j *job) leave(r *session.Request) {
+	j.admitted, j.waitBytes = true, int64(len(r.Body))
+	if !j.e.admit(j.waitBytes) {
+		j.overloaded()
+		return
+	}
+	if old := r.Body; len(old) == 0 || &old[0] != &r.Own()[0] {
+		j.rebind(r.Body)
+	}
+	if j.keyed {
+		j.queue()
+		return
+	}
+	j.await()
+}
+
+func (j *job) overloaded() {
+	j.fail(wire.Overloaded, max(retryOverloaded, j.e.cfg.Workers.Wait(j.class)))
+	j.release()
+}
+
+// await asks for the key. KeyReady goes on, or expire does when the deadline is first.
+func (j *job) await() {
+	w := &wait{}
+	j.wait = w
+	j.refs.Add(1) // for this goroutine; it passes to the timer
+	j.handed.Store(true)
+	place := j.e.cfg.Keys.Fetch(&j.keyReq, j)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ready {
+		j.unref()
+		return
+	}
+	w.place = place
+	w.timer = time.AfterFunc(time.Until(j.deadline), j.expire)
+}
+
+// expire runs at the deadline of a request that waits for its key.
+func (j *job) expire() {
+	if j.wait.place.Cancel() { // KeyReady will not come: the request is ours
+		j.handed.Store(false)
+		defer j.guard()
+		j.fail(wire.DeadlineExceeded, 0)
+		j.release()
+	}
+	j.unref()
+}
+
+// KeyReady implements [keys.Waiter].
+func (j *job) KeyReady(k keys.Key, err error) {
+	j.handed.Store(false)
+	defer j.guard()
+	w := j.wait
+	w.mu.Lock()
+	w.ready = true
+	stopped := w.timer != nil && w.timer.Stop()
+	w.mu.Unlock()
+	if stopped {
+		j.unref()
+	}
+	j.stage(wire.StageKey)
+	if err != nil {
+		j.failWith(err)
+		j.release()
+		return
+	}
+	j.key, j.keyed = k, true
+	j.queue()
+}
+
+// queue hands the request to the workers, one unit for each key agreement that is left.
+func (j *job) queue() {
+	left := time.Until(j.deadline)
+	if code := j.drop(); code != wire.OK {
+		j.fail(code, 0)
+		j.release()
+		return
+	}
+	kind := kindEvaluate
+	if j.group() > 0 || j.reply != nil {
+		kind = openKind(j.keyReq.Suite, j.reply != nil)
+	}
+	j.handed.Store(true)
+	err := j.e.cfg.Workers.Submit(&j.Task, j, j.class, kind, max(1, len(j.heads)), left)
+	if err == nil {
+		return
+	}
+	j.handed.Store(false)
+	if errors.Is(err, workers.ErrClosed) {
+		j.fail(wire.ShuttingDown, retryOverloaded)
+		j.release()
+		return
+	}
+	j.overloaded()
+}
+
+// group makes one unit of the fields that share an encapsulated key, and returns how many there are.
+func (j *job) group() int {
+	j.heads = j.heads[:0]
+	for i := range j.fields {
+		f := &j.fields[i]
+		if f.state != pending {
+			continue
+		}
+		f.next = -1
+		if f.blob.Encoding != sealed.EncodingRecord || !j.join(i) {
+			j.heads = append(j.heads, int16(i))
+		}
+	}
+	return len(j.heads)
+}
+
+// join puts field i into the unit of its encapsulated key, if there is one.
+func (j *job) join(i int) bool {
+	f := &j.fields[i]
+	for _, h := range j.heads {
+		head := &j.fields[h]
+		if bytes.Equal(head.blob.Enc, f.blob.Enc) {
+			f.next, head.next = head.next, int16(i)
+			return true
+		}
+	}
+	return false
+}
+
+// Unit implements [workers.Job]: it opens the fields of one encapsulated key, if the answer is still wanted.
+func (j *job) Unit(i int) {
+	if j.started.CompareAndSwap(false, true) {
+		j.stage(wire.StageQueue)
+	}
+	if j.drop() != wire.OK {
+		j.late.Store(true)
+	}
+	if j.late.Load() || i >= len(j.heads) {
+		return
+	}
+	for k := j.heads[i]; k >= 0; k = j.fields[k].next {
+		f := &j.fields[k]
+		plain, err := j.key.Open(f.room, f.name, f.blob)
+		j.openedField(f, plain, err)
+	}
+}
+
+// Done implements [workers.Job]: it ends the request after its last unit.
+func (j *job) Done() {
+	j.handed.Store(false)
+	defer j.guard()
+	j.stage(wire.StageOpen)
+	switch {
+	case j.panicked.Load():
+		j.fail(wire.Internal, 0)
+	case j.late.Load():
+		j.fail(j.drop(), 0)
+	default:
+		j.finish()
+	}
+	j.release()
+}
+
+// Panicked implements [workers.Job].
+func (j *job) Panicked() {
+	j.panicked.Store(true)
+	j.e.panicked()
+}

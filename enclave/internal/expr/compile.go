@@ -1,0 +1,232 @@
+package expr
+
+import (
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/types"
+)
+
+type parserError = common.Error
+
+// program is one expression compiled, whatever request it is part of. It is immutable. err is its fate if not
+// KindNone.
+type program struct {
+	err  Kind
+	prog cel.Program
+	// vars are the free names, in order.
+	vars []string
+	// size estimates the memory that the program holds.
+	size int
+}
+
+// Estimates for the caches: what a compiled program holds in all, and for each syntax node (tree, types, plan).
+const (
+	programBytes = 2 << 10
+	nodeBytes    = 512
+)
+
+// program returns the compiled form of source, from the cache if it is there.
+func (e *Evaluator) program(source []byte) *program {
+	if len(source) > e.limits.Source {
+		return &program{err: KindLength}
+	}
+	if p, ok := e.programs.get(source); ok {
+		return p
+	}
+	p := e.compile(string(source))
+	p.size += programBytes + len(source)
+	e.programs.put(source, p, p.size)
+	return p
+}
+
+// compile parses, checks, rewrites and plans. It never fails otherwise than in the program's err, a panic in cel-go
+// included.
+func (e *Evaluator) compile(source string) (p *program) {
+	defer func() {
+		if recover() != nil {
+			p = &program{err: KindInternal}
+		}
+	}()
+	src := common.NewTextSource(source)
+	tree, errs := e.parser.Parse(src)
+	if len(errs.GetErrors()) > 0 {
+		return &program{err: parseKind(errs.GetErrors()[0].Message)}
+	}
+	w := walker{e: e, fac: newFactory()}
+	w.walk(tree.Expr(), 0)
+	if w.nodes > e.limits.Nodes {
+		w.err = KindComplexity
+	}
+	if w.err != KindNone {
+		return &program{err: w.err}
+	}
+	slices.Sort(w.free)
+	w.free = slices.Compact(w.free)
+	prog, err := e.env.PlanProgram(tree, cel.CostLimit(uint64(e.limits.Cost)))
+	if err != nil {
+		return &program{err: KindCompile}
+	}
+	return &program{prog: prog, vars: w.free, size: w.nodes * nodeBytes}
+}
+
+// parseKind tells the parser's limits from its other errors.
+func parseKind(message string) Kind {
+	if strings.Contains(message, "limit") && strings.Contains(message, "exceed") {
+		return KindComplexity
+	}
+	return KindCompile
+}
+
+// walker inspects and rewrites a parsed tree.
+type walker struct {
+	e     *Evaluator
+	err   Kind
+	nodes int
+	loops int
+	free  []string
+	bound []string
+	fac   ast.ExprFactory
+}
+
+func (w *walker) fail(k Kind) {
+	if w.err == KindNone {
+		w.err = k
+	}
+}
+
+// walk visits a node: depth is bounded by the parser, which counts each level of nesting.
+func (w *walker) walk(x ast.Expr, depth int) {
+	w.nodes++
+	if w.err != KindNone {
+		return
+	}
+	if w.nodes > w.e.limits.Nodes || depth > 8*w.e.limits.Depth {
+		w.fail(KindComplexity)
+		return
+	}
+	switch x.Kind() {
+	case ast.IdentKind:
+		w.ident(x.AsIdent())
+	case ast.CallKind:
+		w.call(x, depth)
+	case ast.SelectKind:
+		w.walk(x.AsSelect().Operand(), depth+1)
+	case ast.ListKind:
+		w.list(x, depth)
+	case ast.MapKind:
+		w.object(x, depth)
+	case ast.ComprehensionKind:
+		w.comprehension(x.AsComprehension(), depth)
+	case ast.LiteralKind:
+	default: // a message literal: there are no messages
+		w.fail(KindCompile)
+	}
+}
+
+func (w *walker) ident(name string) {
+	switch {
+	case slices.Contains(w.bound, name):
+	case !isIdentifier(name): // .x, which is cel for a name of the container
+		w.fail(KindCompile)
+	default:
+		w.free = append(w.free, name)
+	}
+}
+
+// freeLiteral is how many elements a list or map literal may have without being charged for them: cel-go prices the
+// making of a literal alike whatever its length, and a loop may make it anew each time.
+const freeLiteral = 8
+
+func (w *walker) list(x ast.Expr, depth int) {
+	elements := x.AsList().Elements()
+	for _, el := range elements {
+		w.walk(el, depth+1)
+	}
+	if len(elements) > freeLiteral {
+		w.charge(x, w.fac.NewList(x.ID(), elements, nil), len(elements))
+	}
+}
+
+func (w *walker) object(x ast.Expr, depth int) {
+	entries := x.AsMap().Entries()
+	for _, entry := range entries {
+		w.walk(entry.AsMapEntry().Key(), depth+1)
+		w.walk(entry.AsMapEntry().Value(), depth+1)
+	}
+	if len(entries) > freeLiteral {
+		w.charge(x, w.fac.NewMap(x.ID(), entries), len(entries))
+	}
+}
+
+// charge makes x a call that has the literal as its value and n as its price.
+func (w *walker) charge(x, literal ast.Expr, n int) {
+	price := w.fac.NewLiteral(x.ID(), types.Int(n))
+	x.SetKindCase(w.fac.NewCall(x.ID(), opLiteral, literal, price))
+}
+
+func (w *walker) call(x ast.Expr, depth int) {
+	c := x.AsCall()
+	name, n := c.FunctionName(), len(c.Args())
+	if op, ok := rewritten[name]; ok {
+		name = op
+		x.SetKindCase(w.fac.NewCall(x.ID(), op, c.Args()...))
+		c = x.AsCall()
+	}
+	known := w.e.calls[name]
+	exists := known.call>>n&1 == 1
+	if c.IsMemberFunction() {
+		exists = known.method>>(n+1)&1 == 1
+	}
+	if !exists {
+		w.fail(KindUndeclared)
+		return
+	}
+	if c.IsMemberFunction() {
+		w.walk(c.Target(), depth+1)
+	}
+	for _, arg := range c.Args() {
+		w.walk(arg, depth+1)
+	}
+}
+
+// comprehension visits a loop; the range and the initial value are outside the scope of its variables.
+func (w *walker) comprehension(c ast.ComprehensionExpr, depth int) {
+	w.walk(c.IterRange(), depth+1)
+	w.walk(c.AccuInit(), depth+1)
+	if w.loops++; w.loops > w.e.limits.LoopNesting {
+		w.fail(KindComplexity)
+	}
+	mark := len(w.bound)
+	w.bound = append(w.bound, c.AccuVar())
+	w.walk(c.Result(), depth+1)
+	w.bound = append(w.bound, c.IterVar())
+	if c.HasIterVar2() {
+		w.bound = append(w.bound, c.IterVar2())
+	}
+	w.walk(c.LoopCondition(), depth+1)
+	w.walk(c.LoopStep(), depth+1)
+	w.bound = w.bound[:mark]
+	w.loops--
+}
+
+// isIdentifier reports whether an expression can name a variable so.
+func isIdentifier[T string | []byte](name T) bool {
+	if len(name) == 0 {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		letter := c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}
+
+// newFactory makes the nodes that the walker puts into a tree.
+func newFactory() ast.ExprFactory { return ast.NewExprFactory() }

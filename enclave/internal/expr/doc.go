@@ -1,0 +1,38 @@
+// Package expr evaluates CEL expressions over the decrypted fields of one request.
+//
+// # Guarantees
+//
+// Against a hostile caller, who writes the expressions: a failed expression yields a [Kind] under its name and no
+// value, and so does every expression that refers to it, so that masking never fails open. Texts are static; nothing
+// of an expression, a field or a value is in one. Whatever is written costs bounded time and memory: length, syntax
+// depth, node count, loop nesting, cost of one expression and of the whole request, size of each intermediate value,
+// size of the output, deadline (see [Limits]). A panic inside an evaluation becomes an error entry.
+//
+// Against surprise: the same request gives the same results, always. Expressions run in dependency order, found from
+// their free names; the order of the request decides the rest. A member of a cycle is an error entry.
+//
+// # Language
+//
+// CEL as in https://github.com/google/cel-spec, by cel.dev/cel-go, with the functions, conversions and run-time rules
+// of the system we succeed (the reference). README.md in this folder lists the functions with examples that are tests;
+// testdata/reference.json holds every example of the reference, testdata/differences.json each case in which we
+// differ from it on purpose, with the reason.
+//
+// Variables are the fields (string or null) and the other expressions (anything). An expression that has the name of a
+// field sees the field under that name; all other expressions see its result.
+//
+// Expressions are parsed by cel-go's Pratt parser, since its generated one takes 25 ms for 10 KiB of "a+a+a" before it
+// meets its own depth limit, 200 times as long. Names, functions and numbers of arguments are checked before anything
+// runs; types when it runs, as in the reference. cel-go's type checker is left out for a measured reason: for 150
+// nested brackets, 300 bytes, it takes 190 ms, where all the rest takes 0.15 ms, and there is no limit to set. It would
+// buy nothing: fields are dynamic for it (string or null), evaluation is as fast without it, compiling four times as
+// fast, and it refuses what the reference accepts, such as a conditional between null and a number.
+//
+// # Copies of plaintext
+//
+// A field's value is not copied to be a variable: the string aliases the caller's buffer, and no reference to it
+// outlives [Plan.Eval]. What a function or operator makes (a concatenation, upper case, base64) is a Go string
+// in the heap that cannot be wiped; so is the text that cel-go formats into an error, which we drop. Each is garbage
+// when Eval returns and stays until the collector reuses its memory: at most Limits.Value bytes each, and in sum at
+// most some ten bytes per unit of Limits.RequestCost. Results are written to the caller's buffer alone.
+package expr

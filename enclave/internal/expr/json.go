@@ -1,0 +1,208 @@
+package expr
+
+import (
+	"bytes"
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+)
+
+// maxJSONDepth bounds lists in lists in a result.
+const maxJSONDepth = 64
+
+// encoder appends values as the JSON that the reference makes of them. It stops at limit.
+type encoder struct {
+	out   []byte
+	limit int // length of out that may not be passed
+	err   Kind
+}
+
+// room makes out able to take n more bytes, and reports whether it may. The array that it outgrows is wiped.
+func (e *encoder) room(n int) bool {
+	if e.err != KindNone {
+		return false
+	}
+	if len(e.out)+n > e.limit {
+		e.err = KindOutput
+		return false
+	}
+	if cap(e.out)-len(e.out) < n {
+		old := e.out
+		e.out = append(slices.Grow([]byte(nil), 2*len(old)+n), old...)
+		clear(old)
+	}
+	return true
+}
+
+func (e *encoder) raw(s string) {
+	if e.room(len(s)) {
+		e.out = append(e.out, s...)
+	}
+}
+
+// value appends v: strings quoted, bytes as standard base64, timestamps in RFC 3339 with a numeric offset, durations as
+// integer nanoseconds, keys of maps as strings, sorted.
+func (e *encoder) value(v ref.Val, depth int) {
+	if depth > maxJSONDepth {
+		e.err = KindOutput
+		return
+	}
+	var scratch [40]byte
+	switch x := v.(type) {
+	case types.Null:
+		e.raw("null")
+	case types.Bool:
+		e.raw(strconv.FormatBool(bool(x)))
+	case types.Int:
+		e.raw(stringOf(strconv.AppendInt(scratch[:0], int64(x), 10)))
+	case types.Uint:
+		e.raw(stringOf(strconv.AppendUint(scratch[:0], uint64(x), 10)))
+	case types.Double:
+		e.double(float64(x))
+	case types.String:
+		e.string(string(x))
+	case types.Bytes:
+		n := base64.StdEncoding.EncodedLen(len(x))
+		if e.room(n + 2) {
+			e.out = append(base64.StdEncoding.AppendEncode(append(e.out, '"'), x), '"')
+		}
+	case types.Timestamp:
+		e.raw(`"`)
+		e.raw(stringOf(appendTime(scratch[:0], x.Time)))
+		e.raw(`"`)
+	case types.Duration:
+		e.raw(stringOf(strconv.AppendInt(scratch[:0], int64(x.Duration), 10)))
+	case traits.Mapper:
+		e.object(x, depth)
+	case traits.Lister:
+		e.array(x, depth)
+	default:
+		e.err = KindNotJSON
+	}
+}
+
+func (e *encoder) array(l traits.Lister, depth int) {
+	e.raw("[")
+	for it, first := l.Iterator(), true; e.err == KindNone && it.HasNext() == types.True; first = false {
+		if !first {
+			e.raw(",")
+		}
+		e.value(it.Next(), depth+1)
+	}
+	e.raw("]")
+}
+
+type member struct {
+	key   string
+	value ref.Val
+}
+
+func (e *encoder) object(m traits.Mapper, depth int) {
+	var members []member
+	for it := m.Iterator(); it.HasNext() == types.True; {
+		k := it.Next()
+		v, found := m.Find(k)
+		key, isString := toString(k).(types.String)
+		if !found || !isKey(k) || !isString {
+			e.err = KindNotJSON
+			return
+		}
+		members = append(members, member{string(key), v})
+	}
+	slices.SortFunc(members, func(a, b member) int { return bytes.Compare(bytesOf(a.key), bytesOf(b.key)) })
+	e.raw("{")
+	for i, m := range members {
+		if e.err != KindNone {
+			return
+		}
+		if i > 0 {
+			if members[i-1].key == m.key {
+				e.err = KindNotJSON
+				return
+			}
+			e.raw(",")
+		}
+		e.string(m.key)
+		e.raw(":")
+		e.value(m.value, depth+1)
+	}
+	e.raw("}")
+}
+
+const hexDigits = "0123456789abcdef"
+
+// string appends s quoted, with the escapes of RFC 8259 that are needed and no others.
+func (e *encoder) string(s string) {
+	if !utf8.ValidString(s) {
+		e.err = KindNotJSON
+		return
+	}
+	size := len(s) + 2
+	for i := range len(s) {
+		size += escapeSize(s[i]) - 1
+	}
+	if !e.room(size) {
+		return
+	}
+	e.out = append(e.out, '"')
+	start := 0
+	for i := range len(s) {
+		if escapeSize(s[i]) > 1 {
+			e.out = appendEscape(append(e.out, s[start:i]...), s[i])
+			start = i + 1
+		}
+	}
+	e.out = append(append(e.out, s[start:]...), '"')
+}
+
+// escapeSize is how many bytes c takes in a quoted string.
+func escapeSize(c byte) int {
+	switch {
+	case c == '"' || c == '\\' || c == '\b' || c == '\f' || c == '\n' || c == '\r' || c == '\t':
+		return 2
+	case c < ' ':
+		return 6
+	default:
+		return 1
+	}
+}
+
+func appendEscape(out []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(out, '\\', c)
+	case '\b':
+		return append(out, `\b`...)
+	case '\f':
+		return append(out, `\f`...)
+	case '\n':
+		return append(out, `\n`...)
+	case '\r':
+		return append(out, `\r`...)
+	case '\t':
+		return append(out, `\t`...)
+	default:
+		return append(out, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+	}
+}
+
+// appendTime appends t in RFC 3339 with a numeric offset, never Z, and no, three, six or nine digits of a second.
+func appendTime(out []byte, t time.Time) []byte {
+	layout := "2006-01-02T15:04:05"
+	switch ns := t.Nanosecond(); {
+	case ns == 0:
+	case ns%1_000_000 == 0:
+		layout += ".000"
+	case ns%1_000 == 0:
+		layout += ".000000"
+	default:
+		layout += ".000000000"
+	}
+	return t.AppendFormat(out, layout+"-07:00")
+}

@@ -1,0 +1,177 @@
+package expr
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/env"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/parser"
+)
+
+// Names that operators have in our syntax trees where cel-go's implementation is not what we want: each is rewritten
+// after parsing. Callers cannot write a name with an @.
+const (
+	opEqual    = "@equal"     // ==: refuses to compare what would cost too much
+	opNotEqual = "@not_equal" // !=
+	opIn       = "@within"    // in: also a substring in a string
+	opIndex    = "@index"     // x[i]: also a byte of a string; null where there is nothing
+	opMax      = "@max"       // max(a, b, ...)
+	opMin      = "@min"
+	opLiteral  = "@literal" // a list or map literal, to be charged for its length
+)
+
+var rewritten = map[string]string{
+	operators.Equals:    opEqual,
+	operators.NotEquals: opNotEqual,
+	operators.In:        opIn,
+	operators.Index:     opIndex,
+}
+
+// standardOperators are the functions taken from cel-go's standard library: all others are ours.
+var standardOperators = []string{
+	operators.Conditional, operators.LogicalAnd, operators.LogicalOr, operators.LogicalNot,
+	operators.NotStrictlyFalse, operators.Negate, operators.Add, operators.Subtract, operators.Multiply,
+	operators.Divide, operators.Modulo, operators.Less, operators.LessEquals, operators.Greater,
+	operators.GreaterEquals,
+}
+
+// form is a way to write a call.
+type form uint8
+
+const (
+	call   form = 1 << iota // f(x)
+	method                  // x.f()
+	both   = call | method
+)
+
+// signature is one function of the language: its subject is the receiver, or the first argument. One of none, one and
+// two implements it, by its number of arguments.
+type signature struct {
+	name  string
+	forms form
+	none  func() ref.Val
+	one   func(subject ref.Val) ref.Val
+	two   func(subject, arg ref.Val) ref.Val
+}
+
+// callable says with how many arguments, subject included, a function may be called: a bit for each number.
+type callable struct{ call, method uint8 }
+
+// settleSharedError gives the one error value that cel-go shares between evaluations its node, which cel-go would
+// otherwise write when the error first occurs, in as many goroutines as it occurs in.
+var settleSharedError = sync.OnceFunc(func() { types.LabelErrNode(1, types.NoSuchOverloadErr()) })
+
+// initLanguage builds the parser and the environment.
+func (e *Evaluator) initLanguage(lib library) error {
+	settleSharedError()
+	p, err := parser.NewParser(
+		parser.EnablePrattParser(true),
+		parser.EnableIdentEscapeSyntax(false),
+		parser.Macros(append(parser.AllMacros,
+			parser.NewGlobalVarArgMacro("max", variadic(opMax)),
+			parser.NewGlobalVarArgMacro("min", variadic(opMin)))...),
+		parser.MaxRecursionDepth(e.limits.Depth),
+		parser.MaxExpressionNodeCount(e.limits.Nodes),
+		parser.ExpressionSizeCodePointLimit(e.limits.Source),
+		parser.ErrorReportingLimit(1),
+		parser.ErrorRecoveryLimit(0),
+	)
+	if err != nil {
+		return fmt.Errorf("parser: %w", err)
+	}
+	e.parser = p
+
+	include := make([]*env.Function, len(standardOperators))
+	for i, name := range standardOperators {
+		include[i] = &env.Function{Name: name}
+	}
+	opts := []cel.EnvOption{
+		cel.StdLib(cel.StdLibSubset(&env.LibrarySubset{IncludeFunctions: include, DisableMacros: true})),
+	}
+	sigs := lib.signatures()
+	e.calls = callTable(sigs)
+	for _, s := range sigs {
+		opts = append(opts, s.declare())
+	}
+	if e.env, err = cel.NewCustomEnv(opts...); err != nil {
+		return fmt.Errorf("environment: %w", err)
+	}
+	return nil
+}
+
+// arity is the number of arguments, subject included.
+func (s signature) arity() int {
+	switch {
+	case s.one != nil:
+		return 1
+	case s.two != nil:
+		return 2
+	default:
+		return 0
+	}
+}
+
+// declare returns the option that adds the signature's overloads to an environment.
+func (s signature) declare() cel.EnvOption {
+	n := s.arity()
+	args := slices.Repeat([]*cel.Type{cel.DynType}, n)
+	id := fmt.Sprintf("%s_%d", s.name, n)
+	var opts []cel.FunctionOpt
+	if s.forms&call != 0 {
+		opts = append(opts, cel.Overload("call_"+id, args, cel.DynType, s.binding()))
+	}
+	if s.forms&method != 0 {
+		opts = append(opts, cel.MemberOverload("method_"+id, args, cel.DynType, s.binding()))
+	}
+	return cel.Function(s.name, opts...)
+}
+
+func (s signature) binding() cel.OverloadOpt {
+	switch {
+	case s.one != nil:
+		return cel.UnaryBinding(s.one)
+	case s.two != nil:
+		return cel.BinaryBinding(s.two)
+	default:
+		return cel.FunctionBinding(func(...ref.Val) ref.Val { return s.none() })
+	}
+}
+
+// callTable lists which calls exist, so that a wrong one is an error entry before anything runs.
+func callTable(sigs []signature) map[string]callable {
+	table := make(map[string]callable)
+	for _, s := range sigs {
+		c := table[s.name]
+		if s.forms&call != 0 {
+			c.call |= 1 << s.arity()
+		}
+		if s.forms&method != 0 {
+			c.method |= 1 << s.arity()
+		}
+		table[s.name] = c
+	}
+	for _, name := range standardOperators {
+		table[name] = callable{call: 1<<1 | 1<<2 | 1<<3}
+	}
+	return table
+}
+
+// variadic expands f(a, b, ...) to one argument, a list, and f(a) to a itself. f() stays an unknown function.
+func variadic(op string) parser.MacroExpander {
+	return func(eh parser.ExprHelper, _ ast.Expr, args []ast.Expr) (ast.Expr, *parserError) {
+		switch len(args) {
+		case 0:
+			return nil, nil
+		case 1:
+			return eh.NewCall(op, args[0]), nil
+		default:
+			return eh.NewCall(op, eh.NewList(args...)), nil
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package expr
+
+import (
+	"strings"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+)
+
+// operators are those for which cel-go's are not used, size and contains, and max and min.
+func (l library) operators() []signature {
+	return []signature{
+		onTwo(opEqual, call, func(x, y ref.Val) ref.Val { return l.equal(x, y, types.True) }),
+		onTwo(opNotEqual, call, func(x, y ref.Val) ref.Val { return l.equal(x, y, types.False) }),
+		onTwo(opIn, call, func(x, y ref.Val) ref.Val { return l.contains(y, x) }),
+		onTwo(opIndex, call, index),
+		onAny(opMax, call, func(v ref.Val) ref.Val { return extreme(v, types.IntOne) }),
+		onAny(opMin, call, func(v ref.Val) ref.Val { return extreme(v, types.IntNegOne) }),
+		onTwo(opLiteral, call, func(v, _ ref.Val) ref.Val { return v }),
+		onTwo("contains", both, l.contains),
+		onTwo("startsWith", both, affix(strings.HasPrefix)),
+		onTwo("endsWith", both, affix(strings.HasSuffix)),
+		onAny("size", both, size),
+	}
+}
+
+// equal compares, unless either side is a tree of lists so large that comparing it exceeds the cost of an expression:
+// a list may hold the same list many times, and cel-go charges for a comparison after it.
+func (l library) equal(x, y ref.Val, whenEqual types.Bool) ref.Val {
+	if l.tooLarge(x) || l.tooLarge(y) {
+		return failed(KindCost)
+	}
+	switch eq := types.Equal(x, y).(type) {
+	case types.Bool:
+		return types.Bool(eq == whenEqual)
+	default:
+		return eq
+	}
+}
+
+func (l library) tooLarge(v ref.Val) bool {
+	limit := uint64(l.limits.Cost)
+	return weigh(v, limit) > limit
+}
+
+// contains reports whether a list has an element, a map a key, a string a substring, a byte string a subsequence.
+func (l library) contains(in, what ref.Val) ref.Val {
+	switch c := in.(type) {
+	case types.String:
+		s, ok := what.(types.String)
+		if !ok {
+			return failed(KindType)
+		}
+		return types.Bool(strings.Contains(string(c), string(s)))
+	case types.Bytes:
+		b, ok := what.(types.Bytes)
+		if !ok {
+			return failed(KindType)
+		}
+		return types.Bool(strings.Contains(stringOf(c), stringOf(b)))
+	case traits.Mapper:
+		if !isKey(what) {
+			return types.False
+		}
+		_, found := c.Find(what)
+		return types.Bool(found)
+	case traits.Lister:
+		if l.tooLarge(in) || l.tooLarge(what) {
+			return failed(KindCost)
+		}
+		return c.Contains(what)
+	default:
+		return failed(KindType)
+	}
+}
+
+// isKey reports whether v may be the key of a map.
+func isKey(v ref.Val) bool {
+	switch v.(type) {
+	case types.String, types.Int, types.Uint, types.Double, types.Bool:
+		return true
+	default:
+		return false
+	}
+}
+
+// index is x[i]: an element of a list, a value of a map, a byte of a string as a string. It is null where there is
+// nothing, and where a byte of a string is not a character of its own.
+func index(x, i ref.Val) ref.Val {
+	if m, ok := x.(traits.Mapper); ok {
+		if !isKey(i) {
+			return failed(KindType)
+		}
+		if v, found := m.Find(i); found {
+			return v
+		}
+		return types.NullValue
+	}
+	at, ok := position(i)
+	if !ok {
+		return failed(KindType)
+	}
+	switch c := x.(type) {
+	case types.String:
+		if at < 0 || at >= int64(len(c)) || c[at] >= 0x80 {
+			return types.NullValue
+		}
+		return c[at : at+1]
+	case traits.Lister:
+		if n, isInt := c.Size().(types.Int); !isInt || at < 0 || at >= int64(n) {
+			return types.NullValue
+		}
+		return c.Get(types.Int(at))
+	default:
+		return failed(KindType)
+	}
+}
+
+// position converts an index; one that does not fit is out of range everywhere.
+func position(i ref.Val) (int64, bool) {
+	switch n := i.(type) {
+	case types.Int:
+		return int64(n), true
+	case types.Uint:
+		if n > 1<<62 {
+			return -1, true
+		}
+		return int64(n), true
+	default:
+		return 0, false
+	}
+}
+
+func affix(has func(s, affix string) bool) func(x, y ref.Val) ref.Val {
+	return func(x, y ref.Val) ref.Val {
+		s, ok := x.(types.String)
+		a, ok2 := y.(types.String)
+		if !ok || !ok2 {
+			return failed(KindType)
+		}
+		return types.Bool(has(string(s), string(a)))
+	}
+}
+
+// size is the length of a string or byte string in bytes, as in the reference, or the number of elements.
+func size(v ref.Val) ref.Val {
+	switch c := v.(type) {
+	case types.String:
+		return types.Int(len(c))
+	case types.Bytes:
+		return types.Int(len(c))
+	case traits.Sizer:
+		return c.Size()
+	default:
+		return failed(KindType)
+	}
+}
+
+// extreme is the last of the largest elements of a list (sign 1) or of the smallest (sign -1), null for an empty list;
+// of anything else it is that itself.
+func extreme(v ref.Val, sign types.Int) ref.Val {
+	list, ok := v.(traits.Lister)
+	if !ok {
+		return v
+	}
+	best := ref.Val(types.NullValue)
+	for it, first := list.Iterator(), true; it.HasNext() == types.True; first = false {
+		next := it.Next()
+		if first {
+			best = next
+			continue
+		}
+		c, ok := best.(traits.Comparer)
+		if !ok {
+			return failed(KindType)
+		}
+		order := c.Compare(next)
+		if types.IsUnknownOrError(order) {
+			return failed(KindType)
+		}
+		if order != sign {
+			best = next
+		}
+	}
+	return best
+}

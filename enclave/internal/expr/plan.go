@@ -1,0 +1,145 @@
+package expr
+
+import (
+	"encoding/binary"
+	"slices"
+)
+
+// Plan is a request shape made ready: programs, their order, which variable is which field. It is immutable, shared
+// between requests, and safe for concurrent use.
+type Plan struct {
+	e      *Evaluator
+	fields int
+	exprs  []planned // in request order
+	order  []int     // indexes of exprs, dependencies first
+}
+
+// planned is one expression of a request.
+type planned struct {
+	err  Kind // decided without evaluation
+	prog *program
+	// sources[i] is where prog.vars[i] comes from.
+	sources []source
+}
+
+// source is a field, by index, or another expression.
+type source struct {
+	expression bool
+	index      int
+}
+
+// Prepare returns the plan for expressions over fields of these names, in this order; of fields only the names are
+// read. Expressions that cannot be compiled do not make it fail: they are error entries of each Eval. It fails with
+// [ErrTooMany] alone. Names and sources are borrowed; a plan keeps its own copies. Names should be unique: of two
+// equal ones expressions see the first.
+func (e *Evaluator) Prepare(fields []Field, exprs []Expression) (*Plan, error) {
+	if len(exprs) > e.limits.Expressions {
+		return nil, ErrTooMany
+	}
+	plan, _ := e.shape(fields, exprs, true)
+	return plan, nil
+}
+
+// Cached is Prepare for those who have no time to compile: false when the plan is not there yet.
+func (e *Evaluator) Cached(fields []Field, exprs []Expression) (*Plan, bool) {
+	return e.shape(fields, exprs, false)
+}
+
+// shape finds a plan, and builds it on demand.
+func (e *Evaluator) shape(fields []Field, exprs []Expression, build bool) (*Plan, bool) {
+	buf, _ := e.keys.Get().(*[]byte)
+	key := appendShape((*buf)[:0], fields, exprs)
+	plan, ok := e.plans.get(key)
+	if ok {
+		e.hits.Add(1)
+	}
+	if !ok && build {
+		e.misses.Add(1)
+		var size int
+		plan, size = e.plan(fields, exprs)
+		e.plans.put(key, plan, size)
+	}
+	if *buf = key; cap(key) <= maxPooled {
+		e.keys.Put(buf)
+	}
+	return plan, ok
+}
+
+// maxPooled bounds the buffers kept between requests.
+const maxPooled = 64 << 10
+
+// appendShape appends what distinguishes two requests: all names and sources, each with its length before it.
+func appendShape(key []byte, fields []Field, exprs []Expression) []byte {
+	key = binary.AppendUvarint(key, uint64(len(fields)))
+	for i := range fields {
+		key = binary.AppendUvarint(key, uint64(len(fields[i].Name)))
+		key = append(key, fields[i].Name...)
+	}
+	for i := range exprs {
+		key = binary.AppendUvarint(key, uint64(len(exprs[i].Name)))
+		key = append(key, exprs[i].Name...)
+		key = binary.AppendUvarint(key, uint64(len(exprs[i].Source)))
+		key = append(key, exprs[i].Source...)
+	}
+	return key
+}
+
+// plan builds a plan and estimates its size, the programs it keeps alive included.
+func (e *Evaluator) plan(fields []Field, exprs []Expression) (*Plan, int) {
+	p := &Plan{e: e, fields: len(fields), exprs: make([]planned, len(exprs))}
+	size, sources := 0, 0
+	fieldIndex := make(map[string]int, len(fields))
+	for i := len(fields) - 1; i >= 0; i-- {
+		fieldIndex[string(fields[i].Name)] = i
+	}
+	exprIndex := make(map[string]int, len(exprs))
+	for i := len(exprs) - 1; i >= 0; i-- {
+		exprIndex[string(exprs[i].Name)] = i
+	}
+	deps := make([][]int, len(exprs))
+	for i := range exprs {
+		sources += len(exprs[i].Source)
+		prog := &program{err: KindLength}
+		if sources <= e.limits.RequestSource {
+			prog = e.program(exprs[i].Source)
+		}
+		p.exprs[i] = planned{err: prog.err, prog: prog}
+		p.exprs[i].resolve(string(exprs[i].Name), fieldIndex, exprIndex)
+		size += prog.size + entryOverhead
+		for _, s := range p.exprs[i].sources {
+			if s.expression {
+				deps[i] = append(deps[i], s.index)
+			}
+		}
+		slices.Sort(deps[i])
+	}
+	var cyclic []bool
+	p.order, cyclic = order(deps)
+	for i := range cyclic {
+		if cyclic[i] && p.exprs[i].err == KindNone {
+			p.exprs[i].err = KindCycle
+		}
+	}
+	return p, size
+}
+
+// resolve finds the source of each variable. Inside an expression that has the name of a field, that name is the field;
+// everywhere else an expression hides a field of its name.
+func (p *planned) resolve(self string, fields, exprs map[string]int) {
+	if p.err != KindNone {
+		return
+	}
+	p.sources = make([]source, len(p.prog.vars))
+	for i, name := range p.prog.vars {
+		field, isField := fields[name]
+		expression, isExpression := exprs[name]
+		switch {
+		case isField && (name == self || !isExpression):
+			p.sources[i] = source{index: field}
+		case isExpression:
+			p.sources[i] = source{expression: true, index: expression}
+		default:
+			p.err = KindUndeclared
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package keys
+
+import (
+	"errors"
+	"time"
+)
+
+// Defaults of [Config].
+const (
+	DefaultTTL           = 5 * time.Minute
+	DefaultMaxKeys       = 20_000
+	DefaultMaxContexts   = 100_000
+	DefaultMaxUnwraps    = 64
+	DefaultMaxPending    = 1_024
+	DefaultMaxWaiters    = 16_384
+	DefaultUnwrapTimeout = 10 * time.Second
+)
+
+// What one cached item takes, in bytes of resident memory, the collector's headroom at GOGC=100 included. They are
+// upper bounds that TestMemoryPerKeyAndContext measures.
+const (
+	KeyCost     = 2_200
+	ContextCost = 400
+	FieldCost   = 330
+)
+
+// Negative entries: how long a failure of a kind is remembered against a key. Kinds that are not here are not.
+const (
+	rememberDenied      = 5 * time.Second
+	rememberMalformed   = 30 * time.Second
+	rememberThrottled   = 250 * time.Millisecond
+	rememberUnavailable = 500 * time.Millisecond
+)
+
+// ErrConfig is a bound that is negative, or too small to work with.
+var ErrConfig = errors.New("key cache: a bound is out of range")
+
+// ErrBudget says that full caches would need more memory than [Config.MemoryBudget].
+var ErrBudget = errors.New("key cache: the bounds need more memory than the budget")
+
+// Config has the cache's bounds. Zero values mean the defaults.
+type Config struct {
+	// TTL is the absolute life of a key since the last time KMS allowed its use. A key revoked at KMS goes on working
+	// for at most that long, unless it is purged.
+	TTL time.Duration
+	// MaxKeys and MaxContexts bound the two caches by count. MaxFields bounds the keys of fields of encoding 3 that are
+	// kept beside their contexts once a field is read again; default: as many as contexts.
+	MaxKeys, MaxContexts, MaxFields int
+	// MaxUnwraps bounds the unwraps that run at a time, MaxPending those that run or wait to; MaxWaiters bounds the
+	// callers that wait, of which a single key may have a quarter. What is beyond is refused as overloaded.
+	MaxUnwraps, MaxPending, MaxWaiters int
+	// UnwrapTimeout ends an unwrap, its time in the queue included. Callers have their own, usually shorter, deadlines.
+	UnwrapTimeout time.Duration
+	// MemoryBudget in bytes; New refuses bounds whose full caches would exceed it. 0: not checked.
+	MemoryBudget int64
+	// Pressure, when set, is told once when a cache has filled to 9/10 of its bound, and again only after it had
+	// fallen below 8/10. It MUST NOT block or call the cache.
+	Pressure func(Pressure)
+	// Compute runs a piece of public-key work (parsing a key is one base-point multiplication) and returns when it
+	// has run, or will not. Default: on the unwrap's goroutine, at most GOMAXPROCS at a time.
+	Compute func(task func())
+}
+
+// Pressure says which cache is nearly full.
+type Pressure struct {
+	Contexts bool // the context cache; otherwise the key cache
+	Used     int
+	Bound    int
+}
+
+func orDefault[T int | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// normalize fills the defaults in and checks the bounds.
+func (c *Config) normalize() error {
+	orDefault(&c.TTL, DefaultTTL)
+	orDefault(&c.MaxKeys, DefaultMaxKeys)
+	orDefault(&c.MaxContexts, DefaultMaxContexts)
+	orDefault(&c.MaxFields, c.MaxContexts)
+	orDefault(&c.MaxUnwraps, DefaultMaxUnwraps)
+	orDefault(&c.MaxPending, DefaultMaxPending)
+	orDefault(&c.MaxWaiters, DefaultMaxWaiters)
+	orDefault(&c.UnwrapTimeout, DefaultUnwrapTimeout)
+	least := min(c.MaxKeys, c.MaxContexts, c.MaxFields, c.MaxUnwraps, c.MaxPending, c.MaxWaiters)
+	most := max(c.MaxKeys, c.MaxContexts, c.MaxFields)
+	if c.TTL < time.Second || c.UnwrapTimeout <= 0 || least < 1 || most > 1<<26 {
+		return ErrConfig
+	}
+	if c.MemoryBudget > 0 && c.Cost() > c.MemoryBudget {
+		return ErrBudget
+	}
+	return nil
+}
+
+// Cost estimates the memory of full caches in bytes.
+func (c *Config) Cost() int64 {
+	return int64(c.MaxKeys)*KeyCost + int64(c.MaxContexts)*ContextCost + int64(c.MaxFields)*FieldCost
+}

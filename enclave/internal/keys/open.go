@@ -1,0 +1,126 @@
+package keys
+
+import (
+	"runtime"
+
+	"redoubt/wire/sealed"
+	"redoubt/wire/secret"
+)
+
+// scratch lends secret memory for the context and the field's key that a goroutine uses.
+type scratch struct {
+	mem  *secret.Buffer
+	free chan []byte
+}
+
+// What is lent has room for a context and a field's key, in cache lines of its own.
+const (
+	scratchUsed = sealed.ContextSize + sealed.FieldSize
+	scratchSize = (scratchUsed + 63) / 64 * 64
+)
+
+func newScratch() (*scratch, error) {
+	n := 32 + 4*runtime.GOMAXPROCS(0)
+	mem, err := secret.New(n * scratchSize)
+	if err != nil {
+		return nil, err
+	}
+	s := &scratch{mem: mem, free: make(chan []byte, n)}
+	for b := mem.Bytes(); len(b) >= scratchSize; b = b[scratchSize:] {
+		s.free <- b[:scratchUsed:scratchUsed]
+	}
+	return s, nil
+}
+
+// get returns nil once the cache is closed.
+func (s *scratch) get() []byte { return <-s.free }
+
+func (s *scratch) put(b []byte) {
+	secret.Wipe(b)
+	s.free <- b
+}
+
+// close waits until all is given back, then returns the memory.
+func (s *scratch) close() {
+	for range cap(s.free) {
+		<-s.free
+	}
+	close(s.free)
+	s.mem.Destroy()
+}
+
+// openField opens a field of encoding 3 with its own key, if that is kept.
+func (k Key) openField(mem, dst, name []byte, id contextID, blob sealed.Blob) (plain []byte, ok bool, err error) {
+	if !k.c.fields.load(mem[:sealed.FieldSize], id) {
+		return dst, false, nil
+	}
+	plain, err = sealed.LoadField(mem[:sealed.FieldSize]).Open(dst, name, blob)
+	return plain, true, err
+}
+
+// openContext opens a field with a context that is kept, and keeps the key of a field of encoding 3: it was read
+// before, and exporting the key again costs four times what opening does.
+func (k Key) openContext(mem, dst, name []byte, field contextID, blob sealed.Blob) ([]byte, bool, error) {
+	if !k.c.contexts.load(mem[:sealed.ContextSize], k.c.contexts.identify(k.e.id, blob.Enc)) {
+		return dst, false, nil
+	}
+	context := sealed.LoadContext(k.e.key.Suite(), mem[:sealed.ContextSize])
+	if blob.Encoding != sealed.EncodingRecord {
+		plain, err := context.Open(dst, name, blob)
+		return plain, true, err
+	}
+	own := mem[sealed.ContextSize:]
+	f, err := context.Field(own, name)
+	if err != nil {
+		return dst, true, err
+	}
+	plain, err := f.Open(dst, name, blob)
+	if err == nil {
+		k.c.fields.store(k.e, field, own)
+	}
+	return plain, true, err
+}
+
+// OpenCached opens blob if its context is cached: without public-key work, fit for a lane's reader. name is the
+// field's name in lower case. The plaintext is appended to dst, for which see [sealed.Context.Open]. ok is false
+// when the context is not cached: let a worker call Open. err is [sealed.ErrOpen].
+func (k Key) OpenCached(dst, name []byte, blob sealed.Blob) (plain []byte, ok bool, err error) {
+	mem := k.c.scratch.get()
+	if mem == nil {
+		return dst, false, nil
+	}
+	defer k.c.scratch.put(mem)
+	var field contextID
+	if blob.Encoding == sealed.EncodingRecord {
+		field = k.c.fields.identifyField(k.e.id, blob.Enc, name)
+		if plain, ok, err = k.openField(mem, dst, name, field, blob); ok {
+			return plain, ok, err
+		}
+	}
+	return k.openContext(mem, dst, name, field, blob)
+}
+
+// Open opens blob, deriving its context (one ECDH) when it is not cached, and keeping it if the blob opens. It is
+// for workers. Fields that share an encapsulated key (encoding 3) are best opened one after another: one derivation
+// then serves them all. Error: [sealed.ErrOpen].
+func (k Key) Open(dst, name []byte, blob sealed.Blob) ([]byte, error) {
+	mem := k.c.scratch.get()
+	if mem == nil {
+		return dst, sealed.ErrOpen
+	}
+	defer k.c.scratch.put(mem)
+	id := k.c.contexts.identify(k.e.id, blob.Enc)
+	suite, mem := k.e.key.Suite(), mem[:sealed.ContextSize]
+	if k.c.contexts.load(mem, id) {
+		return sealed.LoadContext(suite, mem).Open(dst, name, blob)
+	}
+	context, err := k.e.key.Derive(mem, []byte(k.e.vaultID), blob.Enc)
+	if err != nil {
+		return dst, err
+	}
+	plain, err := context.Open(dst, name, blob)
+	if err == nil {
+		k.c.contexts.store(k.e, id, mem)
+	}
+	return plain, err
+}

@@ -1,0 +1,96 @@
+package keys
+
+import "time"
+
+// PurgeAll drops every key, context and negative entry, and returns how many keys. An unwrap that is running answers
+// those who wait for it and is not kept.
+func (c *Cache) PurgeAll() int { return c.purge(nil) }
+
+// PurgeVault drops those of one vault. It looks at every key, some microseconds for each thousand.
+func (c *Cache) PurgeVault(vaultID []byte) int {
+	vault := string(vaultID)
+	return c.purge(&vault)
+}
+
+// purge drops what belongs to vault, or all when it is nil.
+func (c *Cache) purge(vault *string) (n int) {
+	for i := range c.shards {
+		removed := c.shards[i].purge(vault)
+		n += len(removed)
+		c.drop(removed...)
+	}
+	return n
+}
+
+func (s *shard) purge(vault *string) (removed []*entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.keys {
+		if vault == nil || e.vaultID == *vault {
+			s.remove(e)
+			removed = append(removed, e)
+		}
+	}
+	for id, cl := range s.calls {
+		if vault == nil || string(cl.req.VaultID) == *vault {
+			cl.noCache = true
+			delete(s.calls, id) // who asks from now on asks KMS again
+		}
+	}
+	s.negatives.drop(func(n *negative) bool { return vault == nil || n.vault == *vault })
+	return removed
+}
+
+// Close refuses all further fetches, ends running unwraps, answers those who wait with shutting_down, drops
+// everything and returns once no unwrap runs and no field is being opened. Keys still held are destroyed when they
+// are released, and open nothing any more. It may be called more than once.
+func (c *Cache) Close() { c.closing.Do(c.close) }
+
+func (c *Cache) close() {
+	c.closed.Store(true)
+	for i := range c.shards { // whoever had not seen closed has started his unwrap after this
+		c.shards[i].mu.Lock()
+		c.shards[i].mu.Unlock() //nolint:staticcheck // a barrier: the empty section is the point
+	}
+	c.cancel()
+	c.work.Wait()
+	c.PurgeAll()
+	c.scratch.close()
+	c.contexts.close()
+	c.fields.close()
+}
+
+// sweep drops expired keys and stale negative entries soon after their time: a key unused is still gone from memory
+// within a second of its TTL.
+func (c *Cache) sweep() {
+	defer c.work.Done()
+	tick := time.NewTicker(max(50*time.Millisecond, min(time.Second, c.cfg.TTL/20)))
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-tick.C:
+			for i := range c.shards {
+				c.sweepShard(&c.shards[i])
+			}
+		}
+	}
+}
+
+// sweepShard frees the lock between keys, so that a lookup never waits for more than one.
+func (c *Cache) sweepShard(s *shard) {
+	for {
+		s.mu.Lock()
+		now := c.now()
+		e := s.expired(now)
+		if e == nil {
+			s.negatives.drop(func(n *negative) bool { return n.until <= now })
+		}
+		s.mu.Unlock()
+		if e == nil {
+			return
+		}
+		c.drop(e)
+	}
+}

@@ -1,0 +1,173 @@
+package keys
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"redoubt/wire"
+)
+
+const (
+	maxKeyShards = 64 // a power of two, at most 256
+	// maxHandSteps bounds the search for a victim: a cache full of entries that were all used is not walked.
+	maxHandSteps = 32
+	// maxNegatives bounds the negative entries of a shard; the oldest goes first.
+	maxNegatives = 256
+)
+
+// Indexes into entry.links.
+const (
+	inAge    = iota // newest first: the order of eviction
+	inExpiry        // latest to expire first: the order of expiry, since every entry lives equally long
+)
+
+// shard is a part of the key cache with a lock of its own. A lookup takes the lock shared and writes only a flag of
+// the entry. Eviction is SIEVE (Zhang et al., NSDI 2024): a hand walks from old to new, spares entries used since it
+// last passed and takes the first that was not; a scan over many new keys does not flush those in use.
+type shard struct {
+	mu        sync.RWMutex
+	keys      map[identity]*entry
+	age       list
+	expiry    list
+	hand      *entry
+	calls     map[identity]*call
+	negatives negatives
+	max       int
+
+	hits, misses, evictions, expirations, negativeHits atomic.Uint64
+}
+
+func (s *shard) init(maxKeys int) {
+	s.keys = make(map[identity]*entry)
+	s.calls = make(map[identity]*call)
+	s.age.which, s.expiry.which = inAge, inExpiry
+	s.max = maxKeys
+	s.negatives.init()
+}
+
+// insert adds e and returns the entry evicted for it, if any, which the caller drops once the lock is free.
+func (s *shard) insert(e *entry) (victim *entry) {
+	if len(s.keys) >= s.max {
+		victim = s.evict()
+	}
+	s.keys[e.hash] = e
+	s.age.pushHead(e)
+	s.expiry.pushHead(e)
+	return victim
+}
+
+// evict chooses and removes an entry. It takes at most maxHandSteps steps.
+func (s *shard) evict() *entry {
+	e := s.hand
+	for step := 0; ; step++ {
+		if e == nil {
+			e = s.age.tail
+		}
+		if !e.visited.Swap(false) || step == maxHandSteps {
+			break
+		}
+		e = e.links[inAge].prev
+	}
+	s.hand = e
+	s.remove(e)
+	s.evictions.Add(1)
+	return e
+}
+
+// remove takes e out of the shard. The caller owns the shard's reference afterwards.
+func (s *shard) remove(e *entry) {
+	if s.hand == e {
+		s.hand = e.links[inAge].prev
+	}
+	e.dead.Store(true)
+	delete(s.keys, e.hash)
+	s.age.remove(e)
+	s.expiry.remove(e)
+}
+
+// renew gives e another life after KMS allowed its use again.
+func (s *shard) renew(e *entry, expires, refreshAt int64) {
+	e.expires.Store(expires)
+	e.refreshAt.Store(refreshAt)
+	s.expiry.remove(e)
+	s.expiry.pushHead(e)
+}
+
+// expired removes and returns one entry whose time has come, or nil.
+func (s *shard) expired(now int64) *entry {
+	e := s.expiry.tail
+	if e == nil || e.expires.Load() > now {
+		return nil
+	}
+	s.remove(e)
+	s.expirations.Add(1)
+	return e
+}
+
+// negatives remembers failures for a moment, in a ring of fixed size.
+type negatives struct {
+	byID map[identity]int
+	ring []negative
+	next int
+}
+
+type negative struct {
+	id    identity
+	vault string
+	until int64
+	err   wire.Error
+	used  bool
+}
+
+func (n *negatives) init() { n.byID = make(map[identity]int) }
+
+func (n *negatives) add(v negative) {
+	v.used = true
+	i, known := n.byID[v.id]
+	switch {
+	case known:
+	case len(n.ring) < maxNegatives:
+		i = len(n.ring)
+		n.ring = append(n.ring, negative{})
+	default:
+		i = n.next
+		n.next = (n.next + 1) % maxNegatives
+		n.forget(i)
+	}
+	n.ring[i] = v
+	n.byID[v.id] = i
+}
+
+func (n *negatives) forget(i int) {
+	if n.ring[i].used {
+		delete(n.byID, n.ring[i].id)
+		n.ring[i] = negative{}
+	}
+}
+
+func (n *negatives) remove(id identity) {
+	if i, ok := n.byID[id]; ok {
+		n.forget(i)
+	}
+}
+
+func (n *negatives) get(id identity, now int64) (*wire.Error, bool) {
+	i, ok := n.byID[id]
+	if !ok {
+		return nil, false
+	}
+	if n.ring[i].until <= now {
+		n.forget(i)
+		return nil, false
+	}
+	return &n.ring[i].err, true
+}
+
+// drop forgets those for which match says so.
+func (n *negatives) drop(match func(*negative) bool) {
+	for i := range n.ring {
+		if n.ring[i].used && match(&n.ring[i]) {
+			n.forget(i)
+		}
+	}
+}

@@ -1,0 +1,199 @@
+package kms
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
+	"redoubt/enclave/internal/cms"
+	"redoubt/wire"
+	"redoubt/wire/secret"
+)
+
+// MaxAttempts bounds the attempts of one call.
+const MaxAttempts = 5
+
+// Pauses between attempts are random between zero and a bound that doubles from base to cap.
+const (
+	backoffBase         = 50 * time.Millisecond
+	backoffCap          = time.Second
+	throttleBackoffBase = 100 * time.Millisecond
+	throttleBackoffCap  = 2 * time.Second
+)
+
+// A question is one Decrypt.
+type question struct {
+	region  *regional
+	wrapped []byte
+	context map[string]string
+}
+
+// ask makes attempts until one succeeds, none can, or time is up.
+func (c *Client) ask(ctx context.Context, q question) (*secret.Buffer, error) {
+	switch {
+	case q.region == nil:
+		return nil, c.refuse(Denied)
+	case len(q.wrapped) == 0 || len(q.wrapped) > MaxWrapped:
+		return nil, c.refuse(Invalid)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
+	defer cancel()
+	stop := context.AfterFunc(c.ctx, cancel) //nolint:contextcheck // the end of the client ends the call
+	defer stop()
+
+	tries := tracker{}
+	for {
+		plain, changed, failure := c.attempt(ctx, q)
+		if failure == nil {
+			c.stats.calls[OK].Add(1)
+			return plain, nil
+		}
+		pause, again := tries.next(ctx, failure)
+		if !again || !sleep(ctx, pause, changed) {
+			if failure.Cause == Cancelled && c.ctx.Err() != nil {
+				failure.code = wire.ShuttingDown
+			}
+			c.stats.calls[failure.Cause].Add(1)
+			return nil, failure
+		}
+		c.stats.retries.Add(1)
+	}
+}
+
+// A tracker decides whether and when a call tries again.
+type tracker struct{ made, rejected, skewed int }
+
+func (t *tracker) next(ctx context.Context, failure *Error) (pause time.Duration, again bool) {
+	t.made++
+	switch failure.Cause {
+	case Rejected: // once, with a fresh document
+		if t.rejected++; t.rejected > 1 {
+			return 0, false
+		}
+	case ClockSkew: // once, with a corrected clock; then it is the secret that is wrong
+		if t.skewed++; t.skewed > 1 {
+			failure.Cause = BadCredentials
+		}
+	}
+	if !failure.Cause.retryable() || t.made >= MaxAttempts || ctx.Err() != nil {
+		return 0, false
+	}
+	pause = backoff(failure.Cause, t.made-1)
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
+		return 0, false
+	}
+	return pause, true
+}
+
+// backoff is full jitter: random between zero and the bound of the n-th retry.
+func backoff(cause Cause, n int) time.Duration {
+	base, limit := backoffBase, backoffCap
+	if cause == Throttled {
+		base, limit = throttleBackoffBase, throttleBackoffCap
+	}
+	return rand.N(min(base<<n, limit)) //nolint:gosec // jitter needs no secrecy
+}
+
+// sleep waits; false when ctx ended first. A channel that closes, one for new credentials, ends the wait early.
+func sleep(ctx context.Context, pause time.Duration, early <-chan struct{}) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-early:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// attempt asks once. When it failed for want of credentials, changed is closed once there are others.
+func (c *Client) attempt(ctx context.Context, q question) (_ *secret.Buffer, changed <-chan struct{}, _ *Error) {
+	s, others := c.sessions.acquire(c.now())
+	if s == nil {
+		return nil, others, newError(NoCredentials)
+	}
+	defer c.sessions.release(s)
+	to, document, cause := c.recipients.get(ctx)
+	if cause != OK {
+		return nil, nil, newError(cause)
+	}
+	answer, failure := c.send(ctx, q, s.clients[q.region.name], document)
+	if failure != nil {
+		switch failure.Cause {
+		case Rejected:
+			to.distrust(document)
+		case BadCredentials:
+			return nil, others, failure
+		}
+		return nil, nil, failure
+	}
+	plain, err := cms.Open(to.key, answer)
+	if err != nil {
+		return nil, nil, newError(BadAnswer)
+	}
+	return plain, nil, nil
+}
+
+// send puts the question to KMS under limiter and circuit, and returns the envelope.
+func (c *Client) send(ctx context.Context, q question, client sdkClient, document []byte) ([]byte, *Error) {
+	if wait, opener, refuses := q.region.circuit.refuses(time.Now()); refuses {
+		return nil, circuitError(wait, opener)
+	}
+	if cause := c.limiter.acquire(ctx); cause != OK {
+		return nil, newError(cause)
+	}
+	defer c.limiter.release()
+	p, ok, wait, opener := q.region.circuit.allow(time.Now())
+	if !ok {
+		return nil, circuitError(wait, opener)
+	}
+	began, cause, cut := time.Now(), Unavailable, false
+	defer func() { // also if the SDK panics: a probe that never ends would keep the circuit open
+		c.stats.attempt(cause, time.Since(began))
+		verdict := cause
+		if cut {
+			verdict = Cancelled
+		}
+		q.region.circuit.report(time.Now(), p, verdict)
+	}()
+	var answer []byte
+	if answer, cause = c.decrypt(ctx, q, client, document); cause != OK {
+		cut = cutShort(ctx, cause, time.Since(began))
+		failure := newError(cause)
+		failure.cut = cut
+		return nil, failure
+	}
+	return answer, nil
+}
+
+// cutShort tells whether the caller's own deadline ended an attempt so soon that it says nothing about KMS.
+func cutShort(ctx context.Context, cause Cause, took time.Duration) bool {
+	const patience = time.Second
+	return cause == Timeout && ctx.Err() != nil && took < patience
+}
+
+// decrypt is the call itself, and the checks of its answer.
+func (c *Client) decrypt(ctx context.Context, q question, client sdkClient, document []byte) ([]byte, Cause) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.AttemptTimeout)
+	defer cancel()
+	out, err := client.Decrypt(ctx, &awskms.DecryptInput{
+		CiphertextBlob: q.wrapped, KeyId: aws.String(q.region.arn), EncryptionContext: q.context,
+		EncryptionAlgorithm: types.EncryptionAlgorithmSpecSymmetricDefault,
+		Recipient: &types.RecipientInfo{
+			AttestationDocument: document, KeyEncryptionAlgorithm: types.KeyEncryptionMechanismRsaesOaepSha256,
+		},
+	})
+	if err != nil {
+		return nil, classify(err)
+	}
+	defer secret.Wipe(out.Plaintext)
+	if len(out.Plaintext) > 0 || aws.ToString(out.KeyId) != q.region.arn || len(out.CiphertextForRecipient) == 0 {
+		return nil, BadAnswer
+	}
+	return out.CiphertextForRecipient, OK
+}

@@ -1,0 +1,176 @@
+package kms
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+
+	"redoubt/enclave/internal/keys"
+	"redoubt/wire/secret"
+)
+
+// sdkClient is what is used of the SDK.
+type sdkClient interface {
+	Decrypt(context.Context, *awskms.DecryptInput, ...func(*awskms.Options)) (*awskms.DecryptOutput, error)
+}
+
+// A regional is what belongs to one region.
+type regional struct {
+	name, arn string
+	base      *url.URL
+	doer      *httpDoer
+	circuit   circuit
+	answered  atomic.Pointer[time.Time]
+}
+
+// Client asks KMS. It is a keys.Unwrapper, and safe for concurrent use.
+type Client struct {
+	cfg        Config
+	regions    map[string]*regional // by name
+	byARN      map[string]*regional
+	transport  *http.Transport
+	sessions   *sessions
+	recipients *recipients
+	limiter    *limiter
+	stats      counters
+	offset     atomic.Int64
+
+	ctx  context.Context //nolint:containedctx // ends with the client, not with a call
+	end  context.CancelFunc
+	done sync.WaitGroup
+}
+
+var _ keys.Unwrapper = (*Client)(nil)
+
+// New checks the configuration and begins to make the RSA key pair in the background. The caller MUST call Close.
+func New(cfg Config) (*Client, error) {
+	cfg.setDefaults()
+	if err := cfg.valid(); err != nil {
+		return nil, err
+	}
+	roots, err := rootPool(cfg.ExtraRootsPEM)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		cfg: cfg, regions: make(map[string]*regional), byARN: make(map[string]*regional), sessions: newSessions(),
+		recipients: newRecipients(&cfg), limiter: newLimiter(cfg.MaxConcurrent, cfg.MaxQueue),
+	}
+	c.transport = newTransport(&c.cfg, roots)
+	for name, arn := range cfg.Keys {
+		base, err := cfg.endpoint(name, arn)
+		if err != nil {
+			return nil, err
+		}
+		r := &regional{name: name, arn: arn, base: base}
+		r.doer = &httpDoer{transport: c.transport, host: base.Host, answered: &r.answered, offset: &c.offset}
+		c.regions[name], c.byARN[arn] = r, r
+	}
+	c.ctx, c.end = context.WithCancel(context.Background())
+	c.done.Go(func() { c.recipients.run(c.ctx) })
+	return c, nil
+}
+
+// SetCredentials replaces the credentials; the former are wiped as soon as no call uses them. It fails with
+// ErrCredentials, and leaves the former, when the new ones are unusable.
+func (c *Client) SetCredentials(creds Credentials) error {
+	if err := creds.valid(c.now()); err != nil {
+		return err
+	}
+	s := &session{
+		accessKeyID: string(creds.AccessKeyID), expiry: creds.Expiry, clients: make(map[string]sdkClient, len(c.regions)),
+		secret: append([]byte(nil), creds.SecretAccessKey...), token: append([]byte(nil), creds.SessionToken...),
+	}
+	for name, r := range c.regions {
+		s.clients[name] = awskms.New(awskms.Options{
+			Region: name, BaseEndpoint: aws.String(r.base.String()), HTTPClient: r.doer, Credentials: s,
+			HTTPSignerV4: v4.NewSigner(), Retryer: aws.NopRetryer{},
+		})
+	}
+	c.sessions.replace(s)
+	return nil
+}
+
+// CredentialsValid tells whether there are credentials that have not ended, and when they do (zero: never).
+func (c *Client) CredentialsValid() (expiry time.Time, ok bool) { return c.sessions.expiry(c.now()) }
+
+// Unwrap asks KMS to open a wrapped private key. A request for an ARN that is not configured is denied. Errors are
+// *Error, which unwraps to a *wire.Error. It returns when ctx ends, or after the configuration's CallTimeout.
+func (c *Client) Unwrap(ctx context.Context, r keys.Request) (*secret.Buffer, error) {
+	q := question{region: c.byARN[r.KeyARN], wrapped: r.Wrapped}
+	if len(r.VaultID) == 0 || len(r.VaultID) > maxVaultID {
+		return nil, c.refuse(Invalid)
+	}
+	if r.KeyContext {
+		q.context = map[string]string{"vault_id": string(r.VaultID)}
+	}
+	return c.ask(ctx, q)
+}
+
+// UnwrapHMACKey opens the deployment's key of hmac_sha256: wrapped by the region's key with the encryption context
+// {"purpose": "redoubt-hmac"}. Errors are those of Unwrap.
+func (c *Client) UnwrapHMACKey(ctx context.Context, region string, wrapped []byte) (*secret.Buffer, error) {
+	return c.ask(ctx, question{
+		region: c.regions[region], wrapped: wrapped, context: map[string]string{"purpose": "redoubt-hmac"},
+	})
+}
+
+// refuse counts and returns the failure of a call that is not made.
+func (c *Client) refuse(cause Cause) *Error {
+	c.stats.calls[cause].Add(1)
+	return newError(cause)
+}
+
+// Reach tells whether a region's KMS answers: nil when it did within the last minute, or does now. It asks without
+// credentials, so an answer of any kind below 500 will do, once TLS has proved whose it is.
+func (c *Client) Reach(ctx context.Context, region string) error {
+	const fresh = time.Minute
+	r := c.regions[region]
+	if r == nil {
+		return newError(Denied)
+	}
+	if at := r.answered.Load(); at != nil && time.Since(*at) < fresh {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.AttemptTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.base.JoinPath("ping").String(), http.NoBody)
+	if err != nil {
+		return newError(Invalid)
+	}
+	answer, err := r.doer.Do(req)
+	if err != nil {
+		return newError(byTransport(err))
+	}
+	if err := answer.Body.Close(); err != nil {
+		return newError(Unreachable)
+	}
+	if answer.StatusCode >= http.StatusInternalServerError {
+		return newError(Unavailable)
+	}
+	return nil
+}
+
+// now is our clock, corrected by what KMS's answers say when it is off by more than a minute.
+func (c *Client) now() time.Time {
+	const tolerated = time.Minute
+	if offset := time.Duration(c.offset.Load()); offset.Abs() > tolerated {
+		return time.Now().Add(offset)
+	}
+	return time.Now()
+}
+
+// Close ends calls under way and the background work, closes connections and wipes the credentials. Later calls fail.
+func (c *Client) Close() {
+	c.end()
+	c.done.Wait()
+	c.sessions.close()
+	c.transport.CloseIdleConnections()
+}

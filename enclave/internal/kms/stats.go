@@ -1,0 +1,90 @@
+package kms
+
+import (
+	"cmp"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"redoubt/enclave/internal/durations"
+)
+
+// counters grow only.
+type counters struct {
+	calls, attempts [Causes]atomic.Uint64
+	retries         atomic.Uint64
+	latency         durations.Histogram
+}
+
+func (c *counters) attempt(cause Cause, took time.Duration) {
+	c.attempts[cause].Add(1)
+	c.latency.Observe(took)
+}
+
+// RegionStats are those of one region.
+type RegionStats struct {
+	Region  string
+	Circuit CircuitState
+	// Opened is how often the circuit did.
+	Opened uint64
+}
+
+// Stats are counters since the client was made, and gauges of now.
+type Stats struct {
+	// Calls counts calls by how they ended; Attempts counts questions put to KMS by how those did. Indexed by Cause.
+	Calls, Attempts [Causes]uint64
+	// Retries counts attempts beyond a call's first.
+	Retries uint64
+	// Latency counts attempts by duration.
+	Latency durations.Snapshot
+	// InFlight and Waiting are attempts under way, and calls that wait for their turn.
+	InFlight, Waiting int
+	// RSAKeys, Documents and DocumentFailures count what was made, and failures of the module.
+	RSAKeys, Documents, DocumentFailures uint64
+	// RSAKeyAge and DocumentAge are those in use; 0 when there is none.
+	RSAKeyAge, DocumentAge time.Duration
+	// CredentialsLeft is the remaining life: negative once over, 0 when there are none, a year when they never end.
+	CredentialsLeft time.Duration
+	// CredentialsRenewed is how often they were replaced.
+	CredentialsRenewed uint64
+	// ClockOffset is KMS's clock less ours at the last answer, to the second.
+	ClockOffset time.Duration
+	// Regions are sorted by name.
+	Regions []RegionStats
+}
+
+// Stats returns a snapshot.
+func (c *Client) Stats() Stats {
+	now := time.Now()
+	out := Stats{
+		Retries: c.stats.retries.Load(), Latency: c.stats.latency.Snapshot(),
+		InFlight: len(c.limiter.slots), Waiting: int(c.limiter.waiting.Load()),
+		RSAKeys: c.recipients.keys.Load(), Documents: c.recipients.documents.Load(),
+		DocumentFailures: c.recipients.failures.Load(), ClockOffset: time.Duration(c.offset.Load()),
+	}
+	for i := range Causes {
+		out.Calls[i], out.Attempts[i] = c.stats.calls[i].Load(), c.stats.attempts[i].Load()
+	}
+	out.RSAKeyAge, out.DocumentAge, _ = c.recipients.ages(now)
+	out.CredentialsLeft, out.CredentialsRenewed = c.sessions.left(c.now())
+	for name, r := range c.regions {
+		state, opened := r.circuit.snapshot(now)
+		out.Regions = append(out.Regions, RegionStats{Region: name, Circuit: state, Opened: opened})
+	}
+	slices.SortFunc(out.Regions, func(a, b RegionStats) int { return cmp.Compare(a.Region, b.Region) })
+	return out
+}
+
+// left returns the remaining life of the credentials, and how often they were replaced.
+func (s *sessions) left(now time.Time) (time.Duration, uint64) {
+	const forever = 365 * 24 * time.Hour
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.current == nil:
+		return 0, s.renewed
+	case s.current.expiry.IsZero():
+		return forever, s.renewed
+	}
+	return s.current.expiry.Sub(now), s.renewed
+}

@@ -1,0 +1,109 @@
+//go:build dev
+
+package nsm
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"redoubt/wire/attest"
+	"redoubt/wire/attest/attesttest"
+)
+
+var softTime = time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)
+
+func newSoft(t *testing.T, pcrs attest.PCRs) (Module, attest.Root) {
+	t.Helper()
+	now := func() time.Time { return softTime }
+	authority, err := attesttest.New(attesttest.Chain{Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := authority.RootKeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := NewSoft(SoftConfig{RootCertPEM: authority.RootCertPEM(), RootKeyPEM: key, PCRs: pcrs, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, authority.Root()
+}
+
+func TestSoftModuleSignsRealDocumentsUnderTheConfiguredRoot(t *testing.T) {
+	m, root := newSoft(t, attesttest.DefaultPCRs())
+	document, err := m.Attest([]byte("user"), []byte("nonce"), []byte("key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := attest.Verify(document, attest.Options{
+		Roots: []attest.Root{root}, Allowed: []attest.PCRs{attesttest.DefaultPCRs()},
+		Now: func() time.Time { return softTime }, Nonce: attest.Equal([]byte("nonce")),
+		UserData: attest.Equal([]byte("user")), PublicKey: attest.Equal([]byte("key")),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(doc.PCRs) != hardwareRegisters {
+		t.Errorf("%d registers in the document, want %d", len(doc.PCRs), hardwareRegisters)
+	}
+}
+
+func TestSoftModuleWithoutMeasurementsLooksLikeDebugMode(t *testing.T) {
+	m, root := newSoft(t, nil)
+	document, err := m.Attest(nil, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = attest.Verify(document, attest.Options{
+		Roots: []attest.Root{root}, UncheckedPCRs: true, Now: func() time.Time { return softTime },
+	})
+	if !errors.Is(err, attest.ErrDebug) {
+		t.Errorf("got %v, want %v", err, attest.ErrDebug)
+	}
+}
+
+func TestSoftRegistersExtendAndLockAsTheModulesDo(t *testing.T) {
+	m, _ := newSoft(t, attesttest.DefaultPCRs())
+	if _, err := m.Extend(0, []byte("x")); !errors.Is(err, ErrLocked) {
+		t.Errorf("extending PCR0: %v", err)
+	}
+	first, err := m.Extend(16, []byte("hello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := m.Extend(16, []byte("hello"))
+	if err != nil || first == second {
+		t.Errorf("extending twice: %v, same value %v", err, first == second)
+	}
+	if err := m.Lock(16); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Extend(16, []byte("again")); !errors.Is(err, ErrLocked) {
+		t.Errorf("extending a locked register: %v", err)
+	}
+	if value, locked, err := m.PCR(16); err != nil || !locked || value != second {
+		t.Errorf("register 16: %v %v %v", value, locked, err)
+	}
+	said, err := m.Describe()
+	if err != nil || !slices.Contains(said.Locked, 16) || said.Digest != "SHA384" {
+		t.Errorf("description %+v, %v", said, err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Attest(nil, nil, nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("after close: %v", err)
+	}
+}
+
+func TestSoftModuleRefusesAnUnusableRootAndRegistersAbove15(t *testing.T) {
+	if _, err := NewSoft(SoftConfig{RootCertPEM: []byte("x"), RootKeyPEM: []byte("y")}); !errors.Is(err, attesttest.ErrRoot) {
+		t.Errorf("unusable root: %v", err)
+	}
+	if _, err := NewSoft(SoftConfig{PCRs: attest.PCRs{16: {}}}); !errors.Is(err, ErrArgument) {
+		t.Errorf("register 16: %v", err)
+	}
+}

@@ -1,0 +1,61 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"redoubt/wire/session"
+)
+
+// ErrNoSession means that no parent is there to connect through.
+var ErrNoSession = errors.New("no session to connect through")
+
+// Egress opens connections to the outside through whichever parent is there. It is made before the server, since the
+// KMS client needs it.
+type Egress struct {
+	opened, failed atomic.Int64
+	next           atomic.Uint32
+
+	mu       sync.Mutex
+	sessions []*session.Server
+}
+
+// Dial asks the parents in turn to connect to target ("host:port"), until one does. A parent that refuses the target is
+// not the last word: another one may have another list.
+// Errors: [ErrNoSession], that of the last session, or ctx's.
+func (e *Egress) Dial(ctx context.Context, target string) (net.Conn, error) {
+	e.mu.Lock()
+	sessions := slices.Clone(e.sessions)
+	e.mu.Unlock()
+	err := ErrNoSession
+	first := int(e.next.Add(1) % 1024)
+	for i := range sessions {
+		var conn net.Conn
+		conn, err = sessions[(first+i)%len(sessions)].OpenEgress(ctx, target)
+		if err == nil {
+			e.opened.Add(1)
+			return conn, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	e.failed.Add(1)
+	return nil, err
+}
+
+func (e *Egress) add(s *session.Server) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.sessions = append(e.sessions, s)
+}
+
+func (e *Egress) remove(s *session.Server) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.sessions = slices.DeleteFunc(e.sessions, func(x *session.Server) bool { return x == s })
+}

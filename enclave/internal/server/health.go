@@ -1,0 +1,183 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"redoubt/enclave/internal/engine"
+	"redoubt/enclave/internal/selftest"
+	"redoubt/wire"
+)
+
+const (
+	// selfTestEvery is the least time between two self-tests: pings ask for them, and many sessions ping.
+	selfTestEvery = 5 * time.Second
+	// watchEvery is how often the slow checks run beside the pings: KMS, clock and entropy.
+	watchEvery = 15 * time.Second
+	// reachTimeout bounds the question whether KMS can be reached.
+	reachTimeout = 5 * time.Second
+	// maxOffset is how far KMS's clock may be from ours: attestation documents and signatures are refused at five minutes.
+	maxOffset = time.Minute
+	// clockSlack is how far the wall clock may have moved against the monotonic clock since the last look before it
+	// counts as having been set by somebody.
+	clockSlack = 2 * time.Second
+)
+
+// earliest is a time before which no enclave was ever built: a clock that is before it is not set.
+var earliest = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Machine says what the machine must offer. Empty lists trust any.
+type Machine struct {
+	ClockSources, EntropySources []string
+	// ClockFile and EntropyFile name the source in use; empty means the kernel's.
+	ClockFile, EntropyFile string
+}
+
+// Where the kernel says which clock source and which hardware random number generator it uses.
+const (
+	clockFile   = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+	entropyFile = "/sys/class/misc/hw_random/rng_current"
+)
+
+// health holds the bits that pongs carry, and renews them.
+type health struct {
+	kms     KMS
+	engine  *engine.Engine
+	regions []string
+	machine Machine
+	run     func() error // the self-test
+	offset  func() time.Duration
+	wake    chan struct{}
+
+	reached, clock, entropy atomic.Bool
+
+	mu     sync.Mutex
+	tested time.Time // of the last self-test
+	passed bool
+	seen   time.Time // clock reading of the last look
+}
+
+func (h *health) init(cfg Config) {
+	h.kms, h.engine, h.regions, h.machine, h.run = cfg.KMS, cfg.Engine, cfg.Regions, cfg.Machine, selftest.Run
+	if h.machine.ClockFile == "" {
+		h.machine.ClockFile = clockFile
+	}
+	if h.machine.EntropyFile == "" {
+		h.machine.EntropyFile = entropyFile
+	}
+	h.offset = cfg.ClockOffset
+	if h.offset == nil {
+		h.offset = func() time.Duration { return 0 }
+	}
+	h.wake = make(chan struct{}, 1)
+	h.seen = time.Now()
+	h.look(time.Now())
+}
+
+// Health returns the bits as they are now. It may run the self-test, which takes some 3 ms.
+func (s *Server) Health() wire.Health {
+	h := &s.health
+	var bits wire.Health
+	set := func(bit wire.Health, ok bool) {
+		if ok {
+			bits |= bit
+		}
+	}
+	_, valid := h.kms.CredentialsValid()
+	set(wire.HealthSelfTest, h.selfTest(time.Now()))
+	set(wire.HealthCredentials, valid)
+	set(wire.HealthKMS, h.reached.Load())
+	set(wire.HealthClock, h.clock.Load())
+	set(wire.HealthEntropy, h.entropy.Load())
+	set(wire.HealthAccepting, !h.engine.Draining())
+	return bits
+}
+
+// selfTest says whether the self-test passes, running it if the last run is too old.
+func (h *health) selfTest(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.tested.IsZero() || now.Sub(h.tested) >= selfTestEvery {
+		h.tested, h.passed = now, h.run() == nil
+	}
+	return h.passed
+}
+
+// nudge makes watch look at once.
+func (h *health) nudge() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// watch renews what takes long to find out, until ctx ends.
+func (h *health) watch(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-h.wake:
+		}
+		h.look(time.Now())
+		h.reach(ctx)
+	}
+}
+
+// reach asks each region's KMS, when there are credentials that make sense of the answer.
+func (h *health) reach(ctx context.Context) {
+	if _, ok := h.kms.CredentialsValid(); !ok {
+		h.reached.Store(false)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	errs := make([]error, len(h.regions))
+	var wg sync.WaitGroup
+	for i, region := range h.regions {
+		wg.Go(func() { errs[i] = h.kms.Reach(ctx, region) })
+	}
+	wg.Wait()
+	h.reached.Store(errors.Join(errs...) == nil)
+}
+
+// look judges the clock and the entropy.
+func (h *health) look(now time.Time) {
+	h.mu.Lock()
+	steady := steadyClock(now.Round(0).Sub(h.seen.Round(0)), now.Sub(h.seen)) // Round drops the monotonic reading
+	h.seen = now
+	h.mu.Unlock()
+	h.clock.Store(steady && now.After(earliest) && h.offset().Abs() < maxOffset &&
+		trusted(h.machine.ClockFile, h.machine.ClockSources))
+	h.entropy.Store(randomReady() && trusted(h.machine.EntropyFile, h.machine.EntropySources))
+}
+
+// steadyClock says whether as much time has passed on the wall clock as on the monotonic clock.
+func steadyClock(wall, monotonic time.Duration) bool { return (wall - monotonic).Abs() < clockSlack }
+
+// trusted says whether the one line of file is one of allowed; an empty list allows any.
+func trusted(file string, allowed []string) bool {
+	if len(allowed) == 0 {
+		return true
+	}
+	b, err := os.ReadFile(file)
+	return err == nil && slices.Contains(allowed, strings.TrimSpace(string(b)))
+}
+
+// randomReady says whether the kernel's random number generator has been seeded.
+func randomReady() bool {
+	var b [1]byte
+	n, err := unix.Getrandom(b[:], unix.GRND_NONBLOCK)
+	return err == nil && n == 1
+}

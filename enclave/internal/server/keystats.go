@@ -1,0 +1,29 @@
+package server
+
+import (
+	"redoubt/enclave/internal/keys"
+	"redoubt/wire"
+)
+
+// keyStats adds what the caches count.
+func keyStats(k keys.Stats, m *wire.Stats) {
+	for _, v := range []struct {
+		id wire.StatID
+		n  uint64
+	}{
+		{wire.StatKeyHits, k.KeyHits},
+		{wire.StatKeyMisses, k.KeyMisses},
+		{wire.StatKeyNegativeHits, k.NegativeHits},
+		{wire.StatKeyRefreshes, k.Refreshes},
+		{wire.StatKeyEvictions, k.KeyEvictions},
+		{wire.StatKeyExpired, k.KeyExpirations},
+		// A field whose own key is kept does not ask for its context; either way no P-384 was needed.
+		{wire.StatContextHits, k.ContextHits + k.FieldHits},
+		{wire.StatContextMisses, k.ContextMisses},
+		{wire.StatContextEvictions, k.ContextEvictions},
+	} {
+		m.Add(v.id, int64(v.n))
+	}
+	m.Add(wire.StatGaugeKeys, int64(k.Keys))
+	m.Add(wire.StatGaugeContexts, int64(k.Contexts))
+}

@@ -1,0 +1,110 @@
+package workers
+
+import "time"
+
+// run is one worker. A task belongs to others once its last unit is done: what is needed later is copied before. The
+// time of Done counts into the unit it follows.
+func (p *Pool) run() {
+	if p.cfg.GiveWay {
+		giveWay()
+	}
+	for {
+		t, i, ok := p.take()
+		if !ok {
+			return
+		}
+		begun, job, kind := time.Now(), t.job, t.kind
+		unit(job, i)
+		if t.pending.Add(-1) == 0 {
+			finish(job)
+		}
+		p.learn(kind, int64(time.Since(begun)))
+	}
+}
+
+// take waits for the most urgent unit.
+func (p *Pool) take() (t *Task, i int, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.queue[Single]) == 0 && len(p.queue[Batch]) == 0 {
+		if p.closed {
+			return nil, 0, false
+		}
+		p.work.Wait()
+	}
+	class := p.pick()
+	q := &p.queue[class]
+	t = (*q)[0]
+	i = t.next
+	t.next++
+	p.backlog[class] -= t.cost
+	if t.next == t.units {
+		q.pop()
+	}
+	return t, i, true
+}
+
+// pick chooses the class of the next unit; at least one has work.
+func (p *Pool) pick() Class {
+	switch {
+	case len(p.queue[Batch]) == 0:
+		return Single
+	case len(p.queue[Single]) == 0:
+		return Batch
+	}
+	p.turn++
+	if p.turn%BatchEvery == 0 {
+		return Batch
+	}
+	return Single
+}
+
+// learn moves a kind's estimate towards what a unit took. Workers race here on purpose: a lost update is a lost sample.
+func (p *Pool) learn(kind Kind, took int64) {
+	old := p.cost[kind].Load()
+	p.cost[kind].Store(max(1000, old+(took-old)/16))
+}
+
+func unit(j Job, i int) {
+	defer func() {
+		if recover() != nil {
+			j.Panicked()
+		}
+	}()
+	j.Unit(i)
+}
+
+func finish(j Job) {
+	defer func() {
+		if recover() != nil {
+			j.Panicked()
+		}
+	}()
+	j.Done()
+}
+
+// Do runs f on a worker and returns when it has ended. It is not refused for lateness: it is for work that others wait
+// for, such as the parsing of a key. After Close it runs f itself. A panic of f is raised again here.
+func (p *Pool) Do(class Class, kind Kind, f func()) {
+	d := &do{f: f, done: make(chan struct{})}
+	if !p.enqueue(&d.Task, d, class, kind) {
+		f()
+		return
+	}
+	<-d.done
+	if d.panicked {
+		panic("workers: the function panicked")
+	}
+}
+
+// do is the job of Do.
+type do struct {
+	Task
+	f        func()
+	done     chan struct{}
+	panicked bool
+}
+
+func (d *do) Unit(int)  { d.f() }
+func (d *do) Done()     { close(d.done) }
+func (d *do) Panicked() { d.panicked = true }

@@ -1,0 +1,228 @@
+// Package workers does expensive work on a fixed number of goroutines, fairly between jobs.
+//
+// # Guarantee
+//
+// A job is a number of units, of which several may run at once, each exactly once; after its last unit the job's Done
+// runs exactly once, on the worker that finished it. A panic in either is caught and handed to the job's Panicked;
+// the worker lives.
+//
+// Order: within a class, by a virtual deadline of arrival plus a multiple ([Stretch]) of the job's own work. So the
+// units of one job spread over all workers, a small job overtakes a large one that is being worked on after the unit
+// in hand, and a large job is not starved by a stream of small ones: after Stretch times its own work it is the most
+// urgent. Between the classes, one unit in [BatchEvery] belongs to [Batch] while both have work.
+//
+// Admission is by queue time: Submit refuses a job at once when the work ahead of it, at the service time measured so
+// far for each kind of unit, would take longer than the class's target or the time the caller has left. Refusing early
+// is what keeps goodput up under overload; that the time in a queue is what to bound, not its length, is the lesson of
+// CoDel (RFC 8289).
+//
+// Beside other work: with [Config.GiveWay] each worker has a thread of its own that gives way, within a unit, to the
+// process's other threads, and gets a tenth of a CPU when they leave none. Without, a goroutine that has a microsecond
+// of work waits behind units for the kernel's scheduler to share a CPU among equal threads, a slice of milliseconds at
+// a time. The Go scheduler must have a processor to spare (GOMAXPROCS above the number of workers), or it does not get
+// as far as the kernel's.
+//
+// # Limits
+//
+// Among themselves units are not preempted: a unit should take no longer than a few milliseconds. The service time is
+// wall time, so a loaded machine is seen as a slow one.
+package workers
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Class separates jobs that people wait for from those of a batch.
+type Class uint8
+
+// The classes.
+const (
+	Single Class = iota
+	Batch
+	classes
+)
+
+// Kind selects the estimate of what a unit costs; it is below [Kinds].
+type Kind uint8
+
+// Kinds is the number of estimates kept.
+const Kinds = 8
+
+// Stretch is the multiple of its own work (on one worker) after which a job goes before every later one.
+const Stretch = 4
+
+// BatchEvery is the share of Batch while singles wait: one unit in so many.
+const BatchEvery = 8
+
+var (
+	// ErrOverloaded refuses a job that would wait too long.
+	ErrOverloaded = errors.New("workers: overloaded")
+	// ErrClosed refuses a job after Close.
+	ErrClosed = errors.New("workers: closed")
+)
+
+// Job is a piece of work of several units.
+type Job interface {
+	// Unit does unit i. It may run at the same time as other units of the job.
+	Unit(i int)
+	// Done runs once, after every unit has returned or panicked.
+	Done()
+	// Panicked says that a Unit or Done panicked, in place of its return. It must not panic.
+	Panicked()
+}
+
+// Task is the queue's view of one job. The owner embeds it in the job, so that submitting allocates nothing; it may be
+// submitted again after Done.
+type Task struct {
+	job     Job
+	class   Class
+	kind    Kind
+	units   int
+	next    int
+	cost    int64 // ns of one unit, as estimated at admission
+	due     int64 // ns on the pool's clock
+	pending atomic.Int32
+}
+
+// Config sizes a pool.
+type Config struct {
+	// Workers is the number of goroutines; at least 1.
+	Workers int
+	// GiveWay makes each worker give way, within a unit, to whatever else the process does; see the package's doc.
+	GiveWay bool
+	// Target is the longest expected wait per class. 0 means no bound but the caller's.
+	Target [classes]time.Duration
+	// Cost is the first estimate per kind; 0 means 100 µs.
+	Cost [Kinds]time.Duration
+}
+
+// Pool is a fixed set of workers and their queues.
+type Pool struct {
+	cfg   Config
+	start time.Time
+	cost  [Kinds]atomic.Int64
+	done  sync.WaitGroup
+
+	mu      sync.Mutex
+	work    sync.Cond
+	queue   [classes]heap
+	backlog [classes]int64 // ns of units not yet begun
+	turn    uint
+	closed  bool
+}
+
+// New starts a pool.
+func New(cfg Config) *Pool {
+	p := &Pool{cfg: cfg, start: time.Now()}
+	p.work.L = &p.mu
+	for k := range p.cost {
+		p.cost[k].Store(int64(cfg.Cost[k]))
+		if cfg.Cost[k] <= 0 {
+			p.cost[k].Store(int64(100 * time.Microsecond))
+		}
+	}
+	p.cfg.Workers = max(1, cfg.Workers)
+	for range p.cfg.Workers {
+		p.done.Go(p.run)
+	}
+	return p
+}
+
+// Submit queues a job of units units (at least 1) of one kind. left is the time its caller still has. On an error the
+// job was not queued and none of its methods will run.
+func (p *Pool) Submit(t *Task, job Job, class Class, kind Kind, units int, left time.Duration) error {
+	p.prepare(t, job, class, kind, units)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return ErrClosed
+	}
+	limit := left
+	if target := p.cfg.Target[class]; target > 0 {
+		limit = min(limit, target)
+	}
+	if p.late(t, int64(limit)) {
+		return ErrOverloaded
+	}
+	p.push(t)
+	return nil
+}
+
+// enqueue is Submit of one unit without a bound on the wait; false after Close.
+func (p *Pool) enqueue(t *Task, job Job, class Class, kind Kind) bool {
+	p.prepare(t, job, class, kind, 1)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.push(t)
+	return true
+}
+
+func (p *Pool) prepare(t *Task, job Job, class Class, kind Kind, units int) {
+	t.job, t.class, t.kind, t.units, t.next = job, class, kind, units, 0
+	t.cost = p.cost[kind].Load()
+	t.due = int64(time.Since(p.start)) + Stretch*int64(units)*t.cost
+	t.pending.Store(int32(units))
+}
+
+// push queues t; p.mu is held.
+func (p *Pool) push(t *Task) {
+	p.backlog[t.class] += int64(t.units) * t.cost
+	p.queue[t.class].push(t)
+	for range min(t.units, p.cfg.Workers) {
+		p.work.Signal()
+	}
+}
+
+// late says whether the work ahead of t would take longer than limit.
+func (p *Pool) late(t *Task, limit int64) bool {
+	other := p.backlog[1-t.class]
+	if p.wait(t.class, p.backlog[t.class], other) <= limit {
+		return false
+	}
+	return p.wait(t.class, p.queue[t.class].ahead(t), other) > limit
+}
+
+// wait estimates how long own work of a class takes beside that of the other class.
+func (p *Pool) wait(class Class, own, other int64) int64 {
+	if class == Batch {
+		other = min(other, own*(BatchEvery-1))
+	} else {
+		other = min(other, own/(BatchEvery-1))
+	}
+	return (own + other) / int64(p.cfg.Workers)
+}
+
+// Wait returns the expected wait of a job that came now, last of its class.
+func (p *Pool) Wait(class Class) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Duration(p.wait(class, p.backlog[class], p.backlog[1-class]))
+}
+
+// Queued returns how many jobs have units that no worker has begun.
+func (p *Pool) Queued() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.queue[Single]) + len(p.queue[Batch])
+}
+
+// Cost returns the current estimate of a unit.
+func (p *Pool) Cost(kind Kind) time.Duration { return time.Duration(p.cost[kind].Load()) }
+
+// Workers returns the number of workers.
+func (p *Pool) Workers() int { return p.cfg.Workers }
+
+// Close refuses new jobs, lets the queued ones run, and returns when every worker has ended.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.work.Broadcast()
+	p.mu.Unlock()
+	p.done.Wait()
+}

@@ -1,0 +1,76 @@
+// Command enclave is what runs inside the enclave: it opens the fields of a vault's records for the parents that
+// connect to it. It takes no flag and nothing from its environment; see package config for its one file.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"redoubt/enclave/internal/app"
+	"redoubt/enclave/internal/config"
+	"redoubt/enclave/internal/pid1"
+)
+
+// version names a release; the linker sets it.
+var version string
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "enclave:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	args := os.Args[1:]
+	if pid1.Active() {
+		args = nil // the kernel hands the parameters that it does not know to its first process
+		if err := pid1.Prepare(); err != nil {
+			return err
+		}
+	}
+	path, err := configPath(args)
+	if err != nil {
+		return err
+	}
+	if err := app.Harden(); err != nil {
+		return err
+	}
+	cfg, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	app.Tune(cfg)
+	module, err := openModule(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = module.Close() }()
+	if pid1.Active() {
+		if err := pid1.Boot(context.Background(), module, cfg.Machine.Heartbeat, os.Stderr); err != nil {
+			return err
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	return app.Run(ctx, cfg, app.Options{Module: module, Build: build(), Console: os.Stderr})
+}
+
+// build is the release, or the commit that the binary was built from.
+func build() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
+			}
+		}
+	}
+	return "unknown"
+}

@@ -1,0 +1,247 @@
+// Package app puts the parent together from its configuration, runs it and drains it.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"redoubt/parent/internal/config"
+	"redoubt/parent/internal/credentials"
+	"redoubt/parent/internal/egress"
+	"redoubt/parent/internal/front"
+	"redoubt/parent/internal/lifecycle"
+	"redoubt/parent/internal/metrics"
+	"redoubt/parent/internal/pool"
+	"redoubt/wire"
+	"redoubt/wire/trace/otlp"
+)
+
+// App is a parent that is ready to run.
+type App struct {
+	c       *config.Config
+	log     *slog.Logger
+	metrics *metrics.Metrics
+	creds   *credentials.Store
+	imds    *credentials.IMDS // nil when credentials come from elsewhere
+	egress  *egress.Proxy
+	pool    *pool.Pool
+	manager *lifecycle.Manager // nil with --enclave or --skip-refresh-enclaves
+	front   *front.Server
+
+	// Whose keys open /metrics and /purge for other hosts; nil without a file of such keys.
+	readers, operators *front.Auth
+
+	spans *otlp.Exporter // nil without a collector
+
+	frontLn, metricsLn net.Listener
+	reload             []*reloader
+}
+
+// New makes everything and binds the listeners, so that what can fail fails before anything is served.
+func New(c *config.Config, version string, log *slog.Logger) (a *App, err error) {
+	a = &App{c: c, log: log, metrics: metrics.New(version)}
+	proxy, err := egress.New(egress.Options{
+		Regions: c.KMS.Region, Allow: c.KMS.Egress, MaxConns: c.KMS.EgressConns, Idle: c.KMS.EgressIdle,
+		Observer: a.metrics,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.egress = proxy
+	from := source(&c.KMS)
+	a.imds, _ = from.(*credentials.IMDS)
+	a.creds = credentials.NewStore(from, a.metrics, log)
+	a.pool = pool.New(pool.Options{
+		Sessions: c.Enclaves.Sessions, MaxInFlight: c.Enclaves.MaxInFlight, PingEvery: c.Enclaves.PingEvery,
+		RetryMax: c.Enclaves.RetryMax, Credentials: a.creds, Egress: proxy.Dial, Observer: a.metrics, Log: log,
+		Build: version,
+	})
+	a.metrics.AddEnclaves(a.pool)
+	a.watch()
+	if err := a.enclaves(); err != nil {
+		return nil, err
+	}
+	if err := a.trace(version); err != nil {
+		return nil, err
+	}
+	if err := a.serve(); err != nil {
+		return nil, err
+	}
+	return a, a.listen()
+}
+
+// trace makes the exporter of spans, if there is a collector.
+func (a *App) trace(version string) (err error) {
+	t := &a.c.Trace
+	a.spans, err = otlp.Open(otlp.Settings{
+		Endpoint: t.OTLPEndpoint, HeadersFile: t.Headers, CAFile: t.CA, Ratio: t.Ratio,
+	}, "redoubt-parent", version, a.log)
+	if err != nil || a.spans == nil {
+		return err
+	}
+	a.metrics.Registry.MustRegister(a.spans.Collectors(metrics.Namespace)...)
+	return nil
+}
+
+// spansTimeout bounds the sending of the last spans.
+const spansTimeout = 2 * time.Second
+
+// closeSpans sends the last spans, after the last request. What cannot be sent is counted and logged by the exporter.
+func (a *App) closeSpans(ctx context.Context) {
+	if a.spans == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spansTimeout)
+	defer cancel()
+	if err := a.spans.Close(ctx); err != nil {
+		a.log.Warn("the last spans were not sent in time")
+	}
+}
+
+// source is where credentials come from.
+func source(c *config.KMS) credentials.Source {
+	switch c.Credentials {
+	case "static":
+		return credentials.File(c.StaticFile)
+	case "env":
+		return credentials.Env{}
+	}
+	return credentials.NewIMDS(c.IMDSEndpoint, c.Role)
+}
+
+// enclaves fills the pool from the flags, or prepares nitro-cli to do it.
+func (a *App) enclaves() error {
+	if len(a.c.Enclaves.Enclave) > 0 || a.c.LifeCycle.SkipRefresh {
+		return a.pool.Set(a.c.Enclaves.Enclave)
+	}
+	l := &a.c.LifeCycle
+	a.manager = lifecycle.New(lifecycle.Options{
+		CLI:   lifecycle.NitroCLI{Path: l.NitroCLI},
+		Image: l.EIF, CPUs: l.CPUs, MemoryMiB: l.MemoryMiB, Name: l.NamePrefix, Measurements: l.Measurements,
+		Port: l.Port, Wanted: l.Count, Passive: l.SkipRun, Every: l.RefreshEvery,
+		Pool: a.pool, Observer: a.metrics, Log: a.log,
+	})
+	return nil
+}
+
+// watch exposes what is read when asked for.
+func (a *App) watch() {
+	a.metrics.Watch("ready", "1 when /ready?exclude=kms says so: requests can be served.", func() float64 {
+		return boolean(a.ready())
+	})
+	a.metrics.Watch("draining", "1 while this parent drains.", func() float64 {
+		return boolean(a.front != nil && a.front.Draining())
+	})
+	a.metrics.Watch("credentials_valid", "1 when there are credentials that have not ended.", func() float64 {
+		return boolean(a.creds.Valid())
+	})
+	a.metrics.Watch("credentials_life_seconds", "What remains of the credentials' life; +Inf when they never end.",
+		a.credentialsLife)
+	a.metrics.Watch("files_stale", "Files (certificates, API keys) that changed and could not be loaded.", a.stale)
+	a.metrics.Watch("enclaves", "Enclaves that are known.", func() float64 { return float64(a.pool.Known()) })
+	a.metrics.Watch("requests_in_flight", "Requests and items of batches that wait for an enclave's answer.",
+		func() float64 { return float64(a.pool.InFlight()) })
+}
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// conditionKMS is the one condition of /ready without which requests are still served: those of cached keys.
+const conditionKMS = "kms"
+
+// checks are the conditions of /ready. Those after the first say what keeps every enclave from being ready.
+func (a *App) checks() []front.Check {
+	ready, kms := a.pool.Ready(), wire.HealthKMS
+	if ready {
+		kms |= wire.HealthReady // another enclave's way to KMS is of no use
+	}
+	return []front.Check{
+		{Name: "enclave_ready", OK: ready},
+		{Name: "self_test", OK: a.pool.Any(wire.HealthSelfTest)},
+		{Name: "clock", OK: a.pool.Any(wire.HealthClock)},
+		{Name: "entropy", OK: a.pool.Any(wire.HealthEntropy)},
+		{Name: conditionKMS, OK: a.pool.Any(kms)},
+		{Name: "credentials", OK: a.creds.Valid()},
+	}
+}
+
+func (a *App) ready() bool {
+	if a.front == nil {
+		return false
+	}
+	r, err := a.front.Readiness(conditionKMS)
+	return err == nil && r.OK()
+}
+
+// Run serves until ctx ends, and then drains: /ready fails, after --ready-wait the listener closes, requests in flight
+// end, then sessions. It returns nil when all of them ended in time.
+func (a *App) Run(ctx context.Context) error {
+	defer a.closeSpans(ctx)
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { a.creds.Run(work) })
+	wg.Go(func() { a.watchFiles(work) })
+	wg.Go(func() { a.findRegion(work) })
+	if a.manager != nil {
+		wg.Go(func() { a.manager.Run(work) })
+	}
+	failed := make(chan error, 2)
+	wg.Go(func() { failed <- a.serveMetrics(work) })
+	go func() { failed <- a.front.Serve(a.frontLn) }()
+	attrs := []any{slog.String("listen", a.frontLn.Addr().String())}
+	if a.metricsLn != nil {
+		attrs = append(attrs, slog.String("metrics_listen", a.metricsLn.Addr().String()))
+	}
+	a.log.Info("serving", attrs...)
+	var err error
+	select {
+	case <-ctx.Done():
+		err = a.drain(context.WithoutCancel(ctx))
+	case err = <-failed:
+		err = fmt.Errorf("listener: %w", err)
+		_ = a.pool.Close(expired(ctx))
+	}
+	stop()
+	return err
+}
+
+// ErrDrain is returned when requests were still in flight at the end of the drain's time.
+var ErrDrain = errors.New("requests were cut off by the end of the drain timeout")
+
+func (a *App) drain(ctx context.Context) error {
+	o := &a.c.Operate
+	a.log.Info("draining", slog.Duration("ready_wait", o.ReadyWait), slog.Duration("timeout", o.DrainTimeout))
+	a.front.StartDraining()
+	wait := time.NewTimer(o.ReadyWait)
+	defer wait.Stop()
+	<-wait.C
+	ctx, cancel := context.WithTimeout(ctx, o.DrainTimeout)
+	defer cancel()
+	err := a.front.Shutdown(ctx)
+	if cerr := a.pool.Close(ctx); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDrain, err)
+	}
+	a.log.Info("drained")
+	return nil
+}
+
+// expired is a context that has ended.
+func expired(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	cancel()
+	return ctx
+}

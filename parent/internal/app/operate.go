@@ -1,0 +1,114 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"redoubt/parent/internal/config"
+	"redoubt/parent/internal/front"
+	"redoubt/parent/internal/status"
+)
+
+// serveMetrics serves the operator's routes until ctx ends. It keeps serving through the drain, so that the drain can
+// be watched.
+func (a *App) serveMetrics(ctx context.Context) error {
+	if a.metricsLn == nil {
+		<-ctx.Done()
+		return nil
+	}
+	s := &http.Server{
+		Handler: a.operate(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+	closed := make(chan struct{})
+	go func() {
+		<-ctx.Done()
+		_ = s.Close()
+		close(closed)
+	}()
+	err := s.Serve(a.metricsLn)
+	if errors.Is(err, http.ErrServerClosed) {
+		<-closed
+		return nil
+	}
+	return err
+}
+
+// operate is the metrics listener: /metrics, /purge, the status page, and /ready for a load balancer whose checks
+// cannot speak TLS 1.3.
+func (a *App) operate() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", guard(a.readers, promhttp.HandlerFor(a.metrics.Registry, promhttp.HandlerOpts{
+		Registry: a.metrics.Registry, EnableOpenMetrics: true, MaxRequestsInFlight: 4, Timeout: 10 * time.Second,
+		ErrorHandling: promhttp.ContinueOnError,
+	})))
+	// Nobody who is not known empties caches from elsewhere, least of all a caller with his key for decrypting.
+	operators := a.operators
+	if operators == nil {
+		operators = front.NewAuth(false)
+	}
+	mux.Handle("POST /purge", guard(operators, http.HandlerFunc(a.purge)))
+	mux.HandleFunc("GET /ready", a.answerReady)
+	status.Register(mux)
+	if a.c.Operate.Pprof {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	}
+	return mux
+}
+
+// guard asks others than this host for one of auth's keys; nil lets everyone in. Through a tunnel to this host the
+// status page needs none.
+func guard(auth *front.Auth, next http.Handler) http.Handler {
+	if auth == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if config.Loopback(r.RemoteAddr) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if _, ok := auth.Bearer([]byte(r.Header.Get("Authorization"))); !ok {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// answerReady answers GET /ready as the front does.
+func (a *App) answerReady(w http.ResponseWriter, r *http.Request) {
+	readiness, err := a.front.Readiness(r.URL.Query()["exclude"]...)
+	switch {
+	case err != nil:
+		refuse(w, http.StatusBadRequest, err)
+	case readiness.OK():
+		answer(w, http.StatusOK, readiness)
+	default:
+		answer(w, http.StatusServiceUnavailable, readiness)
+	}
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // of our own types, to a peer that may be gone
+}
+
+// refuse answers with an error of ours, whose text holds nothing of the request.
+func refuse(w http.ResponseWriter, status int, err error) {
+	answer(w, status, struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	}{status, err.Error()})
+}

@@ -1,0 +1,16 @@
+package config
+
+import (
+	"io"
+	"testing"
+
+	"redoubt/deploy/pages"
+)
+
+func TestTheReferenceIsCurrent(t *testing.T) {
+	k, err := parser(&Config{}, "v1", io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages.Reference(t, "parent", pages.Flags(t, k.Model))
+}

@@ -1,0 +1,245 @@
+// Package credentials fetches the AWS credentials that enclaves call KMS with, and keeps them fresh.
+//
+// # Guarantees
+//
+// Credentials are fetched in the background, ahead of their end, with jitter; no request waits for them. When the
+// source fails, the last good ones are kept until they end. They are held in locked memory outside the Go heap, wiped
+// when replaced, and are never logged, formatted or put in an error.
+//
+// # Against whom
+//
+// Against an outage of the metadata service, and leaks by logs, dumps and freed memory. They are the host's own
+// credentials: root on this host has them anyway, and without an enclave's attestation they open nothing.
+//
+// # Copies that remain
+//
+// The bytes of IMDS's answer pass through net/http's connection buffer (4 KiB, overwritten by the next answer); those
+// of the static file through the page cache. With the source "env" they stay in the process's environment: that
+// source is for development.
+package credentials
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"redoubt/wire"
+	"redoubt/wire/secret"
+)
+
+// Source is where credentials come from.
+type Source interface {
+	// Fetch fills m with credentials in memory of their own, which the caller wipes. An error MUST NOT hold input.
+	Fetch(ctx context.Context, m *wire.Credentials) error
+	// Again is how long to wait before credentials that never end are fetched again; 0 for never.
+	Again() time.Duration
+}
+
+// Errors of sources.
+var (
+	// ErrUnavailable: the source cannot be reached or read.
+	ErrUnavailable = errors.New("credentials are unavailable")
+	// ErrMalformed: the source answered something else.
+	ErrMalformed = errors.New("credentials are malformed")
+	// ErrNone: the source has no credentials (no role, no variables).
+	ErrNone = errors.New("no credentials configured")
+)
+
+// The timetable of refreshes.
+const (
+	// mostWait and leastWait bound the time between two fetches while all is well. Between them it is half of what
+	// remains of the credentials' life, so that an instance role's (six hours) are asked for every quarter of an hour,
+	// and the next ones, which come at least five minutes ahead, are noticed in time.
+	mostWait  = 15 * time.Minute
+	leastWait = 10 * time.Second
+	// firstRetry and lastRetry bound the backoff after a failure.
+	firstRetry = 500 * time.Millisecond
+	lastRetry  = 20 * time.Second
+	// fetchTimeout bounds one fetch.
+	fetchTimeout = 10 * time.Second
+)
+
+// Observer is told of fetches. It must be quick.
+type Observer interface {
+	CredentialsFetched(ok bool)
+}
+
+// Store holds the current credentials.
+type Store struct {
+	source   Source
+	observer Observer
+	log      *slog.Logger
+
+	mu      sync.RWMutex
+	encoded *secret.Buffer // a wire.Credentials body; nil before the first
+	ends    time.Time      // zero: never
+	changed chan struct{}
+}
+
+// NewStore makes an empty store; Run fills it.
+func NewStore(source Source, o Observer, log *slog.Logger) *Store {
+	return &Store{source: source, observer: o, log: log, changed: make(chan struct{})}
+}
+
+// Run fetches until ctx ends; then it wipes the credentials.
+func (s *Store) Run(ctx context.Context) {
+	defer s.forget()
+	retry := firstRetry
+	failing := false
+	for {
+		err := s.fetch(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		s.observer.CredentialsFetched(err == nil)
+		wait := s.wait()
+		if err != nil {
+			if !failing {
+				s.log.Warn("cannot fetch credentials", slog.String("cause", cause(err)), slog.Bool("have", s.Valid()))
+			}
+			wait = jitter(retry)
+			retry = min(2*retry, lastRetry)
+		} else {
+			if failing {
+				s.log.Info("credentials are fetched again")
+			}
+			retry = firstRetry
+		}
+		failing = err != nil
+		var again <-chan time.Time
+		if wait > 0 {
+			again = time.After(wait)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-again:
+		}
+	}
+}
+
+// cause is an error as one of our static texts.
+func cause(err error) string {
+	for _, known := range []error{ErrMalformed, ErrNone, context.DeadlineExceeded} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	return ErrUnavailable.Error()
+}
+
+// jitter spreads d over its upper half, so that many hosts do not ask at once.
+func jitter(d time.Duration) time.Duration {
+	return d/2 + time.Duration(rand.Int64N(int64(d/2)+1)) //nolint:gosec // spreading load, not a secret
+}
+
+// wait is the time until the next regular fetch; 0 for never.
+func (s *Store) wait() time.Duration {
+	s.mu.RLock()
+	ends := s.ends
+	s.mu.RUnlock()
+	if ends.IsZero() {
+		return s.source.Again()
+	}
+	return jitter(min(max(time.Until(ends)/2, leastWait), mostWait))
+}
+
+func (s *Store) fetch(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	var m wire.Credentials
+	defer m.Wipe()
+	if err := s.source.Fetch(ctx, &m); err != nil {
+		return err
+	}
+	if m.Validate() != nil {
+		return ErrMalformed
+	}
+	var ends time.Time
+	if m.ExpiresMS != 0 {
+		if ends = time.UnixMilli(m.ExpiresMS); !ends.After(time.Now()) {
+			return ErrMalformed // already over: better to keep what we have
+		}
+	}
+	// The room is exact, so that append leaves no copy behind.
+	body := make([]byte, 0, 32+len(m.AccessKeyID)+len(m.Secret)+len(m.Token))
+	buf, err := secret.NewFrom(m.Append(body))
+	if err != nil {
+		return ErrUnavailable
+	}
+	s.replace(buf, ends)
+	return nil
+}
+
+// replace takes over buf unless it holds what is there already.
+func (s *Store) replace(buf *secret.Buffer, ends time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.encoded != nil && string(s.encoded.Bytes()) == string(buf.Bytes()) {
+		buf.Destroy()
+		return
+	}
+	old := s.encoded
+	s.encoded, s.ends = buf, ends
+	old.Destroy()
+	close(s.changed)
+	s.changed = make(chan struct{})
+	s.log.Info("credentials changed", slog.Time("end", ends), slog.Bool("ends", !ends.IsZero()))
+}
+
+func (s *Store) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.encoded.Destroy()
+	s.encoded, s.ends = nil, time.Time{}
+}
+
+// With calls use with a copy of the current credentials that is wiped afterwards. When there are none, or they have
+// ended, use is not called and the result is nil.
+func (s *Store) With(use func(m *wire.Credentials) error) error {
+	s.mu.RLock()
+	if !s.valid() {
+		s.mu.RUnlock()
+		return nil
+	}
+	body := append([]byte(nil), s.encoded.Bytes()...)
+	s.mu.RUnlock()
+	defer secret.Wipe(body)
+	var m wire.Credentials
+	if err := m.Decode(body); err != nil {
+		return ErrMalformed
+	}
+	return use(&m)
+}
+
+// Changed returns a channel that is closed when the credentials next change.
+func (s *Store) Changed() <-chan struct{} {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.changed
+}
+
+// Valid reports whether there are credentials that have not ended.
+func (s *Store) Valid() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.valid()
+}
+
+func (s *Store) valid() bool {
+	return s.encoded != nil && (s.ends.IsZero() || time.Now().Before(s.ends))
+}
+
+// Life is what remains of the credentials' life, negative once they have ended; ok is false when there are none or
+// they never end.
+func (s *Store) Life() (left time.Duration, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.encoded == nil || s.ends.IsZero() {
+		return 0, false
+	}
+	return time.Until(s.ends), true
+}

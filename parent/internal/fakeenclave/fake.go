@@ -1,0 +1,244 @@
+// Package fakeenclave is an enclave for tests of the parent: a true session, and in place of cryptography a function.
+// Production code does not import it.
+package fakeenclave
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"redoubt/wire"
+	"redoubt/wire/session"
+	"redoubt/wire/transport"
+)
+
+// Answer decides the response to a request. It may block; each request has a goroutine of its own.
+type Answer func(req *wire.DecryptRequest, resp *wire.DecryptResponse)
+
+// Enclave listens on a unix socket and answers.
+type Enclave struct {
+	URL string
+
+	answer atomic.Pointer[Answer]
+	health atomic.Uint32
+	creds  atomic.Int64
+	key    atomic.Pointer[string]
+	stuck  atomic.Bool
+	purged atomic.Pointer[string]
+
+	mu       sync.Mutex
+	ln       *transport.Listener
+	sessions map[*session.Server]bool
+	started  int64 // Unix milliseconds, another at each Up
+	wg       sync.WaitGroup
+
+	// Requests counts the requests that arrived, Sessions those that were opened.
+	Requests, Sessions atomic.Int64
+}
+
+// Start makes an enclave on a fresh socket; it ends with the test.
+func Start(t testing.TB, answer Answer) *Enclave {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "rd") // not t.TempDir: the path of a socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	e := New("unix://"+filepath.Join(dir, "e.sock"), answer)
+	if err := e.Up(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Down)
+	return e
+}
+
+// New makes an enclave that does not listen yet: see Up.
+func New(url string, answer Answer) *Enclave {
+	e := &Enclave{URL: url}
+	e.SetAnswer(answer)
+	e.SetHealth(wire.HealthReady | wire.HealthKMS)
+	return e
+}
+
+// SetAnswer changes how requests are answered; nil means Echo.
+func (e *Enclave) SetAnswer(a Answer) {
+	if a == nil {
+		a = Echo
+	}
+	e.answer.Store(&a)
+}
+
+// SetHealth changes what pongs say.
+func (e *Enclave) SetHealth(h wire.Health) { e.health.Store(uint32(h)) }
+
+// Stall makes the enclave stop answering pings (and so look dead) without closing anything.
+func (e *Enclave) Stall(on bool) { e.stuck.Store(on) }
+
+// Credentials is how often credentials arrived; AccessKey is the last one's id.
+func (e *Enclave) Credentials() (n int64, accessKey string) {
+	if k := e.key.Load(); k != nil {
+		accessKey = *k
+	}
+	return e.creds.Load(), accessKey
+}
+
+// Purged is the vault of the last purge, empty for all, and whether there was one.
+func (e *Enclave) Purged() (vault string, ok bool) {
+	if v := e.purged.Load(); v != nil {
+		return *v, true
+	}
+	return "", false
+}
+
+// Up starts listening, at first or after a Down.
+func (e *Enclave) Up() error {
+	ln, err := transport.Listen(e.URL, transport.ListenConfig{})
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	e.ln, e.sessions = ln, map[*session.Server]bool{}
+	e.started = max(e.started+1, time.Now().UnixMilli())
+	e.mu.Unlock()
+	e.wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			e.wg.Go(func() { e.serve(c) })
+		}
+	})
+	return nil
+}
+
+// Down ends everything at once, as kill -9 would.
+func (e *Enclave) Down() {
+	e.mu.Lock()
+	ln, sessions := e.ln, e.sessions
+	e.ln, e.sessions = nil, nil
+	e.mu.Unlock()
+	if ln == nil {
+		return
+	}
+	_ = ln.Close()
+	for s := range sessions {
+		_ = s.Close()
+	}
+	e.wg.Wait()
+}
+
+// Each calls f for every open session.
+func (e *Enclave) Each(f func(s *session.Server)) {
+	e.mu.Lock()
+	var all []*session.Server
+	for s := range e.sessions {
+		all = append(all, s)
+	}
+	e.mu.Unlock()
+	for _, s := range all {
+		f(s)
+	}
+}
+
+func (e *Enclave) serve(c net.Conn) {
+	e.mu.Lock()
+	started := e.started
+	e.mu.Unlock()
+	s, err := session.NewServer(context.Background(), c, session.ServerConfig{
+		Config: session.Config{Hello: wire.Hello{
+			Features: wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeatureReplyKey |
+				wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats,
+			StartMS: started, BuildID: []byte("fake"), EnclaveID: []byte("i-fake"),
+			PCRs: []wire.PCR{{Index: 0, Value: make([]byte, 48)}},
+		}},
+		Handler: handler{e},
+	})
+	if err != nil {
+		return
+	}
+	e.Sessions.Add(1)
+	e.mu.Lock()
+	if e.sessions == nil {
+		e.mu.Unlock()
+		_ = s.Close()
+		return
+	}
+	e.sessions[s] = true
+	e.mu.Unlock()
+	<-s.Done()
+	e.mu.Lock()
+	delete(e.sessions, s)
+	e.mu.Unlock()
+}
+
+type handler struct{ e *Enclave }
+
+func (h handler) Request(r *session.Request) {
+	h.e.Requests.Add(1)
+	body := r.Own()
+	re := r.Responder
+	go func() {
+		var req wire.DecryptRequest
+		if req.Decode(body) != nil {
+			_ = re.Fail(wire.BadRequest, 0)
+			return
+		}
+		var resp wire.DecryptResponse
+		(*h.e.answer.Load())(&req, &resp)
+		if resp.Code != wire.OK {
+			_ = re.Fail(resp.Code, time.Duration(resp.RetryAfterMS)*time.Millisecond)
+			return
+		}
+		_ = re.Send(wire.KindDecrypted, resp.Append(re.Buffer(256)))
+	}()
+}
+
+func (h handler) Credentials(m *wire.Credentials) error {
+	key := string(m.AccessKeyID)
+	h.e.key.Store(&key)
+	h.e.creds.Add(1)
+	return nil
+}
+
+func (h handler) Purge(m *wire.Purge) (wire.Purged, error) {
+	vault := string(m.VaultID)
+	h.e.purged.Store(&vault)
+	return wire.Purged{Keys: 2, Contexts: 3}, nil
+}
+
+func (h handler) Pong() wire.Pong {
+	for h.e.stuck.Load() {
+		<-time.After(10 * time.Millisecond)
+	}
+	return wire.Pong{Health: wire.Health(h.e.health.Load()), ClockMS: time.Now().UnixMilli()}
+}
+
+func (h handler) Stats(m *wire.Stats) {
+	m.Add(wire.StatRequests, h.e.Requests.Load())
+	m.Add(wire.StatKMSDenied, 3)
+	m.Add(wire.StatGaugeKeys, 7)
+	m.AddHistogram(wire.StageTotal, 1500, wire.Buckets)[3] = 2
+}
+
+func (handler) Attest(_ context.Context, nonce []byte) ([]byte, error) {
+	return append([]byte("document over "), nonce...), nil
+}
+
+func (handler) Panicked(any) {}
+
+// Wait polls until ok, and fails the test when that takes longer than a generous limit.
+func Wait(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(15 * time.Second); !ok(); <-time.After(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(fmt.Sprint("timed out waiting for ", what))
+		}
+	}
+}

@@ -1,0 +1,218 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"redoubt/wire"
+)
+
+// batchItem is one item's bytes and, later, its answer.
+type batchItem struct {
+	body []byte
+	out  *buffer
+}
+
+// batch answers POST /v1/decrypt/batch: each item is a request of its own and gets its own status.
+func (s *Server) batch(x *exchange) *fault {
+	if !isJSON(x.ctx) {
+		return faultContentType
+	}
+	x.begin(partRead)
+	body, taken, f := s.readBody(x.ctx, nil, MaxBatchBody)
+	defer s.bodies.give(taken)
+	if f != nil {
+		return f
+	}
+	items, f := split(body)
+	if f != nil {
+		return f
+	}
+	x.begin(partEnclave)
+	deadline := x.start.Add(s.o.BatchTimeout)
+	var next, panicked atomic.Int64
+	room := &budget{}
+	room.left.Store(maxBatchAnswer)
+	var wg sync.WaitGroup
+	for range min(s.o.BatchFanOut, len(items)) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(items) {
+					return
+				}
+				items[i].out = newBuffer()
+				if s.item(items[i].out, items[i].body, deadline, room) {
+					panicked.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := panicked.Load(); n > 0 {
+		id, traced := x.ids()
+		s.o.Log.Error("batch items panicked", slog.Int64("items", n), id, traced)
+	}
+	x.begin(partWrite)
+	return s.join(x.out, items)
+}
+
+// join appends the answers of all items, and closes them.
+func (s *Server) join(out *buffer, items []batchItem) *fault {
+	defer func() {
+		for i := range items {
+			_ = items[i].out.Close()
+		}
+	}()
+	size := len(items) + 16
+	for i := range items {
+		size += len(items[i].out.b)
+	}
+	if !out.claim(&s.answers, size) {
+		return faultOf(wire.Overloaded, 0)
+	}
+	out.text(`{"items":[`)
+	for i := range items {
+		if i > 0 {
+			out.text(",")
+		}
+		out.raw(items[i].out.b)
+	}
+	out.text("]}")
+	return nil
+}
+
+var faultAnswerSize = &fault{status: 413, code: codeBadRequest, text: "answer is too large: ask for fewer items"}
+
+// item appends the answer to one item: {"status":200,...} or {"status":403,"error":{...}}. room is what the answers of
+// the batch may still take.
+func (s *Server) item(out *buffer, body []byte, deadline time.Time, room *budget) (panicked bool) {
+	f, panicked := s.itemRecovered(out, body, deadline, room)
+	if f == nil {
+		s.o.Observer.BatchItem(200, "ok")
+		return false
+	}
+	s.o.Observer.BatchItem(f.status, f.code)
+	clear(out.b)
+	out.b = out.b[:0]
+	out.text(`{"status":`)
+	out.int(f.status)
+	out.text(`,"error":{"code":"`)
+	out.text(f.code)
+	out.text(`","message":"`)
+	out.inner([]byte(f.text))
+	out.text(`"}}`)
+	return panicked
+}
+
+// itemRecovered keeps a panic to its item; it runs on a goroutine of its own, where it would end the process.
+func (s *Server) itemRecovered(
+	out *buffer, body []byte, deadline time.Time, room *budget,
+) (f *fault, panicked bool) {
+	defer func() {
+		if recover() != nil {
+			f, panicked = faultOf(wire.Internal, 0), true
+		}
+	}()
+	if room.left.Load() <= 0 {
+		return faultAnswerSize, false
+	}
+	j := newJob()
+	defer j.release()
+	if f := j.req.decode(body, v1); f != nil {
+		return f, false
+	}
+	call, err := s.o.Upstream.Do(context.Background(), deadline, true, &j.req.msg)
+	if err != nil {
+		return upstreamFault(err, RouteBatch), false
+	}
+	defer call.Release()
+	a := newAnswer()
+	defer a.release()
+	if f := a.read(&j.req, call.Answer); f != nil {
+		return f, false
+	}
+	size := a.size(&j.req, len(call.Answer))
+	if !room.take(size) {
+		return faultAnswerSize, false
+	}
+	if !out.claim(&s.answers, size) {
+		room.give(size)
+		return faultOf(wire.Overloaded, 0), false
+	}
+	out.text(`{"status":200,`)
+	a.v1(out, &j.req)
+	out.text("}")
+	room.give(size - len(out.b))
+	return nil, false
+}
+
+// split finds the items of {"items":[...]} without parsing them: each is judged by itself, so that a malformed one
+// fails alone. Only what keeps the items from being told apart fails the whole.
+func split(body []byte) ([]batchItem, *fault) {
+	if !utf8.Valid(body) {
+		return nil, faultSyntax
+	}
+	s := scanner{b: body, budget: maxValues * wire.MaxBatch}
+	i := skipSpace(body, 0)
+	if i >= len(body) || body[i] != '{' {
+		if _, err := s.value(i); err != nil {
+			return nil, faultSyntax
+		}
+		return nil, faultObject
+	}
+	const key = `"items"`
+	from := skipSpace(body, i+1)
+	i, err := s.key(from)
+	if err != nil {
+		return nil, faultSyntax
+	}
+	if !bytes.HasPrefix(body[from:], []byte(key)) {
+		return nil, faultUnknownKey
+	}
+	if i >= len(body) || body[i] != '[' {
+		return nil, faultItemsShape
+	}
+	return s.items(skipSpace(body, i+1))
+}
+
+// items collects the members of the array whose first begins at i, and checks that nothing but its end and the
+// object's follows.
+func (s *scanner) items(i int) ([]batchItem, *fault) {
+	var items []batchItem
+	for {
+		end, err := s.value(i)
+		if err != nil {
+			if len(items) == 0 && i < len(s.b) && s.b[i] == ']' {
+				return nil, faultItemsCount
+			}
+			return nil, faultSyntax
+		}
+		if len(items) == wire.MaxBatch {
+			return nil, faultItemsCount
+		}
+		items = append(items, batchItem{body: s.b[i:end]})
+		i = skipSpace(s.b, end)
+		if i < len(s.b) && s.b[i] == ',' {
+			i = skipSpace(s.b, i+1)
+			continue
+		}
+		break
+	}
+	if i >= len(s.b) || s.b[i] != ']' {
+		return nil, faultSyntax
+	}
+	i = skipSpace(s.b, i+1)
+	if i < len(s.b) && s.b[i] == ',' {
+		return nil, faultUnknownKey
+	}
+	if i >= len(s.b) || s.b[i] != '}' || skipSpace(s.b, i+1) != len(s.b) {
+		return nil, faultSyntax
+	}
+	return items, nil
+}

@@ -1,0 +1,105 @@
+package front
+
+import (
+	"sync"
+
+	"redoubt/wire/secret"
+)
+
+const (
+	// answerBudget bounds the bytes of large answers in memory at once, all connections together.
+	answerBudget = 256 << 20
+	// smallAnswer is what an answer may take without asking the budget; MaxConnections bounds those.
+	smallAnswer = 64 << 10
+	// roomUnseen is the most room that is made for a string whose escapes have not been counted.
+	roomUnseen = 2 << 10
+)
+
+// buffer is the body of one answer. It is wiped when it grows and when it is done with. As a user value of a fasthttp
+// request it is closed by fasthttp, after the answer has been written and before the next request is read.
+type buffer struct {
+	b     []byte
+	from  *budget // nil: nothing was claimed
+	taken int
+}
+
+var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, 1024)} }}
+
+func newBuffer() *buffer { return buffers.Get().(*buffer) } //nolint:forcetypeassert // the pool's only type
+
+// Close wipes the buffer and puts it back. It always returns nil.
+func (b *buffer) Close() error {
+	secret.Wipe(b.b)
+	if b.from != nil {
+		b.from.give(b.taken)
+		b.from, b.taken = nil, 0
+	}
+	if cap(b.b) <= keep {
+		b.b = b.b[:0]
+		buffers.Put(b)
+	}
+	return nil
+}
+
+// claim makes room for n more bytes, out of a budget when they are many; false when it has not that much left.
+func (b *buffer) claim(from *budget, n int) bool {
+	if n > smallAnswer {
+		if !from.take(n) {
+			return false
+		}
+		b.from, b.taken = from, b.taken+n
+	}
+	b.reserve(n)
+	return true
+}
+
+// reserve makes room for n more bytes, so that what follows never grows the slice and leaves a copy behind.
+func (b *buffer) reserve(n int) {
+	if cap(b.b)-len(b.b) >= n {
+		return
+	}
+	nb := make([]byte, len(b.b), 2*cap(b.b)+n)
+	copy(nb, b.b)
+	secret.Wipe(b.b)
+	b.b = nb
+}
+
+// raw appends s as it is.
+func (b *buffer) raw(s []byte) {
+	b.reserve(len(s))
+	b.b = append(b.b, s...)
+}
+
+// text appends static text.
+func (b *buffer) text(s string) {
+	b.reserve(len(s))
+	b.b = append(b.b, s...)
+}
+
+// str appends s as a JSON string.
+func (b *buffer) str(s []byte) {
+	b.reserve(roomFor(s) + 2)
+	b.b = appendString(b.b, s)
+}
+
+// inner appends s as the inside of a JSON string.
+func (b *buffer) inner(s []byte) {
+	b.reserve(roomFor(s))
+	b.b = appendInner(b.b, s)
+}
+
+// roomFor is enough for s escaped: of a short s, without looking at it.
+func roomFor(s []byte) int {
+	if n := maxEscaped * len(s); n <= roomUnseen {
+		return n
+	}
+	return escapedLen(s)
+}
+
+// base64 appends s as a JSON string of standard base64.
+func (b *buffer) base64(s []byte) {
+	b.reserve(strictBase64.EncodedLen(len(s)) + 2)
+	b.b = append(b.b, '"')
+	b.b = strictBase64.AppendEncode(b.b, s)
+	b.b = append(b.b, '"')
+}

@@ -1,0 +1,254 @@
+package front
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	proxyproto "github.com/pires/go-proxyproto"
+	"github.com/valyala/fasthttp"
+
+	"redoubt/wire/trace"
+)
+
+// tcpPair is a connection over loopback.
+func tcpPair(t *testing.T) (server, client net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if client, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if server, err = ln.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		client.Close()
+		server.Close()
+	})
+	return server, client
+}
+
+// until polls.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); {
+		if time.Now().After(end) {
+			t.Fatal(what)
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+func (c *conn) reads() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waiting && !c.busy
+}
+
+func TestCloseByShutdownLeavesARequestAlone(t *testing.T) {
+	var draining, serving atomic.Bool
+	draining.Store(true)
+	read := func(c *conn) error {
+		_, err := c.Read(make([]byte, 1))
+		return err
+	}
+	for _, tc := range []struct {
+		name    string
+		drain   *atomic.Bool
+		prepare func(t *testing.T, c *conn, client net.Conn)
+		stays   bool
+	}{
+		{"bytes were read", &draining, func(t *testing.T, c *conn, client net.Conn) {
+			_, _ = io.WriteString(client, "GET")
+			if err := read(c); err != nil {
+				t.Fatal(err)
+			}
+		}, true},
+		{"bytes were read, not draining", &serving, func(t *testing.T, c *conn, client net.Conn) {
+			_, _ = io.WriteString(client, "GET")
+			if err := read(c); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+		{"by its own goroutine, bytes have come", &draining, func(t *testing.T, c *conn, client net.Conn) {
+			_, _ = io.WriteString(client, "GET")
+			until(t, "nothing comes", func() bool { return pending(c.Conn) })
+		}, false},
+		{"by its own goroutine after an answer", &draining, func(t *testing.T, c *conn, client net.Conn) {
+			_, _ = io.WriteString(client, "GET")
+			if err := read(c); err != nil {
+				t.Fatal(err)
+			}
+			connState(c, fasthttp.StateActive)
+			if err := read(c); err != nil { // of the body, for instance
+				t.Fatal(err)
+			}
+		}, false},
+		{"by its own goroutine after a failed read", &draining, func(_ *testing.T, c *conn, _ net.Conn) {
+			_ = c.SetReadDeadline(time.Unix(1, 0))
+			if read(c) == nil {
+				t.Error("read without bytes")
+			}
+		}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			server, client := tcpPair(t)
+			c := &conn{Conn: server, draining: tc.drain}
+			tc.prepare(t, c, client)
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if stays := !errors.Is(server.SetDeadline(time.Time{}), net.ErrClosed); stays != tc.stays {
+				t.Errorf("open: %t", stays)
+			}
+		})
+	}
+}
+
+func TestAnIdleConnectionIsClosedByItsOwnGoroutine(t *testing.T) {
+	server, _ := tcpPair(t)
+	var draining atomic.Bool
+	c := &conn{Conn: server, draining: &draining}
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Read(make([]byte, 1))
+		done <- errors.Join(err, c.Close())
+	}()
+	until(t, "it does not read", c.reads)
+	draining.Store(true)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("read ended with %v", err)
+	}
+	if !errors.Is(server.SetDeadline(time.Time{}), net.ErrClosed) {
+		t.Error("it is open")
+	}
+}
+
+func TestPendingLooksBelowTLSAndThePROXYProtocol(t *testing.T) {
+	server, client := tcpPair(t)
+	wrapped := tls.Server(proxyproto.NewConn(server), &tls.Config{MinVersion: tls.VersionTLS13})
+	if pending(wrapped) {
+		t.Error("bytes before any were sent")
+	}
+	_, _ = io.WriteString(client, "x")
+	until(t, "bytes are not seen", func() bool { return pending(wrapped) })
+	if a, b := net.Pipe(); pending(a) || pending(b) {
+		t.Error("bytes on what is no socket")
+	}
+}
+
+// kept remembers the connections that it accepts.
+type kept struct {
+	listener
+	mu    sync.Mutex
+	conns []*conn
+}
+
+func (k *kept) Accept() (net.Conn, error) {
+	nc, err := k.listener.Accept()
+	if err == nil {
+		k.mu.Lock()
+		k.conns = append(k.conns, nc.(*conn))
+		k.mu.Unlock()
+	}
+	return nc, err
+}
+
+// asker is a client's end of a kept connection.
+type asker struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (a *asker) ask(t *testing.T) {
+	t.Helper()
+	if _, err := io.WriteString(a, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (a *asker) answer() error {
+	_ = a.SetReadDeadline(time.Now().Add(20 * time.Second))
+	resp, err := http.ReadResponse(a.r, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+type deaf struct{}
+
+func (deaf) Request(Route, int, string, time.Duration, trace.ID) {}
+func (deaf) BatchItem(int, string)                               {}
+
+// TestShutdownLosesNoRequestThatHasReachedThisHost is check 33 on kept connections: what was sent before the end began
+// lies in the kernel, on connections that look idle, and is answered all the same.
+func TestShutdownLosesNoRequestThatHasReachedThisHost(t *testing.T) {
+	for range 3 {
+		s := New(Options{
+			Observer: deaf{}, Log: slog.New(slog.DiscardHandler), MaxConnections: 512, HeaderTimeout: 20 * time.Second,
+			BodyTimeout: 20 * time.Second, WriteTimeout: 20 * time.Second, IdleTimeout: time.Minute,
+		})
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := &kept{listener: listener{Listener: ln, draining: &s.draining}}
+		served := make(chan error, 1)
+		go func() { served <- s.http.Serve(k) }()
+		clients := make([]*asker, 300)
+		for i := range clients {
+			c, err := net.Dial("tcp", ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			clients[i] = &asker{c, bufio.NewReader(c)}
+			clients[i].ask(t)
+			if err := clients[i].answer(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		k.mu.Lock()
+		all := k.conns // each has answered
+		k.mu.Unlock()
+		for _, c := range all {
+			until(t, "a connection does not become idle", c.reads)
+		}
+		for _, c := range clients {
+			c.ask(t)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		if err := errors.Join(s.Shutdown(ctx), <-served); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		lost := 0
+		for _, c := range clients {
+			if c.answer() != nil {
+				lost++
+			}
+		}
+		if lost > 0 {
+			t.Errorf("%d of %d requests were lost", lost, len(clients))
+		}
+	}
+}

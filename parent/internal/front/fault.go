@@ -1,0 +1,151 @@
+package front
+
+import (
+	"math"
+
+	"redoubt/wire"
+)
+
+// fault is why a request gets no 200: a status, a code for programs, a static text for people.
+type fault struct {
+	status int
+	code   string
+	text   string
+	// retryMS is the Retry-After in milliseconds; 0 for none.
+	retryMS uint32
+}
+
+// String is the text, which holds nothing of the request.
+func (f *fault) String() string { return f.text }
+
+// retryAfter is the header's value in whole seconds, at least one; 0 for none.
+func (f *fault) retryAfter() int {
+	return int(math.Ceil(float64(f.retryMS) / 1000))
+}
+
+const (
+	codeBadRequest = "bad_request"
+	// codeNoEnclave is the front's own: no enclave is there to ask.
+	codeNoEnclave = "no_enclave"
+	// codeNotReady is what metrics and the answer itself call a /ready that fails.
+	codeNotReady = "not_ready"
+)
+
+// defaultRetryMS is the Retry-After of a 503 that says nothing better.
+const defaultRetryMS = 1000
+
+func invalid(text string) *fault { return &fault{status: 400, code: codeBadRequest, text: text} }
+
+func misshapen(text string) *fault { return &fault{status: 422, code: codeBadRequest, text: text} }
+
+// Faults of a request's form. Texts name the key and the rule, never what was sent.
+var (
+	faultSyntax      = invalid(errSyntax.Error())
+	faultContentType = &fault{status: 415, code: codeBadRequest, text: "content-type must be application/json"}
+	faultTooLarge    = &fault{status: 413, code: codeBadRequest, text: "body is too large"}
+	faultHeader      = &fault{status: 431, code: codeBadRequest, text: "request header is too large"}
+	faultTimeout     = &fault{status: 408, code: codeBadRequest, text: "request did not arrive in time"}
+	faultHTTP        = invalid("malformed http request")
+	faultNotFound    = &fault{status: 404, code: codeBadRequest, text: "no such route"}
+	faultMethod      = &fault{status: 405, code: codeBadRequest, text: "method not allowed"}
+	faultAuth        = &fault{status: 401, code: wire.Unauthenticated.String(), text: wire.Unauthenticated.Text()}
+
+	faultObject     = misshapen("body must be a json object")
+	faultUnknownKey = misshapen("body has an unknown key")
+	faultTwice      = misshapen("body has a key twice")
+	faultMissing    = misshapen("vault_id, region, fields, suite_id and encrypted_private_key are required")
+	faultVaultID    = invalid("vault_id must be 1 to 256 characters")
+	faultRegion     = invalid("region must be the name of an aws region")
+	faultSuiteID    = invalid("suite_id must be the base64 of a known suite")
+	faultWrappedKey = invalid("encrypted_private_key must be base64, 1 to 8192 characters")
+	faultEncoding   = invalid(`encoding must be "1", "2" or "3"`)
+	faultKeyContext = invalid("key_context must be 0 or 1")
+
+	faultFieldsShape   = misshapen("fields must be an object of strings")
+	faultFieldCount    = invalid("fields must be at most 100")
+	faultFieldName     = invalid("a field's name must match [a-z][a-z0-9_]* and be at most 255 characters")
+	faultFieldNameOld  = invalid("a field's name must be ascii, 1 to 255 characters")
+	faultFieldTwice    = invalid("two fields have the same name")
+	faultFieldValue    = invalid("a field's value must be standard padded base64")
+	faultFieldHex      = invalid("a field's value must be lower-case hex(enc)#hex(ct)")
+	faultExprShape     = misshapen("expressions must be an object of strings")
+	faultExprCount     = invalid("expressions must be at most 100")
+	faultExprName      = invalid("an expression's name must be 1 to 256 bytes")
+	faultExprTwice     = invalid("two expressions have the same name")
+	faultExprSource    = invalid("an expression must be at most 65536 bytes")
+	faultIncludeShape  = misshapen("include must be an array of strings")
+	faultInclude       = invalid("include must name fields of the request")
+	faultReplyShape    = misshapen("reply_key must be an object of suite_id and public_key")
+	faultReplyKey      = invalid("reply_key must hold a known suite_id and a public_key of at most 2048 bytes, in base64")
+	faultSize          = &fault{status: 413, code: codeBadRequest, text: "request is too large once encoded"}
+	faultItemsShape    = misshapen("items must be an array of objects")
+	faultItemsCount    = invalid("items must be 1 to 1000")
+	faultExclude       = invalid(ErrNoCondition.Error())
+	faultNonce         = invalid("nonce must be 8 to 64 bytes in hex or base64url")
+	faultNoEnclaves    = &fault{status: 404, code: codeNoEnclave, text: "No enclaves found"}
+	faultNoneReady     = &fault{status: 503, code: codeNoEnclave, text: "no enclave is ready", retryMS: defaultRetryMS}
+	faultUndecryptable = &fault{status: 422, code: wire.DecryptFailed.String(), text: "no field could be decrypted"}
+)
+
+// shape maps a key that must be a string, a number or a bool to its fault.
+func shape(key string) *fault { return misshapen(key + " has the wrong type") }
+
+var (
+	shapeVaultID    = shape("vault_id")
+	shapeRegion     = shape("region")
+	shapeSuiteID    = shape("suite_id")
+	shapeWrappedKey = shape("encrypted_private_key")
+	shapeEncoding   = shape("encoding")
+	shapeKeyContext = shape("key_context")
+	shapeCompat     = shape("compat")
+)
+
+// statuses maps codes of the enclave to HTTP.
+var statuses = [wire.Codes]int{
+	wire.OK:               200,
+	wire.BadRequest:       400,
+	wire.Unauthenticated:  401,
+	wire.KeyDenied:        403,
+	wire.KMSThrottled:     503,
+	wire.KMSUnavailable:   503,
+	wire.DecryptFailed:    422,
+	wire.ExpressionFailed: 422,
+	wire.Overloaded:       503,
+	wire.DeadlineExceeded: 504,
+	wire.ShuttingDown:     503,
+	wire.Internal:         500,
+}
+
+// codeFaults holds a fault for each code, so that the usual refusals cost no allocation.
+var codeFaults = func() (t [wire.Codes]*fault) {
+	for i := range t {
+		c := wire.Code(i)
+		t[i] = &fault{status: statuses[i], code: c.String(), text: c.Text()}
+		if statuses[i] == 503 {
+			t[i].retryMS = defaultRetryMS
+		}
+	}
+	return t
+}()
+
+// faultOf is the fault for a code; retryMS is the peer's hint, 0 for none.
+func faultOf(c wire.Code, retryMS uint32) *fault {
+	if !c.Known() || c == wire.OK {
+		c = wire.Internal
+	}
+	f := codeFaults[c]
+	if f.status != 503 || retryMS == 0 || retryMS == f.retryMS {
+		return f
+	}
+	hinted := *f
+	hinted.retryMS = retryMS
+	return &hinted
+}
+
+// StatusOf is the HTTP status for a code of the enclave.
+func StatusOf(c wire.Code) int {
+	if !c.Known() {
+		c = wire.Internal
+	}
+	return statuses[c]
+}

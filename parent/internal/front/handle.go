@@ -1,0 +1,234 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"redoubt/parent/internal/pool"
+	"redoubt/wire"
+	"redoubt/wire/trace"
+)
+
+// exchange is one request on its way through a handler.
+type exchange struct {
+	ctx     *fasthttp.RequestCtx
+	route   Route
+	start   time.Time
+	out     *buffer // the answer's body
+	status  int
+	code    string
+	caller  string
+	problem bool
+
+	trace  trace.Context // the request's own span
+	parent trace.SpanID  // the caller's, zero if there is none
+	timed  bool          // parts are timed, for spans
+	parts  [parts]struct{ start, end time.Time }
+}
+
+// handle is the fasthttp handler: it authenticates, dispatches, and turns whatever happens into an answer.
+func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	x := exchange{ctx: ctx, start: time.Now(), route: routeOf(ctx.Path()), out: newBuffer()}
+	x.problem = x.route.problems(ctx.Path())
+	// fasthttp closes user values after it has written the answer: see buffer.
+	ctx.SetUserValue(bufferKey, x.out)
+	if c, ok := ctx.Conn().(*conn); ok {
+		c.secret = true
+	}
+	x.identify(s.o.Spans)
+	if f := s.dispatch(&x); f != nil {
+		x.fail(f)
+	}
+	s.finish(&x)
+}
+
+// bufferKey is the key of the answer's buffer among the user values.
+var bufferKey any = "buffer"
+
+// dispatch runs the route. A panic becomes an internal error: fasthttp recovers none, and one request must not end
+// the others.
+func (s *Server) dispatch(x *exchange) (f *fault) {
+	defer func() {
+		if recover() != nil {
+			// The value is dropped unread: it may quote the request.
+			id, traced := x.ids()
+			s.o.Log.Error("handler panicked", slog.String("route", x.route.String()), id, traced)
+			f = faultOf(wire.Internal, 0)
+		}
+	}()
+	ctx := x.ctx
+	info := &routes[x.route]
+	if !info.open && s.o.Auth != nil {
+		var ok bool
+		if x.caller, ok = s.o.Auth.allow(ctx); !ok {
+			return faultAuth
+		}
+	}
+	if x.route == RouteUnknown {
+		return faultNotFound
+	}
+	if info.post && !ctx.IsPost() || !info.post && !ctx.IsGet() && !ctx.IsHead() {
+		return faultMethod
+	}
+	x.status, x.code = fasthttp.StatusOK, "ok"
+	switch x.route {
+	case RouteDecrypt:
+		return s.decrypt(x, reference)
+	case RouteV1Decrypt:
+		return s.decrypt(x, v1)
+	case RouteBatch:
+		return s.batch(x)
+	case RouteAttestation:
+		return s.attestation(x)
+	case RouteEnclaves:
+		x.out.b = s.o.Enclaves(x.out.b)
+	case RouteHealth:
+		x.out.text(`{"status":"ok"}`)
+	case RouteReady:
+		return s.ready(x)
+	case RouteUnknown:
+	}
+	return nil
+}
+
+var (
+	typeJSON    = []byte("application/json")
+	typeProblem = []byte("application/problem+json")
+
+	hCacheControl = []byte("Cache-Control")
+	hNoStore      = []byte("no-store")
+	hNoSniff      = []byte("nosniff")
+	hSniff        = []byte("X-Content-Type-Options")
+	hRetryAfter   = []byte("Retry-After")
+	hAllow        = []byte("Allow")
+	hGetHead      = []byte("GET,HEAD")
+	hPost         = []byte("POST")
+	hAuthenticate = []byte("Www-Authenticate")
+	hBearer       = []byte("Bearer")
+)
+
+// finish sends what x holds and tells metrics and log.
+func (s *Server) finish(x *exchange) {
+	resp := &x.ctx.Response
+	h := &resp.Header
+	resp.SetStatusCode(x.status)
+	resp.SetBodyRaw(x.out.b)
+	if len(x.out.b) > 0 && len(h.ContentType()) == 0 {
+		h.SetContentTypeBytes(typeJSON)
+	}
+	h.SetCanonical(hCacheControl, hNoStore)
+	h.SetCanonical(hSniff, hNoSniff)
+	if s.draining.Load() {
+		x.ctx.SetConnectionClose()
+	}
+	took := time.Since(x.start)
+	s.o.Observer.Request(x.route, x.status, x.code, took, x.exemplar())
+	s.record(x, took)
+	s.log(x, took)
+}
+
+// fail makes the answer an error.
+func (x *exchange) fail(f *fault) {
+	h := &x.ctx.Response.Header
+	x.status, x.code = f.status, f.code
+	if n := f.retryAfter(); n > 0 {
+		h.SetCanonical(hRetryAfter, fasthttp.AppendUint(nil, n))
+	}
+	switch f {
+	case faultMethod:
+		allow := hGetHead
+		if routes[x.route].post {
+			allow = hPost
+		}
+		h.SetCanonical(hAllow, allow)
+	case faultAuth:
+		h.SetCanonical(hAuthenticate, hBearer)
+	}
+	if !x.problem && (f == faultMethod || f == faultNotFound) {
+		x.out.b = x.out.b[:0] // as the reference's router: no body
+		return
+	}
+	x.out.fault(f, x.problem, x.requestID())
+	if x.problem {
+		h.SetContentTypeBytes(typeProblem)
+	}
+}
+
+// fault replaces the buffer's content by an error body: RFC 9457 problem details with the request's id as an extension
+// member, or the reference's.
+func (b *buffer) fault(f *fault, problem bool, requestID []byte) {
+	clear(b.b)
+	b.b = b.b[:0]
+	if !problem {
+		text := f.text
+		if f.code == wire.Internal.String() {
+			text = fasthttp.StatusMessage(f.status) // the reference's
+		}
+		b.text(`{"code":`)
+		b.int(f.status)
+		b.text(`,"message":"`)
+		b.inner([]byte(text))
+		b.text(`"}`)
+		return
+	}
+	b.text(`{"type":"urn:redoubt:problem:`)
+	b.text(f.code)
+	b.text(`","title":"`)
+	b.text(fasthttp.StatusMessage(f.status))
+	b.text(`","status":`)
+	b.int(f.status)
+	b.text(`,"code":"`)
+	b.text(f.code)
+	b.text(`","detail":"`)
+	b.inner([]byte(f.text))
+	b.text(`","request_id":"`)
+	b.inner(requestID)
+	b.text(`"}`)
+}
+
+// refuse answers what is not a readable HTTP request. fasthttp closes the connection afterwards.
+func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
+	x := exchange{ctx: ctx, start: time.Now(), out: newBuffer()}
+	ctx.SetUserValue(bufferKey, x.out)
+	x.identify(s.o.Spans)
+	x.fail(readFault(err))
+	lingering(ctx, MaxBody)
+	s.finish(&x)
+}
+
+// upstreamFault is the fault for an error of the upstream.
+func upstreamFault(err error, route Route) *fault {
+	var we *wire.Error
+	switch {
+	case errors.As(err, &we):
+		return faultOf(we.Code, we.RetryAfterMS)
+	case errors.Is(err, pool.ErrNoEnclave):
+		if route == RouteDecrypt {
+			return faultNoEnclaves
+		}
+		return faultNoneReady
+	case errors.Is(err, pool.ErrNoneReady):
+		return faultNoneReady
+	case errors.Is(err, context.DeadlineExceeded):
+		return faultOf(wire.DeadlineExceeded, 0)
+	}
+	return faultOf(wire.Internal, 0)
+}
+
+// isJSON reports whether the request says that its body is JSON, as the reference's framework judges it:
+// application/json or application/*+json, any parameters, any case.
+func isJSON(ctx *fasthttp.RequestCtx) bool {
+	t, _, _ := bytes.Cut(ctx.Request.Header.ContentType(), []byte{';'})
+	t = bytes.TrimSpace(t)
+	const app = "application/"
+	if len(t) < len(app) || !bytes.EqualFold(t[:len(app)], []byte(app)) {
+		return false
+	}
+	sub := t[len(app):]
+	return bytes.EqualFold(sub, []byte("json")) || len(sub) > 5 && bytes.EqualFold(sub[len(sub)-5:], []byte("+json"))
+}

@@ -1,0 +1,234 @@
+package front
+
+import (
+	"bytes"
+
+	"github.com/valyala/fastjson"
+
+	"redoubt/wire"
+	"redoubt/wire/sealed"
+)
+
+// dialect is what a route accepts.
+type dialect uint8
+
+const (
+	// reference is POST /decrypt: unknown keys are ignored, null stands for an absent option, the last of two equal
+	// names wins, names may be any ASCII, the answer holds everything.
+	reference dialect = iota
+	// v1 is /v1: nothing unknown, nothing twice.
+	v1
+)
+
+// keep bounds what a pooled request holds on to: one that has grown past it is left to the collector.
+const keep = 64 << 10
+
+// request is one decoded decrypt request. Its slices borrow from its own buffers and from the parser's copy of the
+// body, until the next decode.
+type request struct {
+	parser  fastjson.Parser
+	scratch []byte // decoded base64; sized beforehand, so it never moves under its slices
+	msg     wire.DecryptRequest
+	fields  []entry // sorted by name as written; the order of msg.Fields
+	exprs   []entry // sorted by name; the order of msg.Expressions
+	size    int     // of the body, for the decision to keep
+}
+
+// entry is a member of fields or expressions as the caller wrote it.
+type entry struct {
+	name, value []byte
+}
+
+// sealedReply reports whether the answer is sealed to the caller.
+func (r *request) sealedReply() bool { return len(r.msg.ReplyKey) > 0 }
+
+// wanted reports whether field i's raw value belongs in the answer.
+func (r *request) wanted(i int) bool {
+	switch {
+	case r.msg.Compat:
+		return true
+	case r.msg.IncludeMode == wire.IncludeListed:
+		return r.msg.Fields[i].Include
+	}
+	return len(r.exprs) == 0
+}
+
+// keepable reports whether r is small enough to be kept in a pool.
+func (r *request) keepable() bool { return r.size <= keep && cap(r.scratch) <= 2*keep }
+
+// decode reads body, which it does not keep. It checks all that can be checked without a key.
+func (r *request) decode(body []byte, d dialect) *fault {
+	if checkJSON(body) != nil {
+		return faultSyntax
+	}
+	r.size = len(body)
+	r.scratch = grow(r.scratch[:0], len(body))
+	r.msg.Reset()
+	r.fields, r.exprs = r.fields[:0], r.exprs[:0]
+	root, err := r.parser.ParseBytes(body)
+	if err != nil {
+		return faultSyntax
+	}
+	obj, err := root.Object()
+	if err != nil {
+		return faultObject
+	}
+	var keys keys
+	if f := keys.collect(obj, d); f != nil {
+		return f
+	}
+	if f := r.scalars(&keys, d); f != nil {
+		return f
+	}
+	if f := r.members(&keys, d); f != nil {
+		return f
+	}
+	if r.msg.Validate() != nil {
+		return faultSize
+	}
+	return nil
+}
+
+// scalars reads all keys but fields, expressions and include. Shapes are judged before values, as the reference's
+// deserializer comes before its validator.
+func (r *request) scalars(k *keys, d dialect) *fault {
+	for _, c := range [...]struct {
+		v *fastjson.Value
+		f *fault
+	}{
+		{k[kVaultID], shapeVaultID},
+		{k[kRegion], shapeRegion},
+		{k[kSuiteID], shapeSuiteID},
+		{k[kWrappedKey], shapeWrappedKey},
+		{k[kEncoding], shapeEncoding},
+	} {
+		if c.v != nil && c.v.Type() != fastjson.TypeString {
+			return c.f
+		}
+	}
+	if f := r.gather(k, d); f != nil {
+		return f
+	}
+	m := &r.msg
+	m.VaultID, m.Region = str(k[kVaultID]), str(k[kRegion])
+	if len(m.VaultID) == 0 || len(m.VaultID) > wire.MaxVaultID {
+		return faultVaultID
+	}
+	if !validRegion(m.Region) {
+		return faultRegion
+	}
+	suite, ok := r.suite(str(k[kSuiteID]))
+	if !ok {
+		return faultSuiteID
+	}
+	m.Suite = uint8(suite)
+	var err error
+	if m.WrappedKey, err = r.base64(str(k[kWrappedKey])); err != nil || len(m.WrappedKey) == 0 ||
+		len(m.WrappedKey) > wire.MaxWrappedKey {
+		return faultWrappedKey
+	}
+	m.Encoding = uint8(sealed.EncodingField)
+	if v := k[kEncoding]; v != nil {
+		s := str(v)
+		if len(s) != 1 || s[0] < '1' || s[0] > '3' {
+			return faultEncoding
+		}
+		m.Encoding = s[0] - '0'
+	}
+	m.Compat = d == reference
+	return r.options(k)
+}
+
+// options reads key_context, compat and reply_key.
+func (r *request) options(k *keys) *fault {
+	if v := k[kKeyContext]; v != nil {
+		n, err := v.Int()
+		if v.Type() != fastjson.TypeNumber {
+			return shapeKeyContext
+		}
+		if err != nil || n < 0 || n > 1 {
+			return faultKeyContext
+		}
+		r.msg.KeyContext = n == 1
+	}
+	if v := k[kCompat]; v != nil {
+		on, err := v.Bool()
+		if err != nil {
+			return shapeCompat
+		}
+		r.msg.Compat = on
+	}
+	if v := k[kReplyKey]; v != nil {
+		return r.replyKey(v)
+	}
+	return nil
+}
+
+func (r *request) replyKey(v *fastjson.Value) *fault {
+	obj, err := v.Object()
+	if err != nil || obj.Len() != 2 {
+		return faultReplyShape
+	}
+	id, key := obj.Get("suite_id"), obj.Get("public_key")
+	if id == nil || key == nil || id.Type() != fastjson.TypeString || key.Type() != fastjson.TypeString {
+		return faultReplyShape
+	}
+	suite, ok := r.suite(str(id))
+	if !ok {
+		return faultReplyKey
+	}
+	der, err := r.base64(str(key))
+	if err != nil || len(der) == 0 || len(der) > wire.MaxReplyKey {
+		return faultReplyKey
+	}
+	r.msg.ReplySuite, r.msg.ReplyKey = uint8(suite), der
+	return nil
+}
+
+// suite reads a suite id in base64.
+func (r *request) suite(s []byte) (sealed.Suite, bool) {
+	id, err := r.base64(s)
+	if err != nil {
+		return 0, false
+	}
+	suite, err := sealed.ParseSuite(id)
+	return suite, err == nil
+}
+
+// base64 decodes s into the scratch buffer, which decode has made large enough.
+func (r *request) base64(s []byte) ([]byte, error) {
+	at := len(r.scratch)
+	var err error
+	r.scratch, err = appendBase64(r.scratch, s)
+	return r.scratch[at:len(r.scratch):len(r.scratch)], err
+}
+
+func str(v *fastjson.Value) []byte { return v.GetStringBytes() }
+
+// validRegion reports whether s looks like us-east-1 or us-gov-west-1: two lower-case letters, one or more parts of
+// lower-case letters, digits.
+func validRegion(s []byte) bool {
+	if len(s) > wire.MaxRegion || len(s) < 3 || s[2] != '-' || !all(s[:2], 'a', 'z') {
+		return false
+	}
+	last := bytes.LastIndexByte(s, '-')
+	if last <= 2 || !all(s[last+1:], '0', '9') {
+		return false
+	}
+	for part := range bytes.SplitSeq(s[3:last], []byte{'-'}) {
+		if !all(part, 'a', 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+// all reports whether s is not empty and holds only bytes from lo to hi.
+func all(s []byte, lo, hi byte) bool {
+	for _, c := range s {
+		if c < lo || c > hi {
+			return false
+		}
+	}
+	return len(s) > 0
+}

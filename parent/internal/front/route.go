@@ -1,0 +1,53 @@
+package front
+
+// Route is a route of the server, for metrics and logs: a closed set.
+type Route uint8
+
+// Routes.
+const (
+	RouteUnknown Route = iota
+	RouteDecrypt
+	RouteV1Decrypt
+	RouteBatch
+	RouteAttestation
+	RouteEnclaves
+	RouteHealth
+	RouteReady
+
+	// Routes is their number.
+	Routes = int(RouteReady) + 1
+)
+
+var routes = [Routes]struct {
+	path string
+	post bool
+	// open routes need no authentication: they are for health checks and say nothing of the data.
+	open bool
+}{
+	RouteUnknown:     {path: "unknown", open: true},
+	RouteDecrypt:     {path: "/decrypt", post: true},
+	RouteV1Decrypt:   {path: "/v1/decrypt", post: true},
+	RouteBatch:       {path: "/v1/decrypt/batch", post: true},
+	RouteAttestation: {path: "/v1/attestation"},
+	RouteEnclaves:    {path: "/enclaves"},
+	RouteHealth:      {path: "/health", open: true},
+	RouteReady:       {path: "/ready", open: true},
+}
+
+// String is the route's path, or "unknown".
+func (r Route) String() string { return routes[r].path }
+
+func routeOf(path []byte) Route {
+	for i := RouteDecrypt; i <= RouteReady; i++ {
+		if string(path) == routes[i].path {
+			return i
+		}
+	}
+	return RouteUnknown
+}
+
+// problems reports whether the route's errors are RFC 9457 problem details; the others speak the reference's.
+func (r Route) problems(path []byte) bool {
+	return r == RouteV1Decrypt || r == RouteBatch || r == RouteAttestation ||
+		r == RouteUnknown && len(path) >= 4 && string(path[:4]) == "/v1/"
+}

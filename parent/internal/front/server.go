@@ -1,0 +1,141 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"golang.org/x/time/rate"
+
+	"redoubt/wire"
+	"redoubt/wire/session"
+	"redoubt/wire/trace"
+)
+
+// Limits of bodies and headers, bytes.
+const (
+	MaxBody      = 1 << 20
+	MaxBatchBody = 8 << 20
+	maxHeader    = 16 << 10
+	// maxBatchAnswer bounds the answer of one batch; items past it are refused.
+	maxBatchAnswer = 64 << 20
+)
+
+// Upstream is where requests are answered: the pool of sessions.
+type Upstream interface {
+	// Do sends msg to an enclave and returns its answer, which the caller MUST Release. It fails with a *wire.Error
+	// that the enclave answered, or stands for what happened on the way; or with
+	// pool.ErrNoEnclave or pool.ErrNoneReady.
+	Do(ctx context.Context, deadline time.Time, batch bool, msg *wire.DecryptRequest) (*session.Call, error)
+	// Attest returns a document over nonce and the enclave's id. Errors as Do.
+	Attest(ctx context.Context, nonce []byte) (document []byte, enclave string, err error)
+}
+
+// Check is one condition of readiness.
+type Check struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+}
+
+// Observer is told of each request once it is answered (not yet written). Code is one of a closed set: "ok", those of
+// wire.Code, and the front's own. Exemplar is the trace of a sampled request, zero for any other.
+type Observer interface {
+	Request(r Route, status int, code string, took time.Duration, exemplar trace.ID)
+	BatchItem(status int, code string)
+}
+
+// Options are what a Server needs. Durations and counts MUST be positive.
+type Options struct {
+	Upstream Upstream
+	// Ready reports all conditions of readiness. It runs on each /ready and must be quick.
+	Ready func() []Check
+	// Enclaves appends the JSON array of GET /enclaves.
+	Enclaves func(dst []byte) []byte
+	Observer Observer
+	// Spans takes the spans of sampled requests; nil makes none.
+	Spans trace.Sink
+	Log   *slog.Logger
+	// Auth decides who may ask; nil lets everyone.
+	Auth *Auth
+	// TLS is the listener's configuration; nil for plain HTTP.
+	TLS *tls.Config
+
+	RequestTimeout, BatchTimeout time.Duration
+	HeaderTimeout, BodyTimeout   time.Duration
+	WriteTimeout, IdleTimeout    time.Duration
+	MaxConnections, BatchFanOut  int
+	// AccessLog logs each request; otherwise only failures of ours (5xx) and refusals (401, 403), at a bounded rate.
+	AccessLog bool
+}
+
+// Server serves the routes. Make one with New.
+type Server struct {
+	o        Options
+	http     *fasthttp.Server
+	bodies   budget
+	answers  budget
+	draining atomic.Bool
+	logRate  *rate.Limiter
+}
+
+// logsPerSecond bounds the lines about failed requests.
+const logsPerSecond = 50
+
+// New makes a server. It does not listen yet.
+func New(o Options) *Server {
+	s := &Server{o: o, logRate: rate.NewLimiter(logsPerSecond, logsPerSecond)}
+	s.bodies.left.Store(bodyBudget)
+	s.answers.left.Store(answerBudget)
+	s.http = &fasthttp.Server{
+		Handler:                      s.handle,
+		ErrorHandler:                 s.refuse,
+		HeaderReceived:               s.header,
+		ConnState:                    connState,
+		Logger:                       quiet{},
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		DisablePreParseMultipartForm: true,
+		SecureErrorLogMessage:        true,
+		CloseOnShutdown:              true,
+		StreamRequestBody:            true, // handlers read the body, under limits of the route
+		ReadBufferSize:               maxHeader,
+		MaxRequestBodySize:           MaxBody,
+		ReadTimeout:                  o.HeaderTimeout,
+		WriteTimeout:                 o.WriteTimeout,
+		IdleTimeout:                  o.IdleTimeout,
+		Concurrency:                  o.MaxConnections,
+	}
+	return s
+}
+
+// Serve answers requests from ln until Shutdown. It owns ln.
+func (s *Server) Serve(ln net.Listener) error {
+	return s.http.Serve(&listener{Listener: ln, config: s.o.TLS, draining: &s.draining})
+}
+
+// StartDraining makes each answer from now on end its connection, so that clients move away before Shutdown.
+func (s *Server) StartDraining() { s.draining.Store(true) }
+
+// Draining reports whether StartDraining was called.
+func (s *Server) Draining() bool { return s.draining.Load() }
+
+// Shutdown closes the listener, lets requests in flight end, and closes idle connections, but none on which a request
+// has reached this host. It returns ctx's error when that takes longer than ctx.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.StartDraining()
+	return s.http.ShutdownWithContext(ctx)
+}
+
+// header gives the body a time of its own, once the header is known.
+func (s *Server) header(*fasthttp.RequestHeader) fasthttp.RequestConfig {
+	return fasthttp.RequestConfig{ReadTimeout: s.o.BodyTimeout}
+}
+
+// quiet drops fasthttp's own log: it may quote input.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}

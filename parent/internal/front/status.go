@@ -1,0 +1,106 @@
+package front
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+
+	"redoubt/wire"
+)
+
+// Readiness is the answer of /ready.
+type Readiness struct {
+	Status  string   `json:"status"`
+	Failing []string `json:"failing"`
+	Checks  []Check  `json:"checks"`
+}
+
+// OK reports whether every condition holds.
+func (r *Readiness) OK() bool { return len(r.Failing) == 0 }
+
+// ErrNoCondition is returned when what is to be excluded is no condition.
+var ErrNoCondition = errors.New("exclude must name conditions of readiness")
+
+// Readiness judges every condition but the excluded ones, each a name or a list of names with commas between them.
+func (s *Server) Readiness(exclude ...string) (*Readiness, error) {
+	checks := append(s.o.Ready(), Check{Name: "not_draining", OK: !s.draining.Load()})
+	names := strings.FieldsFunc(strings.Join(exclude, ","), func(r rune) bool { return r == ',' })
+	for _, name := range names {
+		if !slices.ContainsFunc(checks, func(c Check) bool { return c.Name == name }) {
+			return nil, ErrNoCondition
+		}
+	}
+	checks = slices.DeleteFunc(checks, func(c Check) bool { return slices.Contains(names, c.Name) })
+	r := &Readiness{Status: "ready", Failing: []string{}, Checks: checks}
+	for _, c := range checks {
+		if !c.OK {
+			r.Status, r.Failing = codeNotReady, append(r.Failing, c.Name)
+		}
+	}
+	return r, nil
+}
+
+// ready answers GET /ready?exclude=: 200 when every condition holds, else 503, and which ones fail.
+func (s *Server) ready(x *exchange) *fault {
+	var exclude []string
+	for _, list := range x.ctx.QueryArgs().PeekMulti("exclude") {
+		exclude = append(exclude, string(list))
+	}
+	r, err := s.Readiness(exclude...)
+	if err != nil {
+		return faultExclude
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		return faultOf(wire.Internal, 0)
+	}
+	if !r.OK() {
+		x.status, x.code = 503, codeNotReady
+	}
+	x.out.raw(b)
+	return nil
+}
+
+// attestation answers GET /v1/attestation?nonce=.
+func (s *Server) attestation(x *exchange) *fault {
+	nonce, ok := parseNonce(x.ctx.QueryArgs().Peek("nonce"))
+	if !ok {
+		return faultNonce
+	}
+	timeout, cancel := withDeadline(x.start.Add(s.o.RequestTimeout))
+	defer cancel()
+	x.begin(partEnclave)
+	document, id, err := s.o.Upstream.Attest(timeout, nonce)
+	if err != nil {
+		return upstreamFault(err, x.route)
+	}
+	x.begin(partWrite)
+	x.out.text(`{"document":`)
+	x.out.base64(document)
+	x.out.text(`,"enclave":`)
+	x.out.str([]byte(id))
+	x.out.text("}")
+	return nil
+}
+
+// parseNonce reads 8 to 64 bytes, in hex, or else in base64url with or without padding.
+func parseNonce(s []byte) ([]byte, bool) {
+	text := string(s)
+	nonce, err := hex.DecodeString(text)
+	if err != nil {
+		nonce, err = base64.RawURLEncoding.Strict().DecodeString(trimPadding(text))
+	}
+	return nonce, err == nil && len(nonce) >= wire.MinNonce && len(nonce) <= wire.MaxNonce
+}
+
+func trimPadding(s string) string {
+	for range 2 {
+		if len(s)%4 == 0 && len(s) > 0 && s[len(s)-1] == '=' || len(s)%4 == 3 && s[len(s)-1] == '=' {
+			s = s[:len(s)-1]
+		}
+	}
+	return s
+}

@@ -1,0 +1,211 @@
+package metrics
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"redoubt/parent/internal/pool"
+	"redoubt/wire"
+)
+
+// statsTimeout bounds how long a scrape waits for an enclave's numbers.
+const statsTimeout = time.Second
+
+// Enclaves is what the collector reads: the pool.
+type Enclaves interface {
+	Enclaves() []pool.Status
+	Stats(ctx context.Context, url string, m *wire.Stats) error
+}
+
+// family is a metric of an enclave: the label, if any, that tells its members apart.
+type family struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	label string
+}
+
+// member is what a StatID counts in its family.
+type member struct{ family, value string }
+
+// grouped are the StatIDs that are one metric with a label; all others are a metric of their own.
+var grouped = map[wire.StatID]member{
+	wire.StatFieldsOpened:         {"fields", "opened"},
+	wire.StatFieldsFailed:         {"fields", "failed"},
+	wire.StatExpressionsEvaluated: {"expressions", "ok"},
+	wire.StatExpressionsFailed:    {"expressions", "failed"},
+	wire.StatKeyHits:              {"key_lookups", "hit"},
+	wire.StatKeyMisses:            {"key_lookups", "miss"},
+	wire.StatKeyNegativeHits:      {"key_lookups", "negative_hit"},
+	wire.StatContextHits:          {"context_lookups", "hit"},
+	wire.StatContextMisses:        {"context_lookups", "miss"},
+	wire.StatProgramHits:          {"program_lookups", "hit"},
+	wire.StatProgramMisses:        {"program_lookups", "miss"},
+	wire.StatKMSOK:                {"kms_calls", "ok"},
+	wire.StatKMSDenied:            {"kms_calls", "denied"},
+	wire.StatKMSThrottled:         {"kms_calls", "throttled"},
+	wire.StatKMSUnavailable:       {"kms_calls", "unavailable"},
+	wire.StatKMSInvalid:           {"kms_calls", "invalid"},
+	wire.StatKMSCredentials:       {"kms_calls", "credentials"},
+}
+
+// collector turns the state of enclaves into metrics when asked. An enclave that is gone has none.
+type collector struct {
+	source Enclaves
+
+	up, ready, lanes, inFlight, silent, restarts *prometheus.Desc
+	offset, started, health, info, stage         *prometheus.Desc
+
+	families map[string]family
+}
+
+// healthBits are the conditions an enclave reports.
+var healthBits = []struct {
+	bit  wire.Health
+	name string
+}{
+	{wire.HealthSelfTest, "self_test"},
+	{wire.HealthCredentials, "credentials"},
+	{wire.HealthKMS, "kms"},
+	{wire.HealthClock, "clock"},
+	{wire.HealthEntropy, "entropy"},
+	{wire.HealthAccepting, "accepting"},
+}
+
+// AddEnclaves exposes the enclaves of source.
+func (m *Metrics) AddEnclaves(source Enclaves) {
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("redoubt_enclave_"+name, help, append([]string{"enclave"}, labels...), nil)
+	}
+	c := &collector{
+		source:   source,
+		up:       d("sessions_open", "Sessions from this parent that are open."),
+		ready:    d("sessions_ready", "Open sessions at an enclave that is ready."),
+		lanes:    d("lanes_open", "Lanes of those sessions, for single requests and for batches."),
+		restarts: d("restarts_total", "Times that another process was found at the enclave's address."),
+		inFlight: d("sessions_in_flight", "Requests of this parent in flight."),
+		silent:   d("silent_seconds", "Time since the enclave last answered a ping."),
+		offset:   d("clock_offset_seconds", "The enclave's clock minus this host's."),
+		started:  d("start_time_seconds", "Start of the enclave by its own clock, Unix time."),
+		health:   d("condition", "What the enclave reports of itself: 1 good, 0 bad.", "condition"),
+		info:     d("info", "Always 1; labels tell the enclave's id and build, by its own word.", "id", "build"),
+		stage:    d("stage_duration_seconds", "Time of each stage of a request, inside the enclave.", "stage"),
+		families: map[string]family{},
+	}
+	for id := range wire.StatID(wire.MaxStats) {
+		name, label := id.String(), ""
+		if name == "" {
+			continue
+		}
+		f := family{kind: prometheus.CounterValue}
+		if g, ok := grouped[id]; ok {
+			name, label = g.family, "outcome"
+		}
+		if id.Gauge() {
+			f.kind = prometheus.GaugeValue
+		} else {
+			name += "_total"
+		}
+		f.label = label
+		help := "Number the enclave reports: " + name + "."
+		if label == "" {
+			f.desc = d(name, help)
+		} else {
+			f.desc = d(name, help, label)
+		}
+		c.families[name] = f
+	}
+	m.Registry.MustRegister(c)
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		c.up, c.ready, c.lanes, c.restarts, c.inFlight, c.silent, c.offset, c.started, c.health, c.info, c.stage,
+	} {
+		ch <- d
+	}
+	for _, f := range c.families {
+		ch <- f.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), statsTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, s := range c.source.Enclaves() {
+		c.status(ch, s)
+		if s.Sessions == 0 {
+			continue
+		}
+		wg.Go(func() {
+			var m wire.Stats
+			if c.source.Stats(ctx, s.URL, &m) == nil {
+				c.stats(ch, s.URL, &m)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (c *collector) status(ch chan<- prometheus.Metric, s pool.Status) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{s.URL}, labels...)...)
+	}
+	gauge(c.up, float64(s.Sessions))
+	gauge(c.ready, float64(s.Ready))
+	gauge(c.lanes, float64(s.Lanes))
+	ch <- prometheus.MustNewConstMetric(c.restarts, prometheus.CounterValue, float64(s.Restarts), s.URL)
+	gauge(c.inFlight, float64(s.InFlight))
+	gauge(c.silent, s.Silent.Seconds())
+	if s.Sessions == 0 {
+		return
+	}
+	gauge(c.offset, s.ClockOffset.Seconds())
+	gauge(c.started, float64(s.Started)/1000)
+	gauge(c.info, 1, clean(s.ID), clean(s.Build))
+	for _, b := range healthBits {
+		v := 0.0
+		if s.Health.Has(b.bit) {
+			v = 1
+		}
+		gauge(c.health, v, b.name)
+	}
+}
+
+// clean keeps an enclave's own words within what a label may be.
+func clean(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			b[i] = '?'
+		}
+	}
+	return string(b)
+}
+
+func (c *collector) stats(ch chan<- prometheus.Metric, url string, m *wire.Stats) {
+	seen := map[wire.StatID]bool{}
+	for _, v := range m.Values {
+		name := v.ID.String()
+		if name == "" || seen[v.ID] {
+			continue // of a newer enclave, or twice: a scrape must not fail for it
+		}
+		seen[v.ID] = true
+		labels := []string{url}
+		if g, ok := grouped[v.ID]; ok {
+			name = g.family
+			labels = append(labels, g.value)
+		}
+		if !v.ID.Gauge() {
+			name += "_total"
+		}
+		f := c.families[name]
+		ch <- prometheus.MustNewConstMetric(f.desc, f.kind, float64(v.Value), labels...)
+	}
+	c.stages(ch, url, m)
+}

@@ -1,0 +1,194 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"redoubt/wire"
+	"redoubt/wire/session"
+)
+
+// maxAttempts bounds how often a request is sent, each time on another session.
+const maxAttempts = 3
+
+// usable is what an enclave must have to be asked when none is wholly ready: without credentials it still answers
+// from its cache of keys, and gives a typed error for the rest.
+const usable = wire.HealthReady &^ wire.HealthCredentials
+
+// tried remembers the sessions that a request has been sent on.
+type tried struct {
+	clients [maxAttempts]*session.Client
+	enclave *enclave // of the last
+	n       int
+}
+
+func (t *tried) add(l *link, c *session.Client) {
+	t.clients[t.n] = c
+	t.n++
+	t.enclave = l.enclave
+}
+
+func (t *tried) has(c *session.Client) bool {
+	for _, had := range t.clients[:t.n] {
+		if had == c {
+			return true
+		}
+	}
+	return false
+}
+
+// pick returns the best session: of a ready enclave rather than a usable one, on another enclave than the last that
+// failed, with the fewest requests in flight. Enclaves take turns; of an enclave's sessions that are alike it is the
+// first, so that requests that come one at a time find its other end awake. Nil when there is none.
+func (p *Pool) pick(t *tried) (*link, *session.Client) {
+	links := *p.links.Load()
+	if len(links) == 0 {
+		return nil, nil
+	}
+	var best *link
+	var client *session.Client
+	least := int(^uint(0) >> 1)
+	first := int(p.turn.Add(1)) % (len(links) / p.o.Sessions) * p.o.Sessions
+	for i := range links {
+		l := links[(first+i)%len(links)]
+		c := l.client.Load()
+		if c == nil || t.has(c) || !l.health().Has(usable) || c.Draining() {
+			continue
+		}
+		cost := c.InFlight()
+		if !l.health().Has(wire.HealthReady) {
+			cost += penalty
+		}
+		if t.n > 0 && l.enclave == t.enclave {
+			cost += penalty / 2
+		}
+		if cost < least {
+			best, client, least = l, c, cost
+		}
+	}
+	return best, client
+}
+
+// penalty is more than any number of requests in flight.
+const penalty = 1 << 30
+
+// Do sends msg to an enclave and waits for the answer, until deadline or ctx ends. The caller MUST Release the call.
+// Errors: *wire.Error, ErrNoEnclave, ErrNoneReady.
+func (p *Pool) Do(
+	ctx context.Context, deadline time.Time, batch bool, msg *wire.DecryptRequest,
+) (*session.Call, error) {
+	var t tried
+	full := false
+	for {
+		l, c := p.pick(&t)
+		switch {
+		case c == nil && full:
+			return nil, errOverloaded
+		case c == nil:
+			return nil, p.none()
+		}
+		call := c.NewCall()
+		call.Batch, call.Deadline = batch, deadline
+		call.Body = msg.Append(call.Body)
+		err := c.Do(ctx, call)
+		if err == nil {
+			return call, nil
+		}
+		call.Release()
+		t.add(l, c)
+		// Callers that pick at the same moment may pick the same session; another can have room.
+		full = errors.Is(err, session.ErrInFlight)
+		if !full && !elsewhere(err) || t.n == maxAttempts {
+			return nil, translate(err)
+		}
+		if !full {
+			p.o.Observer.Retried()
+		}
+	}
+}
+
+// none says why there is no session to use.
+func (p *Pool) none() error {
+	if len(*p.links.Load()) == 0 {
+		return ErrNoEnclave
+	}
+	return ErrNoneReady
+}
+
+// elsewhere reports whether another session may answer what this one did not: it ended, or drains.
+func elsewhere(err error) bool {
+	var we *wire.Error
+	if errors.As(err, &we) {
+		return we.Code == wire.ShuttingDown
+	}
+	var ce *session.CallError
+	if !errors.As(err, &ce) {
+		return false
+	}
+	for _, other := range [...]error{
+		context.DeadlineExceeded, context.Canceled, session.ErrInFlight, session.ErrQueueFull, session.ErrTooLarge,
+		session.ErrUnsupported, wire.ErrMalformed,
+	} {
+		if errors.Is(ce.Err, other) {
+			return false
+		}
+	}
+	return true
+}
+
+// Errors that calls end with, made once.
+var (
+	errDeadline   = &wire.Error{Code: wire.DeadlineExceeded}
+	errOverloaded = &wire.Error{Code: wire.Overloaded}
+	errTooLarge   = &wire.Error{Code: wire.BadRequest}
+	errStopping   = &wire.Error{Code: wire.ShuttingDown}
+	errInternal   = &wire.Error{Code: wire.Internal}
+)
+
+// translate turns a session's error into what callers of the pool may see.
+func translate(err error) error {
+	var we *wire.Error
+	switch {
+	case errors.As(err, &we):
+		return we
+	case errors.Is(err, context.DeadlineExceeded):
+		return errDeadline
+	case errors.Is(err, session.ErrInFlight), errors.Is(err, session.ErrQueueFull):
+		return errOverloaded
+	case errors.Is(err, session.ErrTooLarge):
+		return errTooLarge
+	case errors.Is(err, context.Canceled):
+		return errStopping
+	case elsewhere(err):
+		return ErrNoneReady
+	}
+	return errInternal
+}
+
+// Attest asks an enclave for an attestation document over nonce; enclave is its id. Errors as Do.
+func (p *Pool) Attest(ctx context.Context, nonce []byte) (document []byte, enclave string, err error) {
+	l, c := p.pick(&tried{})
+	if c == nil {
+		return nil, "", p.none()
+	}
+	document, err = c.Attest(ctx, nonce, nil)
+	if err != nil {
+		return nil, "", translate(err)
+	}
+	enclave = string(c.Peer().EnclaveID)
+	if enclave == "" {
+		enclave = l.enclave.url
+	}
+	return document, enclave, nil
+}
+
+// Stats fetches the numbers of the enclave at url into m.
+func (p *Pool) Stats(ctx context.Context, url string, m *wire.Stats) error {
+	for _, l := range *p.links.Load() {
+		if c := l.client.Load(); c != nil && l.enclave.url == url {
+			return c.Stats(ctx, m)
+		}
+	}
+	return ErrNoneReady
+}

@@ -1,0 +1,179 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"redoubt/wire"
+	"redoubt/wire/transport"
+)
+
+// Errors of requests beside *wire.Error.
+var (
+	// ErrNoEnclave: the pool has no enclave at all.
+	ErrNoEnclave = errors.New("no enclave is known")
+	// ErrNoneReady: there are enclaves, but none can be asked now.
+	ErrNoneReady = errors.New("no enclave is ready")
+)
+
+// Credentials is where the pool takes the enclaves' credentials from.
+type Credentials interface {
+	// With calls use with the current credentials, which use must not keep; use is not called when there are none.
+	With(use func(m *wire.Credentials) error) error
+	// Changed returns a channel that is closed at the next change.
+	Changed() <-chan struct{}
+}
+
+// Observer is told of what happens to sessions. Methods must be quick and safe for concurrent use.
+type Observer interface {
+	// SessionOpened and SessionLost come in pairs; DialFailed instead of both.
+	SessionOpened()
+	SessionLost()
+	DialFailed()
+	// Retried counts requests that were sent again on another session.
+	Retried()
+	// CredentialsPushed counts attempts to give an enclave credentials.
+	CredentialsPushed(ok bool)
+	// PingTook is the time of a ping and its answer.
+	PingTook(d time.Duration)
+}
+
+// Options of a Pool. Counts and durations MUST be positive.
+type Options struct {
+	// Sessions per enclave.
+	Sessions int
+	// MaxInFlight bounds the requests in flight on one session.
+	MaxInFlight int
+	// PingEvery is the time between pings; a session that has no answer for three of them is replaced.
+	PingEvery time.Duration
+	// RetryMax bounds the wait between two attempts to connect.
+	RetryMax time.Duration
+	// Credentials may be nil: then enclaves get none.
+	Credentials Credentials
+	// Egress connects an enclave to the outside, see session.ClientConfig.OnEgress. Nil refuses all.
+	Egress func(ctx context.Context, target string) (net.Conn, error)
+	// Observer MUST NOT be nil.
+	Observer Observer
+	Log      *slog.Logger
+	// Build is announced to enclaves.
+	Build string
+}
+
+// Pool is a changing set of enclaves and the sessions to them. All methods are safe for concurrent use.
+type Pool struct {
+	o      Options
+	links  atomic.Pointer[[]*link] // of all enclaves; never changed in place
+	turn   atomic.Uint32
+	ctx    context.Context //nolint:containedctx // the life of the pool's goroutines, ended by Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex
+	enclaves []*enclave // in the order given to Set
+	closed   bool
+}
+
+// New makes a pool without enclaves; see Set.
+func New(o Options) *Pool {
+	p := &Pool{o: o}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.links.Store(&[]*link{})
+	return p
+}
+
+// Set makes the pool's enclaves those at the given URLs. Sessions of enclaves that stay are not touched; those of
+// others drain. A malformed URL is an error, and nothing changes.
+func (p *Pool) Set(urls []string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return ErrNoneReady
+	}
+	var next []*enclave
+	for _, url := range urls {
+		if i := slices.IndexFunc(p.enclaves, func(e *enclave) bool { return e.url == url }); i >= 0 {
+			next = append(next, p.enclaves[i])
+			continue
+		}
+		d, err := transport.NewDialer(url)
+		if err != nil {
+			return err
+		}
+		next = append(next, newEnclave(url, d, p.o.Sessions))
+	}
+	old := p.enclaves
+	p.enclaves = next
+	for _, e := range old {
+		if !slices.Contains(next, e) {
+			e.stop()
+		}
+	}
+	var links []*link
+	for _, e := range next {
+		links = append(links, e.links...)
+		if !slices.Contains(old, e) {
+			p.start(e)
+		}
+	}
+	p.links.Store(&links)
+	return nil
+}
+
+// start runs the goroutines of an enclave's sessions. The caller holds mu.
+func (p *Pool) start(e *enclave) {
+	ctx, cancel := context.WithCancel(p.ctx)
+	e.stop = cancel
+	for _, l := range e.links {
+		p.wg.Go(func() { p.keep(ctx, l) })
+	}
+}
+
+// Known is the number of enclaves.
+func (p *Pool) Known() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.enclaves)
+}
+
+// Ready reports whether an enclave is there that says it is ready, see wire.HealthReady.
+func (p *Pool) Ready() bool { return p.Any(wire.HealthReady) }
+
+// Any reports whether an enclave is there that says all of want of itself.
+func (p *Pool) Any(want wire.Health) bool {
+	return slices.ContainsFunc(*p.links.Load(), func(l *link) bool {
+		c := l.client.Load()
+		return c != nil && !c.Draining() && l.health().Has(want)
+	})
+}
+
+// Close drains all sessions and ends them, at the latest when ctx ends, whose error it then returns. The pool is of no
+// use afterwards.
+func (p *Pool) Close(ctx context.Context) error {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.cancel()
+	drained := make(chan struct{})
+	go func() {
+		p.wg.Wait()
+		close(drained)
+	}()
+	select {
+	case <-drained:
+		return nil
+	case <-ctx.Done():
+	}
+	for _, l := range *p.links.Load() {
+		if c := l.client.Load(); c != nil {
+			_ = c.Close()
+		}
+	}
+	<-drained
+	return ctx.Err()
+}

@@ -1,0 +1,54 @@
+package pool
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"redoubt/wire"
+)
+
+// Purged is what came of a purge at one enclave.
+type Purged struct {
+	URL string `json:"enclave"`
+	// ID is the enclave's own word; empty while there is no session.
+	ID string `json:"id"`
+	// Confirmed says that the enclave has purged. Otherwise it may not have.
+	Confirmed bool `json:"confirmed"`
+	// Keys and Contexts that were dropped.
+	Keys     uint64 `json:"keys"`
+	Contexts uint64 `json:"contexts"`
+}
+
+// Purge makes every enclave forget what m says, and returns what came of it, in the order given to Set. It waits no
+// longer than ctx.
+func (p *Pool) Purge(ctx context.Context, m *wire.Purge) []Purged {
+	p.mu.Lock()
+	enclaves := slices.Clone(p.enclaves)
+	p.mu.Unlock()
+	out := make([]Purged, len(enclaves))
+	var wg sync.WaitGroup
+	for i, e := range enclaves {
+		wg.Go(func() { out[i] = e.purge(ctx, m) })
+	}
+	wg.Wait()
+	return out
+}
+
+// purge asks over one session after the other until one answers: all lead to the same caches, and to purge twice does
+// no harm.
+func (e *enclave) purge(ctx context.Context, m *wire.Purge) Purged {
+	out := Purged{URL: e.url}
+	for _, l := range e.links {
+		c := l.client.Load()
+		if c == nil {
+			continue
+		}
+		out.ID = string(c.Peer().EnclaveID)
+		if said, err := c.Purge(ctx, m); err == nil {
+			out.Confirmed, out.Keys, out.Contexts = true, said.Keys, said.Contexts
+			break
+		}
+	}
+	return out
+}

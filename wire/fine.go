@@ -1,0 +1,43 @@
+package wire
+
+import "math"
+
+// Fine histograms carry the durations of a stage once more, in the buckets of Prometheus's native histograms: bounds
+// are powers of the square root of two, in seconds. They travel under stages of their own ([Stage.Fine]), which a
+// parent that does not know them passes over.
+const (
+	// fineStage is the number of the first stage's fine histogram.
+	fineStage Stage = 64
+
+	// FineSchema is the resolution as Prometheus counts it: each bound is 2^(2^-FineSchema) times the one before.
+	FineSchema = 1
+
+	// FineMin is the exponent of the lowest bound in steps of the schema: 2^-20 s, a little less than a microsecond.
+	// Bucket i, from 0, counts what is above bound i-1 and at most bound i.
+	FineMin = -40
+
+	// FineMax is the exponent of the highest bound: 2^6 s.
+	FineMax = 12
+
+	// FineBuckets is the number of buckets of a fine histogram, the last without a bound.
+	FineBuckets = FineMax - FineMin + 2
+)
+
+// FineBoundsNS are the upper bounds of the buckets in nanoseconds, inclusive, rounded down.
+var FineBoundsNS = func() (out [FineBuckets - 1]uint64) {
+	for i := range out {
+		out[i] = uint64(math.Exp2(float64(FineMin+i)/2) * 1e9)
+	}
+	return out
+}()
+
+// Fine is the number under which the stage's fine histogram travels.
+func (s Stage) Fine() Stage { return s + fineStage }
+
+// OfFine returns the stage whose fine histogram travels under s; ok is false if s is no such number.
+func (s Stage) OfFine() (stage Stage, ok bool) {
+	if s < fineStage || s >= fineStage+Stage(Stages) {
+		return 0, false
+	}
+	return s - fineStage, true
+}

@@ -1,0 +1,224 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/yamux"
+
+	"redoubt/wire"
+)
+
+const (
+	streamWindow  = 512 << 10
+	acceptBacklog = 64
+	closeTimeout  = 10 * time.Second
+)
+
+// mux is what both ends of a session share: the connection, yamux, and how it all ends.
+type mux struct {
+	conn *groupConn
+	ys   *yamux.Session
+
+	once   sync.Once
+	err    error
+	ended  chan struct{} // closed first: err is set, nothing new begins
+	done   chan struct{} // closed last: all goroutines have ended
+	wg     sync.WaitGroup
+	onFail func(error)
+
+	streamsM sync.Mutex
+	control  *laneParts // nil before start
+	streams  atomic.Pointer[[]*laneStream]
+
+	// Of who writes: see say.
+	want    atomic.Bool // some stream has something to say
+	wake    chan struct{}
+	alone   func() bool // no other caller is about to say something
+	company atomic.Int32
+	turn    int // with conn.w held
+
+	mayPoll bool // there is a processor to spare
+	poller  poller
+
+	// Of who reads, with conn.r held.
+	dispatching  atomic.Bool // it will call settle
+	receiving    *laneStream
+	ready        chan struct{} // a server's: closed when streams may be accepted
+	helloTimeout time.Duration
+	client       bool
+	onOpen       func(id uint32) (*laneStream, error)
+	onBegin      func(l *laneStream, t streamType) (known bool, err error)
+
+	peer     wire.Hello
+	version  uint16
+	features wire.Features
+
+	unknown atomic.Uint32
+}
+
+// maxUnknown bounds the frames and streams of unknown kind that a session bears.
+const maxUnknown = 1000
+
+func newMux(conn net.Conn, cfg *Config, client bool) (*mux, error) {
+	m := &mux{
+		conn: newGroupConn(conn, cfg.WriteTimeout), ended: make(chan struct{}), done: make(chan struct{}),
+		onFail: func(error) {}, wake: make(chan struct{}, 1), ready: make(chan struct{}), helloTimeout: cfg.HelloTimeout,
+		client: client,
+	}
+	m.streams.Store(&[]*laneStream{})
+	m.conn.lanes = m
+	m.mayPoll = runtime.GOMAXPROCS(0) > 1
+	yc := &yamux.Config{
+		AcceptBacklog:     acceptBacklog,
+		EnableKeepAlive:   false,
+		KeepAliveInterval: time.Hour, // not used, but must not be zero
+		// Longer than the connection's own deadline, which is the one meant to fire.
+		ConnectionWriteTimeout: 2 * cfg.WriteTimeout,
+		MaxStreamWindowSize:    streamWindow,
+		StreamOpenTimeout:      cfg.HelloTimeout + cfg.WriteTimeout,
+		StreamCloseTimeout:     closeTimeout,
+		Logger:                 silent{},
+	}
+	var err error
+	if client {
+		m.ys, err = yamux.Client(m.conn, yc)
+	} else {
+		m.ys, err = yamux.Server(m.conn, yc)
+	}
+	if err != nil {
+		return nil, errors.Join(ErrConfig, err, conn.Close())
+	}
+	return m, nil
+}
+
+// silent drops yamux's log: what matters of it is in the session's error.
+type silent struct{}
+
+func (silent) Print(...any)          {}
+func (silent) Printf(string, ...any) {}
+func (silent) Println(...any)        {}
+
+// fail ends the session, once, for the reason err. It does not wait.
+func (m *mux) fail(err error) {
+	m.once.Do(func() {
+		if errors.Is(err, ErrClosed) {
+			err = m.cause()
+		}
+		m.err = err
+		close(m.ended)
+		_ = m.conn.Close() // yamux's goroutines see it, and so do all streams
+		for _, l := range m.allLanes() {
+			l.q.close(err)
+		}
+		m.onFail(err)
+		go m.finish()
+	})
+}
+
+func (m *mux) finish() {
+	_ = m.ys.Close()
+	m.wg.Wait()
+	m.conn.wipe()
+	lanes := m.allLanes()
+	m.conn.r.Lock() // a caller may still look for its answer
+	for _, l := range lanes {
+		l.in.wipe()
+	}
+	m.conn.r.Unlock()
+	close(m.done)
+}
+
+// cause finds out why a session is closed: by something that yamux could not accept, or by the connection's end.
+func (m *mux) cause() error {
+	if m.ys.IsClosed() {
+		// yamux tells its reason to the one who accepts, in turns with streams that wait.
+		for range 2 * acceptBacklog {
+			if _, err := m.ys.AcceptStream(); err != nil && !errors.Is(err, yamux.ErrSessionShutdown) {
+				return closedBy(err)
+			}
+		}
+	}
+	if cause := m.conn.cause.Load(); cause != nil {
+		return closedBy(*cause)
+	}
+	return ErrClosed // this side did it, or the peer closed a stream
+}
+
+// closedBy maps the end of the connection to one of this package's errors.
+func closedBy(err error) error {
+	switch {
+	case errors.Is(err, ErrWriteTimeout):
+		return ErrWriteTimeout
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe):
+		return ErrClosed
+	}
+	var sys *net.OpError
+	if errors.As(err, &sys) || errors.As(err, new(syscall.Errno)) {
+		return errors.Join(ErrClosed, err)
+	}
+	return errors.Join(ErrProtocol, err)
+}
+
+// streamErr maps an error of a stream to one of this package's.
+func streamErr(err error) error {
+	switch {
+	case errors.Is(err, wire.ErrMalformed), errors.Is(err, ErrProtocol):
+		return errors.Join(ErrProtocol, err)
+	case errors.Is(err, yamux.ErrConnectionWriteTimeout):
+		return ErrWriteTimeout
+	case errors.Is(err, ErrOverflow), errors.Is(err, ErrHello):
+		return err
+	}
+	return ErrClosed
+}
+
+// run starts a goroutine that belongs to the session; its error, if any, ends the session.
+func (m *mux) run(f func() error) {
+	m.wg.Go(func() {
+		if err := f(); err != nil {
+			m.fail(err)
+		}
+	})
+}
+
+func (m *mux) errNow() error {
+	select {
+	case <-m.ended:
+		return m.err
+	default:
+		return nil
+	}
+}
+
+// closeNow ends the session and waits for its goroutines.
+func (m *mux) closeNow() {
+	m.fail(ErrClosed)
+	<-m.done
+}
+
+// countUnknown ends the session of a peer that sends what we do not know, again and again.
+func (m *mux) countUnknown() error {
+	if m.unknown.Add(1) > maxUnknown {
+		return ErrProtocol
+	}
+	return nil
+}
+
+// guard ends the session when ctx ends or d passes before stop is called; stop reports whether it was in time.
+func (m *mux) guard(ctx context.Context, d time.Duration) (stop func() bool) {
+	gctx, cancel := context.WithTimeout(ctx, d)
+	after := context.AfterFunc(gctx, func() { _ = m.conn.Close() })
+	return func() bool {
+		ok := after()
+		cancel()
+		return ok
+	}
+}

@@ -1,0 +1,141 @@
+package session
+
+import (
+	"sync/atomic"
+	"time"
+
+	"redoubt/wire"
+)
+
+// Request is one request as a [Handler] sees it.
+type Request struct {
+	// Kind of the request: wire.KindDecrypt.
+	Kind wire.Kind
+	// Batch says that it came on the batch lane.
+	Batch bool
+	// Arrived is when its last byte was read; Deadline is zero when the request has none.
+	Arrived, Deadline time.Time
+	// Body is the request's body. It is borrowed from the lane and valid until Handler.Request returns, unless Own
+	// was called.
+	Body []byte
+	// Responder answers the request. It is a value: copy it, keep it, use it once.
+	Responder Responder
+}
+
+// Own makes the Body last until the request is answered (it is copied into, or already lies in, memory that belongs to
+// the Responder), updates r.Body and returns it. Nothing that was decoded from the old Body stays valid after Request
+// returns: call Own before decoding. The memory is wiped when the request is answered.
+func (r *Request) Own() []byte {
+	a := r.Responder.a
+	if a == nil || a.uses.Load() != r.Responder.use || a.owned {
+		return r.Body
+	}
+	if cap(a.body) < len(r.Body) {
+		if a.body != nil {
+			putBuffer(a.body)
+		}
+		a.body = getBuffer(len(r.Body))
+	}
+	a.body = append(a.body[:0], r.Body...)
+	a.owned = true
+	r.Body = a.body
+	return r.Body
+}
+
+// answer is what an unanswered request holds. It is pooled; uses tells its lives apart.
+type answer struct {
+	uses  atomic.Uint64
+	id    uint64
+	body  []byte // pool buffer with the request's body, when owned
+	owned bool
+	out   []byte // pool buffer for the answer's body
+}
+
+// Responder answers one request, exactly once, from any goroutine (one at a time). The zero value answers nothing.
+type Responder struct {
+	a    *answer
+	lane *serverLane
+	use  uint64
+}
+
+// Buffer returns an empty slice with room for at least n bytes, for the answer's body to be appended to. It belongs to
+// the Responder; all that was appended is given to Send. Ask for enough: an array that append leaves behind
+// when it has to grow is not wiped.
+func (r Responder) Buffer(n int) []byte {
+	a := r.a
+	if a == nil || a.uses.Load() != r.use {
+		return nil
+	}
+	if cap(a.out) < n || a.out == nil {
+		if a.out != nil {
+			putBuffer(a.out)
+		}
+		a.out = getBuffer(n)
+	}
+	return a.out[:0]
+}
+
+// Send answers with a message. It copies body into the lane's bounded queue, never blocks, and wipes body, and what
+// Own and Buffer gave, before it returns. Errors: ErrAnswered; ErrTooLarge (then the request is still open:
+// answer with Fail); ErrQueueFull (too much waits to be written: the request was answered with wire.Overloaded
+// instead); ErrOverflow, or why the session has ended (the request counts as answered).
+func (r Responder) Send(kind wire.Kind, body []byte) error {
+	if r.a == nil {
+		return ErrAnswered
+	}
+	if len(body) > int(r.lane.server.peer.MaxBody) {
+		return ErrTooLarge
+	}
+	return r.send(kind, body, true)
+}
+
+// Fail answers with an error instead of a message. Errors as Send. retryAfter of zero says nothing.
+func (r Responder) Fail(c wire.Code, retryAfter time.Duration) error {
+	return r.fail(c, retryAfter, true)
+}
+
+func (r Responder) fail(c wire.Code, retryAfter time.Duration, reuse bool) error {
+	if r.a == nil {
+		return ErrAnswered
+	}
+	m := wire.ErrorBody{Code: c, RetryAfterMS: uint32(min(max(0, retryAfter.Milliseconds()), 1<<31))}
+	var room [maxErrorBody]byte
+	return r.send(wire.KindError, m.Append(room[:0]), reuse)
+}
+
+// send is all of it. Without reuse the memory stays with whoever may still hold it.
+func (r Responder) send(kind wire.Kind, body []byte, reuse bool) error {
+	a := r.a
+	if !a.uses.CompareAndSwap(r.use, r.use+1) {
+		return ErrAnswered
+	}
+	l, id := r.lane, a.id
+	err := l.say(kind, id, body)
+	if reuse {
+		clear(body)
+		used := cap(a.out)
+		if len(body) > 0 && used > 0 && &body[0] == &a.out[:1][0] {
+			used = 0 // the body was all that lay in it
+		}
+		a.recycle(l.server, used)
+	}
+	l.server.left()
+	return err
+}
+
+// recycle wipes what was used, out bytes of the out buffer, and returns the answer to its pool.
+func (a *answer) recycle(s *Server, out int) {
+	a.body = recycleBuffer(a.body, len(a.body))
+	a.out = recycleBuffer(a.out, out)
+	a.owned = false
+	s.answers.Put(a)
+}
+
+func recycleBuffer(b []byte, used int) []byte {
+	if cap(b) > keepBody {
+		putBuffer(b)
+		return nil
+	}
+	clear(b[:used])
+	return b[:0]
+}

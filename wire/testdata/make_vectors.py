@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+"""Makes vectors.json: messages of package wire, encoded from the package's documentation, not from its code.
+
+Usage: make_vectors.py > vectors.json
+"value" is the message, byte strings in hex; "hex" its body. Entries with "invalid" must be refused by the decoder of
+"type"; those with "lax" decode to "value" but are not what an encoder of this version writes.
+"""
+import json
+import struct
+
+
+def uv(n):
+    out = b""
+    while True:
+        b = n & 0x7F
+        n >>= 7
+        if n:
+            out += bytes([b | 0x80])
+        else:
+            return out + bytes([b])
+
+
+def sv(n):
+    return uv(((n << 1) ^ (n >> 63)) & (2**64 - 1))
+
+
+def bs(h):
+    b = bytes.fromhex(h)
+    return uv(len(b)) + b
+
+
+def i64(n):
+    return struct.pack("<q", n)
+
+
+def ext(tag, h):
+    return uv(tag) + bs(h)
+
+
+def decrypt_request(v):
+    flags = (1 if v["KeyContext"] else 0) | (2 if v["Compat"] else 0) | (4 if v["IncludeMode"] else 0)
+    out = bytes([flags, v["Suite"], v["Encoding"]])
+    out += bs(v["VaultID"]) + bs(v["Region"]) + bs(v["WrappedKey"])
+    out += uv(len(v["Fields"]))
+    for f in v["Fields"]:
+        out += bytes([1 if f["Include"] else 0]) + bs(f["Name"]) + bs(f["Blob"])
+    out += uv(len(v["Expressions"]))
+    for e in v["Expressions"]:
+        out += bs(e["Name"]) + bs(e["Source"])
+    if v["ReplyKey"]:
+        out += ext(1, "%02x" % v["ReplySuite"] + v["ReplyKey"])
+    if v["CallerToken"]:
+        out += ext(2, v["CallerToken"])
+    return out
+
+
+def decrypt_response(v):
+    out = bytes([v["Code"]]) + uv(v["RetryAfterMS"]) + uv(len(v["Results"]))
+    for r in v["Results"]:
+        out += bytes([r["Kind"]]) + uv(r["Index"]) + bytes([r["Code"], r["ValueKind"]]) + bs(r["Value"])
+    return out
+
+
+def hello(v):
+    out = struct.pack("<HHQq", v["MinVersion"], v["MaxVersion"], v["Features"], v["StartMS"])
+    out += uv(v["MaxInFlight"]) + uv(v["MaxLanes"]) + uv(v["MaxBody"]) + bs(v["BuildID"])
+    if v["EnclaveID"]:
+        out += ext(2, v["EnclaveID"])
+    for p in v["PCRs"]:
+        out += ext(1, "%02x" % p["Index"] + p["Value"])
+    return out
+
+
+def stats(v):
+    out = uv(len(v["Values"]))
+    for s in v["Values"]:
+        out += uv(s["ID"]) + sv(s["Value"])
+    out += uv(len(v["Histograms"]))
+    for h in v["Histograms"]:
+        out += uv(h["Stage"]) + uv(h["SumUS"]) + uv(len(h["Counts"]))
+        for c in h["Counts"]:
+            out += uv(c)
+    return out
+
+
+def log(v):
+    out = bytes([v["Level"]]) + i64(v["TimeMS"]) + uv(v["Dropped"]) + bs(v["Text"]) + uv(len(v["Numbers"]))
+    for n in v["Numbers"]:
+        out += bs(n["Key"]) + sv(n["Value"])
+    return out
+
+
+ENCODERS = {
+    "DecryptRequest": decrypt_request,
+    "DecryptResponse": decrypt_response,
+    "Hello": hello,
+    "Stats": stats,
+    "Log": log,
+    "Credentials": lambda v: i64(v["ExpiresMS"]) + bs(v["AccessKeyID"]) + bs(v["Secret"]) + bs(v["Token"]),
+    "Purge": lambda v: bs(v["VaultID"]),
+    "Purged": lambda v: uv(v["Keys"]) + uv(v["Contexts"]),
+    "Ping": lambda v: i64(v["ClockMS"]),
+    "Pong": lambda v: i64(v["ClockMS"]) + uv(v["Health"]) + uv(v["InFlight"]) + uv(v["Queued"]),
+    "AttestRequest": lambda v: bs(v["Nonce"]),
+    "AttestResponse": lambda v: bs(v["Document"]),
+    "GoAway": lambda v: bytes([v["Code"]]),
+    "ErrorBody": lambda v: bytes([v["Code"]]) + uv(v["RetryAfterMS"]),
+    "Header": lambda v: struct.pack("<IBBHQI", v["Length"], v["Kind"], v["Flags"], 0, v["ID"], v["DeadlineMS"]),
+}
+
+
+def text(s):
+    return s.encode().hex()
+
+
+def request(**over):
+    v = dict(VaultID=text("v_2aAbC"), Region=text("us-east-1"), Suite=1, Encoding=2, KeyContext=False, Compat=False,
+             IncludeMode=0, WrappedKey="0102030405", Fields=[], Expressions=[], ReplySuite=0, ReplyKey="",
+             CallerToken="")
+    v.update(over)
+    return v
+
+
+def field(name, blob, include=False):
+    return dict(Name=text(name), Blob=blob, Include=include)
+
+
+def hello_value(**over):
+    v = dict(MinVersion=1, MaxVersion=1, Features=0x5F, StartMS=1767225600000, MaxInFlight=4096, MaxLanes=17,
+             MaxBody=2 << 20, BuildID=text("v1.0.0-abcdef"), EnclaveID="", PCRs=[])
+    v.update(over)
+    return v
+
+
+VALID = [
+    ("header of a request", "Header", dict(Length=400, Kind=1, Flags=0, ID=0x0102030405060708, DeadlineMS=30000)),
+    ("header of a chunk", "Header", dict(Length=16384, Kind=1, Flags=1, ID=65536, DeadlineMS=0)),
+    ("request with nothing in it", "DecryptRequest", request(VaultID="", Region="", WrappedKey="", Suite=0)),
+    ("request of two fields, encoding 2", "DecryptRequest",
+     request(Fields=[field("ssn9", "04" + "ab" * 10), field("dob", "")])),
+    ("request with every part", "DecryptRequest",
+     request(Encoding=3, KeyContext=True, Compat=True, IncludeMode=1, Fields=[field("dob", "03aabb", True)],
+             Expressions=[dict(Name=text("age"), Source=text("dob.age()"))], ReplySuite=2, ReplyKey="30" * 91,
+             CallerToken="c0ffee")),
+    ("request with a key of 200 bytes, a two-byte length", "DecryptRequest", request(WrappedKey="5a" * 200)),
+    ("response with a value of each kind", "DecryptResponse",
+     dict(Code=0, RetryAfterMS=0, Results=[
+         dict(Kind=1, Index=0, Code=0, ValueKind=1, Value=text("Ærø")),
+         dict(Kind=1, Index=99, Code=6, ValueKind=0, Value=""),
+         dict(Kind=2, Index=0, Code=0, ValueKind=2, Value=text("[1,2]")),
+         dict(Kind=2, Index=1, Code=7, ValueKind=0, Value=""),
+         dict(Kind=1, Index=1, Code=0, ValueKind=3, Value="03" + "cd" * 20),
+         dict(Kind=1, Index=2, Code=0, ValueKind=1, Value="")])),
+    ("response that failed", "DecryptResponse", dict(Code=4, RetryAfterMS=1500, Results=[])),
+    ("hello of a parent", "Hello", hello_value()),
+    ("hello of an enclave", "Hello",
+     hello_value(EnclaveID=text("i-0123-enc0123"), PCRs=[dict(Index=0, Value="00" * 48), dict(Index=8, Value="ff" * 48)])),
+    ("credentials of a role", "Credentials",
+     dict(AccessKeyID=text("ASIAEXAMPLE"), Secret=text("secret"), Token=text("token"), ExpiresMS=1767225600000)),
+    ("credentials that last", "Credentials", dict(AccessKeyID=text("local"), Secret=text("local-secret"), Token="", ExpiresMS=0)),
+    ("purge of all", "Purge", dict(VaultID="")),
+    ("purge of one vault", "Purge", dict(VaultID=text("v_1"))),
+    ("purged", "Purged", dict(Keys=300, Contexts=1)),
+    ("ping", "Ping", dict(ClockMS=1767225600123)),
+    ("ping before the epoch", "Ping", dict(ClockMS=-1)),
+    ("pong", "Pong", dict(Health=0x23, ClockMS=1767225600123, InFlight=128, Queued=0)),
+    ("stats with a gauge below zero and an unknown id", "Stats",
+     dict(Values=[dict(ID=0, Value=7), dict(ID=128, Value=-3), dict(ID=9999, Value=2**63 - 1)],
+          Histograms=[dict(Stage=2, SumUS=12345, Counts=[0, 1, 2, 300]), dict(Stage=77, SumUS=0, Counts=[])])),
+    ("attest", "AttestRequest", dict(Nonce="00" * 32)),
+    ("attested", "AttestResponse", dict(Document="8444a1013822a0")),
+    ("log", "Log", dict(Level=2, TimeMS=1767225600000, Dropped=130, Text=text("key cache is full"),
+                        Numbers=[dict(Key=text("keys"), Value=200000), dict(Key=text("delta"), Value=-64)])),
+    ("go away", "GoAway", dict(Code=10)),
+    ("error", "ErrorBody", dict(Code=8, RetryAfterMS=250)),
+]
+
+# Bodies of a later version: extensions that this one does not know, at the end of known messages.
+LAX = [(n + ", with extensions of a later version", t, v, ext(900, "ff" * 200) + ext(7, ""))
+       for n, t, v in VALID if t not in ("Header", "Credentials")]
+LAX.append(("header with unknown flags and reserved bytes", "Header",
+            dict(Length=1, Kind=200, Flags=0xFE, ID=1, DeadlineMS=1), None))
+
+R = decrypt_request(request(Fields=[field("a", "00")]))
+INVALID = [
+    ("empty", "DecryptRequest", ""),
+    ("unknown flag", "DecryptRequest", (bytes([0x80]) + R[1:]).hex()),
+    ("encoding 0", "DecryptRequest", (R[:2] + b"\x00" + R[3:]).hex()),
+    ("encoding 4", "DecryptRequest", (R[:2] + b"\x04" + R[3:]).hex()),
+    ("vault id of 257 bytes", "DecryptRequest", (b"\0\1\2" + bs("61" * 257)).hex()),
+    ("vault id longer than what is left", "DecryptRequest", "00010240" + "61" * 10),
+    ("101 fields", "DecryptRequest", (b"\0\1\2\0\0\0" + uv(101) + b"\0\0\0" * 101 + b"\0").hex()),
+    ("100 fields announced, none there", "DecryptRequest", (b"\0\1\2\0\0\0" + uv(100)).hex()),
+    ("101 expressions", "DecryptRequest", (b"\0\1\2\0\0\0\0" + uv(101) + b"\0\0" * 101).hex()),
+    ("length not in its shortest form", "DecryptRequest", "000102" + "8000" + "00" * 10),
+    ("length of eleven bytes", "DecryptRequest", "000102" + "ff" * 10 + "01"),
+    ("length of 2^64-1", "DecryptRequest", (b"\0\1\2" + uv(2**64 - 1)).hex()),
+    ("extension cut short", "DecryptRequest", (R + b"\x05\x05a").hex()),
+    ("reply key without key", "DecryptRequest", (R + ext(1, "02")).hex()),
+    ("token too long", "DecryptRequest", (R + ext(2, "00" * 4097)).hex()),
+    ("truncated", "DecryptRequest", R[:-1].hex()),
+    ("result of unknown kind", "DecryptResponse", (b"\0\0\1" + b"\3\0\0\0\0").hex()),
+    ("result with index 100", "DecryptResponse", (b"\0\0\1" + b"\1\x64\0\0\0").hex()),
+    ("value though it failed", "DecryptResponse", (b"\0\0\1" + b"\1\0\6\1\1a").hex()),
+    ("value though absent", "DecryptResponse", (b"\0\0\1" + b"\1\0\0\0\1a").hex()),
+    ("unknown value kind", "DecryptResponse", (b"\0\0\1" + b"\1\0\0\4\0").hex()),
+    ("results though it failed", "DecryptResponse", (b"\6\0\1" + b"\1\0\0\0\0").hex()),
+    ("201 results", "DecryptResponse", (b"\0\0" + uv(201) + b"\1\0\0\0\0" * 201).hex()),
+    ("versions crossed", "Hello", hello(hello_value(MinVersion=2, MaxVersion=1)).hex()),
+    ("version 0", "Hello", hello(hello_value(MinVersion=0)).hex()),
+    ("PCR 32", "Hello", hello(hello_value(PCRs=[dict(Index=32, Value="00")])).hex()),
+    ("PCR of 65 bytes", "Hello", hello(hello_value(PCRs=[dict(Index=1, Value="00" * 65)])).hex()),
+    ("33 PCRs", "Hello", hello(hello_value(PCRs=[dict(Index=1, Value="00")] * 33)).hex()),
+    ("no secret", "Credentials", (i64(0) + bs("61") + bs("") + bs("")).hex()),
+    ("secret of 257 bytes", "Credentials", (i64(0) + bs("61") + bs("62" * 257) + bs("")).hex()),
+    ("nonce of 7 bytes", "AttestRequest", bs("00" * 7).hex()),
+    ("nonce of 65 bytes", "AttestRequest", bs("00" * 65).hex()),
+    ("document of 16385 bytes", "AttestResponse", bs("00" * 16385).hex()),
+    ("513 values", "Stats", (uv(513) + b"\0\0" * 513 + b"\0").hex()),
+    ("65 buckets", "Stats", (b"\0\1\0\0" + uv(65) + b"\0" * 65).hex()),
+    ("text of 257 bytes", "Log", (b"\1" + i64(0) + b"\0" + bs("61" * 257) + b"\0").hex()),
+    ("nine numbers", "Log", (b"\1" + i64(0) + b"\0" + bs("61") + uv(9) + b"\0\0" * 9).hex()),
+    ("19 bytes", "Header", "00" * 19),
+    ("frame of 16385 bytes", "Header", struct.pack("<IBBHQI", 16385, 1, 0, 0, 1, 0).hex()),
+    ("frame of 2^32-1 bytes", "Header", struct.pack("<IBBHQI", 2**32 - 1, 1, 0, 0, 1, 0).hex()),
+    ("empty chunk", "Header", struct.pack("<IBBHQI", 0, 1, 1, 0, 1, 0).hex()),
+    ("chunk of 4095 bytes", "Header", struct.pack("<IBBHQI", 4095, 1, 1, 0, 1, 0).hex()),
+    ("health beyond 32 bits", "Pong", (i64(0) + uv(2**32) + b"\0\0").hex()),
+]
+
+
+def main():
+    out = []
+    for name, kind, value in VALID:
+        out.append(dict(name=name, type=kind, value=value, hex=ENCODERS[kind](value).hex()))
+    for name, kind, value, tail in LAX:
+        if tail is None:
+            body = bytearray(ENCODERS[kind](value))
+            body[6:8] = b"\xff\xff"
+        else:
+            body = ENCODERS[kind](value) + tail
+        out.append(dict(name=name, type=kind, value=value, hex=bytes(body).hex(), lax=True))
+    for name, kind, body in INVALID:
+        out.append(dict(name=name, type=kind, hex=body, invalid=True))
+    print(json.dumps(out, indent=1, ensure_ascii=False))
+
+
+main()

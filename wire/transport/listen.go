@@ -1,0 +1,143 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/mdlayher/vsock"
+	"golang.org/x/sys/unix"
+)
+
+// ListenConfig says who may connect.
+type ListenConfig struct {
+	// AllowedCIDs are the only peers whose vsock connections Accept returns; others are closed at once. It must not be
+	// empty for vsock, and does not matter for the others (there the file's permissions, 0600, decide).
+	AllowedCIDs []uint32
+	// OnRefused is told of each peer that was refused. May be nil.
+	OnRefused func(cid uint32)
+}
+
+// Listener accepts connections on one address. It implements net.Listener.
+type Listener struct {
+	url  string
+	path string // of the socket file, if there is one
+	cfg  ListenConfig
+	vs   bool
+	net.Listener
+}
+
+// Listen listens on a URL (the listening side of hybrid is a unix socket at path_N). A stale socket file is replaced.
+// Errors: ErrURL, ErrAllowList, ErrInUse, ErrNotSocket, or the system's.
+func Listen(rawURL string, cfg ListenConfig) (*Listener, error) {
+	a, err := parse(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	cfg.AllowedCIDs = slices.Clone(cfg.AllowedCIDs)
+	l := &Listener{url: rawURL, cfg: cfg}
+	if a.scheme != schemeVsock {
+		l.path = a.listenPath()
+		l.Listener, err = listenUnix(l.path)
+		return l, err
+	}
+	if len(cfg.AllowedCIDs) == 0 {
+		return nil, ErrAllowList
+	}
+	l.vs = true
+	l.Listener, err = vsock.ListenContextID(a.cid, a.port, nil)
+	if err != nil {
+		return nil, fmt.Errorf("listen for the parent: %w", err)
+	}
+	return l, nil
+}
+
+// Accept returns the next connection from an allowed peer.
+func (l *Listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, fmt.Errorf("accept: %w", err)
+		}
+		if !l.vs || l.allowed(c.RemoteAddr()) {
+			return c, nil
+		}
+		_ = c.Close() // it is not to be heard
+	}
+}
+
+// allowed fails closed: an address that is not a vsock's is nobody's.
+func (l *Listener) allowed(addr net.Addr) bool {
+	a, ok := addr.(*vsock.Addr)
+	if ok && slices.Contains(l.cfg.AllowedCIDs, a.ContextID) {
+		return true
+	}
+	if l.cfg.OnRefused != nil {
+		cid := uint32(cidAny)
+		if ok {
+			cid = a.ContextID
+		}
+		l.cfg.OnRefused(cid)
+	}
+	return false
+}
+
+// Close stops listening and removes the socket file.
+func (l *Listener) Close() error { return l.Listener.Close() }
+
+// String is the URL.
+func (l *Listener) String() string { return l.url }
+
+func listenUnix(path string) (net.Listener, error) {
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	// On Linux the mode of the socket before it is bound becomes the file's: there is no moment at which others could
+	// connect, and no need to touch the process's umask.
+	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var cerr error
+		err := raw.Control(func(fd uintptr) { cerr = unix.Fchmod(int(fd), 0o600) })
+		return errors.Join(err, cerr)
+	}}
+	l, err := lc.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen for the parent: %w", err)
+	}
+	return l, nil
+}
+
+// staleTimeout bounds the try to reach a listener that may not be there.
+const staleTimeout = time.Second
+
+// removeStale removes a socket file that nobody listens on.
+func removeStale(path string) error {
+	fi, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("inspect socket: %w", err)
+	}
+	if fi.Mode().Type() != fs.ModeSocket {
+		return ErrNotSocket
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), staleTimeout)
+	defer cancel()
+	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err == nil {
+		return errors.Join(ErrInUse, c.Close())
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("%w: %w", ErrInUse, err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove stale socket: %w", err)
+	}
+	return nil
+}
