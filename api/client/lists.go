@@ -55,6 +55,7 @@ type AuditEntry struct {
 	Reason      string    `json:"reason"`
 	Fields      []string  `json:"fields"`
 	Expressions []string  `json:"expressions"`
+	Omitted     uint64    `json:"omitted"` // refusals before this one that were counted only
 	Chain       string    `json:"chain"`
 	Seq         uint64    `json:"seq"`
 	Hash        []byte    `json:"hash"`

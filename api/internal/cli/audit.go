@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"redoubt/api/internal/audit"
 	"redoubt/api/internal/durable"
@@ -59,10 +58,8 @@ func (cmd *auditVerifyCmd) Run(e *env) error {
 func (cmd *auditVerifyCmd) known() (*audit.Options, error) {
 	var o audit.Options
 	var err error
-	if cmd.Cutover != "" {
-		if o.Cutover, err = time.Parse(time.RFC3339, cmd.Cutover); err != nil {
-			return nil, hint(errors.New("--legacy-cutover is not a time"), "write it as 2026-01-31T00:00:00Z")
-		}
+	if o.Cutover, err = parseCutover(cmd.Cutover); err != nil {
+		return nil, err
 	}
 	if cmd.Since != "" {
 		data, err := os.ReadFile(cmd.Since)

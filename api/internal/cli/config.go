@@ -180,10 +180,8 @@ func (f *vaultFlags) service(ctx context.Context, s store.Store, region string, 
 			cfg.Suite = suite
 		}
 	}
-	if f.Cutover != "" {
-		if cfg.Cutover, err = time.Parse(time.RFC3339, f.Cutover); err != nil {
-			return nil, nil, hint(errors.New("--legacy-cutover is not a time"), "write it as 2026-01-31T00:00:00Z")
-		}
+	if cfg.Cutover, err = parseCutover(f.Cutover); err != nil {
+		return nil, nil, err
 	}
 	awsCfg, err := awsConfig(ctx, region)
 	if err != nil {
@@ -202,4 +200,15 @@ func (f *vaultFlags) service(ctx context.Context, s store.Store, region string, 
 			"until then records without a MAC would take writes as the reference's do; name a time that has passed")
 	}
 	return svc, keys, err
+}
+
+// parseCutover reads the flag of both; empty means none.
+func parseCutover(text string) (at time.Time, err error) {
+	if text == "" {
+		return at, nil
+	}
+	if at, err = time.Parse(time.RFC3339, text); err != nil {
+		return at, hint(errors.New("--legacy-cutover is not a time"), "write it as 2026-01-31T00:00:00Z")
+	}
+	return at, nil
 }

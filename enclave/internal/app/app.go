@@ -85,6 +85,11 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 		return err
 	}
 	defer p.close()
+	select { // before anybody can ask: the first requests would spend their deadlines on it
+	case <-p.kms.Prepared():
+	case <-ctx.Done():
+		return nil
+	}
 	//nolint:contextcheck // the look at a stale socket file has a limit of its own
 	l, err := transport.Listen(cfg.Listen, transport.ListenConfig{
 		AllowedCIDs: cfg.AllowedCIDs,

@@ -62,6 +62,15 @@ func TestADayOfRotation(t *testing.T) {
 	})
 }
 
+func TestOncePreparedACallWaitsForNoKeyPair(t *testing.T) {
+	f := newFakeKMS(t)
+	c, _ := newTestClient(t, f)
+	<-c.Prepared()
+	if c.recipients.current.Load() == nil {
+		t.Error("prepared without a key pair")
+	}
+}
+
 func TestDocumentsAreReusedWithinTheirLifeAndNoLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeKMS(t)

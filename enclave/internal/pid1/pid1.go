@@ -119,11 +119,14 @@ type Dial func(ctx context.Context) (net.Conn, error)
 
 // Heartbeat tells `nitro-cli run-enclave`, which waits for it, that the enclave has booted: one byte to the parent and
 // its echo. A parent that does not listen is an error to log, not one to stop for: an enclave that was started
-// otherwise has none.
+// otherwise has none. One that is busy is asked again: the kernel gives a connection over vsock two seconds.
 func Heartbeat(ctx context.Context, dial Dial) error {
 	ctx, cancel := context.WithTimeout(ctx, DefaultHeartbeatTimeout)
 	defer cancel()
 	c, err := dial(ctx)
+	for errors.Is(err, unix.ETIMEDOUT) && ctx.Err() == nil {
+		c, err = dial(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("heartbeat: %w", err)
 	}

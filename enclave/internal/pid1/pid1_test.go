@@ -4,12 +4,15 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 	"testing/fstest"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestModulesLoadInTheOrderOfTheirNamesAndNothingElseDoes(t *testing.T) {
@@ -67,8 +70,24 @@ func TestHeartbeatWantsItsEcho(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+func TestHeartbeatAsksABusyHostAgainAndNoOther(t *testing.T) {
+	ours, theirs := net.Pipe()
+	go func() { _, _ = io.CopyN(theirs, theirs, 1) }()
+	busy := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", unix.ETIMEDOUT)}
+	dials := 0
+	err := Heartbeat(context.Background(), func(context.Context) (net.Conn, error) {
+		if dials++; dials < 3 {
+			return nil, busy
+		}
+		return ours, nil
+	})
+	if err != nil || dials != 3 {
+		t.Errorf("%d dials, %v", dials, err)
+	}
 	refused := errors.New("refused")
-	err := Heartbeat(context.Background(), func(context.Context) (net.Conn, error) { return nil, refused })
+	err = Heartbeat(context.Background(), func(context.Context) (net.Conn, error) { return nil, refused })
 	if !errors.Is(err, refused) {
 		t.Errorf("nobody listens: %v", err)
 	}
