@@ -78,8 +78,8 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Prepared is closed once there is an RSA key pair: calls made before wait for it, and making one takes from a tenth of a
-// second to seconds.
+// Prepared is closed once there is an RSA key pair. Calls made before wait for it, and making one takes from a tenth of
+// a second to seconds.
 func (c *Client) Prepared() <-chan struct{} { return c.recipients.first }
 
 // SetCredentials replaces the credentials; the former are wiped as soon as no call uses them. It fails with
