@@ -33,6 +33,19 @@ func (b *Bed) Process(name string) (Process, error) {
 	return readProcess(p.PID())
 }
 
+// CPU is the CPU time that parent and enclave have taken, in steps of 10 ms.
+func (b *Bed) CPU() (map[string]time.Duration, error) {
+	spent := map[string]time.Duration{}
+	for _, name := range []string{Parent, Enclave} {
+		p, err := b.Process(name)
+		if err != nil {
+			return nil, err
+		}
+		spent[name] = p.CPU
+	}
+	return spent, nil
+}
+
 func readProcess(pid int) (Process, error) {
 	var p Process
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

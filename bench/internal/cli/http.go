@@ -69,6 +69,8 @@ type httpCommand struct {
 	Local  bool   `help:"Start a local stack and make the records it needs, instead of --url and --corpus."`
 	Bin    string `help:"With --local: folder of the programs of 'make build'. Default: bench's own." type:"path" placeholder:"DIR"`
 
+	ParentFlags []string `name:"parent-flag" sep:"none" help:"With --local: a further flag of the parent, as --parent-flag=--sessions=1. Repeatable." placeholder:"FLAG"`
+
 	Mix    string  `help:"hot: a field of a popular vault; cold-context: another write each time; cold-key: another vault each time; batch: --items hot fields a request; expressions: hot, with two." enum:"hot,cold-context,cold-key,batch,expressions" default:"hot"`
 	Fields int     `help:"Fields of a request, 1 to 100." default:"1"`
 	Items  int     `help:"Items of a batch, 1 to 1000." default:"100"`
@@ -88,6 +90,9 @@ type httpCommand struct {
 func (c *httpCommand) Run(ctx context.Context, sink *out.Sink) error {
 	if c.Local == (c.URL != "") || c.Local == (c.Corpus != "") {
 		return errors.New("give --local, or both --url and --corpus")
+	}
+	if !c.Local && len(c.ParentFlags) > 0 {
+		return errors.New("--parent-flag goes with --local")
 	}
 	if c.InFlight < 1 || c.InFlight > 20_000 || c.Duration <= 0 || c.Rate < 0 || c.At < 0 {
 		return errors.New("--in-flight must be between 1 and 20000, --duration, --rate and --at more than zero")
@@ -113,12 +118,13 @@ func (c *httpCommand) setup(ctx context.Context, sink *out.Sink) (s *loadrun.Set
 	stop = func() error { return nil }
 	var records *corpus.Corpus
 	var t *httpload.Target
+	var cpu func() (map[string]time.Duration, error)
 	if c.Local {
 		var b *bed.Bed
 		if b, records, err = c.local(ctx, sink); err != nil {
 			return nil, nil, err
 		}
-		stop = b.Stop
+		stop, cpu = b.Stop, b.CPU
 		t, err = b.Target()
 	} else {
 		if records, err = corpus.Load(c.Corpus); err != nil {
@@ -135,7 +141,7 @@ func (c *httpCommand) setup(ctx context.Context, sink *out.Sink) (s *loadrun.Set
 	if err != nil {
 		return nil, nil, errors.Join(err, stop())
 	}
-	return &loadrun.Setup{Target: t, Source: source, Name: "http/" + c.Mix, Seed: c.Seed}, stop, nil
+	return &loadrun.Setup{Target: t, Source: source, Name: "http/" + c.Mix, Seed: c.Seed, CPU: cpu}, stop, nil
 }
 
 // local starts a stack whose caches are small when the mix is to find them cold.
@@ -151,7 +157,7 @@ func (c *httpCommand) local(ctx context.Context, sink *out.Sink) (*bed.Bed, *cor
 		config = map[string]any{"cache": map[string]any{"keys": 64, "contexts": 64}}
 	}
 	sink.Progress("http: starting a local stack, sealing %d writes", o.Vaults*o.Writes)
-	b, err := bed.Start(ctx, bed.Options{Bin: c.Bin, EnclaveConfig: config})
+	b, err := bed.Start(ctx, bed.Options{Bin: c.Bin, EnclaveConfig: config, ParentArgs: c.ParentFlags})
 	if err != nil {
 		return nil, nil, err
 	}

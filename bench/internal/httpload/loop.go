@@ -164,8 +164,12 @@ func (l *loop) arm() error {
 	return nil
 }
 
-// take reads from a line and, when its answer is whole, records it.
+// take reads from a line and, when its answer is whole, records it. A line that waits for none has been closed: servers
+// do not keep connections for long that nothing comes on.
 func (l *loop) take(c *line) (whole bool, err error) {
+	if c.request == nil {
+		return false, l.again(c)
+	}
 	a, whole, err := c.receive()
 	if err != nil || !whole {
 		return false, err
@@ -183,7 +187,7 @@ func (l *loop) take(c *line) (whole bool, err error) {
 	return true, nil
 }
 
-// again connects a line whose connection has ended with its answer.
+// again connects a line whose connection has ended.
 func (l *loop) again(c *line) error {
 	c.close()
 	if err := c.dial(); err != nil {

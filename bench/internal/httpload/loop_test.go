@@ -18,9 +18,13 @@ import (
 )
 
 // testLoad is a load of n callers on a server, with one request whose answer must be {"fields":{"a":"1"}}.
-func testLoad(t *testing.T, n int, handler http.HandlerFunc) *Load {
+func testLoad(t *testing.T, n int, handler http.HandlerFunc, change ...func(*http.Server)) *Load {
 	t.Helper()
-	server := httptest.NewServer(handler)
+	server := httptest.NewUnstartedServer(handler)
+	for _, edit := range change {
+		edit(server.Config)
+	}
+	server.Start()
 	t.Cleanup(server.Close)
 	endpoint, err := NewEndpoint(server.URL, nil)
 	if err != nil {
@@ -38,6 +42,32 @@ func testLoad(t *testing.T, n int, handler http.HandlerFunc) *Load {
 }
 
 const right = `{"fields":{"a":"1"},"errors":{}}`
+
+func TestALineThatTheServerClosesUnusedIsOpenedAgain(t *testing.T) {
+	var opened atomic.Int64
+	again := make(chan struct{})
+	l := testLoad(t, 8, func(w http.ResponseWriter, _ *http.Request) {
+		select {
+		case <-again:
+			_, _ = io.WriteString(w, right)
+		case <-time.After(20 * time.Second):
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}, func(s *http.Server) {
+		s.ReadHeaderTimeout = 10 * time.Millisecond
+		s.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew && opened.Add(1) == 20 { // in place of lines that nothing was sent on
+				close(again)
+			}
+		}
+	})
+	r, err := l.Open(t.Context(), open.Options{
+		Schedule: open.Schedule{Rate: 1000, Even: true}, Duration: 1500 * time.Microsecond,
+	})
+	if err != nil || r.By[open.OK].N() != r.Offered {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
 
 func TestAClosedLoopKeepsEachCallerBusy(t *testing.T) {
 	const callers = 5

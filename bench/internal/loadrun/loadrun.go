@@ -20,6 +20,8 @@ type Setup struct {
 	Source *httpload.Source
 	Name   string // of the lines, before their last part
 	Seed   uint64
+	// CPU is the CPU time that each process of the measured has taken, by name; nil: not known.
+	CPU func() (map[string]time.Duration, error)
 }
 
 func (s *Setup) load(callers int) *httpload.Load {
@@ -52,6 +54,7 @@ func Closed(ctx context.Context, s *Setup, inFlight int, d time.Duration, sink *
 	}
 	const slices = 5
 	all, rates := hist.New(), []float64(nil)
+	spent := watchCPU(s)
 	for range slices {
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
@@ -67,6 +70,7 @@ func Closed(ctx context.Context, s *Setup, inFlight int, d time.Duration, sink *
 	rate := hist.Median(rates)
 	sink.Add(out.Value(name+"/rate", rate, "req/s", all.N()).With(rates))
 	Latency(sink, name, all)
+	spent(sink, name, all.N())
 	return rate, nil
 }
 
@@ -110,6 +114,7 @@ func Open(ctx context.Context, s *Setup, o OpenOptions, sink *out.Sink) (*open.R
 	l := s.load(o.Callers)
 	defer l.Close()
 	sink.Progress("%s: open loop, %.0f requests a second for %v", s.Name, o.Rate, o.Duration)
+	stolen, spent := watchStolen(), watchCPU(s)
 	r, err := l.Open(ctx, open.Options{
 		Schedule: open.Schedule{Rate: o.Rate, Even: o.Even, Seed: s.Seed}, Duration: o.Duration,
 	})
@@ -120,6 +125,8 @@ func Open(ctx context.Context, s *Setup, o OpenOptions, sink *out.Sink) (*open.R
 	sink.Add(out.Value(s.Name+"/rate", r.Rate(open.OK), "req/s", r.By[open.OK].N()))
 	Latency(sink, s.Name, r.By[open.OK])
 	sink.Add(out.Value(s.Name+"/late-p50", r.Late.Quantile(0.5), "us", r.Late.N()))
+	stolen(sink, s.Name)
+	spent(sink, s.Name, r.Offered)
 	if n := r.By[open.Refused].N() + r.By[open.Expired].N(); n > 0 {
 		sink.Add(out.Value(s.Name+"/refused", float64(n)/float64(r.Offered), "part", n))
 		Latency(sink, s.Name+"/refused", r.By[open.Refused])

@@ -26,7 +26,7 @@ func hotSetup(b *bed.Bed, c *corpus.Corpus, name string) (*loadrun.Setup, error)
 	}
 	l := httpload.NewLoad(t, s, 8, 1)
 	defer l.Close()
-	return &loadrun.Setup{Target: t, Source: s, Name: name, Seed: 1}, l.Warm()
+	return &loadrun.Setup{Target: t, Source: s, Name: name, Seed: 1, CPU: b.CPU}, l.Warm()
 }
 
 // Tail finds the peak of hot requests and measures an open loop at 70 % of it.
@@ -117,7 +117,7 @@ func mixSetup(b *bed.Bed, c *corpus.Corpus, name string, o httpload.MixOptions) 
 		return nil, err
 	}
 	s, err := httpload.NewSource(t, c, o)
-	return &loadrun.Setup{Target: t, Source: s, Name: name, Seed: 1}, err
+	return &loadrun.Setup{Target: t, Source: s, Name: name, Seed: 1, CPU: b.CPU}, err
 }
 
 // Overload finds the peak of cold requests and offers three times that.

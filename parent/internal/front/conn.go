@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,15 +22,16 @@ import (
 // connections that look idle, cannot close it when a request has come.
 type conn struct {
 	net.Conn
-	tls      *tls.Conn // nil on a plain listener
-	draining *atomic.Bool
+	tls     *tls.Conn // nil on a plain listener
+	sweeper *sweeper
 
 	mu      sync.Mutex
 	busy    bool // a request is being served, as fasthttp sees it
 	waiting bool // the goroutine that serves the connection is in Read
 	asked   bool // bytes of a request were read since it was last busy
+	used    bool // bytes were ever read
 	ended   bool // Read has failed
-	evicted bool // Shutdown wants it closed and has interrupted Read
+	evicted bool // Shutdown wants it closed
 
 	// secret and linger are set by the goroutine that serves the connection, the only one that writes to it.
 	secret bool
@@ -57,8 +59,12 @@ func (c *conn) Write(p []byte) (int, error) {
 func (c *conn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	c.waiting = true
+	leave := c.evicted && !c.busy
 	c.mu.Unlock()
-	n, err := c.Conn.Read(p)
+	n, err := 0, net.ErrClosed
+	if !leave {
+		n, err = c.Conn.Read(p)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.evicted && !c.busy {
@@ -69,7 +75,11 @@ func (c *conn) Read(p []byte) (int, error) {
 	// At once, so that evict sees either a goroutine that waits or a request that has come.
 	c.waiting, c.evicted = false, false
 	c.asked = c.asked || n > 0 && !c.busy
+	c.used = c.used || n > 0
 	c.ended = err != nil
+	if timeout, ok := err.(net.Error); ok && timeout.Timeout() && !c.used { //nolint:errorlint // as net returns it
+		err = net.ErrClosed // no answer to what was not asked: a pool's spare connection would take it for the next one's
+	}
 	return n, err
 }
 
@@ -96,24 +106,41 @@ func connState(nc net.Conn, state fasthttp.ConnState) {
 	c.mu.Unlock()
 }
 
-// evict reports whether the connection's own goroutine will close it: it is Shutdown that closes, not that goroutine,
-// and either a request has come, or the goroutine still has to look whether one has.
-func (c *conn) evict() bool {
+// evict is how Shutdown closes: the connection's own goroutine is told to look whether a request has come, to serve it
+// if so, and to close. fasthttp takes a connection for idle a little longer than it is.
+func (c *conn) evict() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.draining.Load() || c.busy || c.ended || !c.asked && !c.waiting {
-		return false
+	if c.busy || c.ended || c.asked || c.evicted {
+		return // it closes after the answer, or is about to
 	}
-	if c.waiting && !c.evicted {
-		c.evicted = true
-		return c.SetReadDeadline(time.Unix(1, 0)) == nil
+	c.evicted = true
+	if c.waiting {
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection only
 	}
-	return true
+}
+
+// sweeper knows whether it is Shutdown that closes connections: fasthttp does so on the goroutine that shuts it down.
+type sweeper struct{ thread atomic.Int32 }
+
+// run runs shutdown, whose calls of Close are told from others by their thread.
+func (s *sweeper) run(shutdown func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	s.thread.Store(int32(unix.Gettid()))
+	defer s.thread.Store(0)
+	return shutdown()
+}
+
+func (s *sweeper) calls() bool {
+	thread := s.thread.Load()
+	return thread != 0 && thread == int32(unix.Gettid())
 }
 
 // Close closes the connection, lingering first when that was asked for.
 func (c *conn) Close() error {
-	if c.evict() {
+	if c.sweeper.calls() {
+		c.evict()
 		return nil
 	}
 	if c.linger > 0 {
@@ -180,8 +207,8 @@ func (c *conn) peer() string {
 // listener wraps accepted connections.
 type listener struct {
 	net.Listener
-	config   *tls.Config // nil for plain
-	draining *atomic.Bool
+	config  *tls.Config // nil for plain
+	sweeper *sweeper
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -190,8 +217,8 @@ func (l *listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	if l.config == nil {
-		return &conn{Conn: c, draining: l.draining}, nil
+		return &conn{Conn: c, sweeper: l.sweeper}, nil
 	}
 	t := tls.Server(c, l.config)
-	return &conn{Conn: t, tls: t, draining: l.draining}, nil
+	return &conn{Conn: t, tls: t, sweeper: l.sweeper}, nil
 }

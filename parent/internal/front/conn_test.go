@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,84 +58,75 @@ func (c *conn) reads() bool {
 }
 
 func TestCloseByShutdownLeavesARequestAlone(t *testing.T) {
-	var draining, serving atomic.Bool
-	draining.Store(true)
-	read := func(c *conn) error {
-		_, err := c.Read(make([]byte, 1))
-		return err
+	read := func(t *testing.T, c *conn, client net.Conn) {
+		_, _ = io.WriteString(client, "G")
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for _, tc := range []struct {
-		name    string
-		drain   *atomic.Bool
-		prepare func(t *testing.T, c *conn, client net.Conn)
-		stays   bool
-	}{
-		{"bytes were read", &draining, func(t *testing.T, c *conn, client net.Conn) {
-			_, _ = io.WriteString(client, "GET")
-			if err := read(c); err != nil {
-				t.Fatal(err)
-			}
-		}, true},
-		{"bytes were read, not draining", &serving, func(t *testing.T, c *conn, client net.Conn) {
-			_, _ = io.WriteString(client, "GET")
-			if err := read(c); err != nil {
-				t.Fatal(err)
-			}
-		}, false},
-		{"by its own goroutine, bytes have come", &draining, func(t *testing.T, c *conn, client net.Conn) {
-			_, _ = io.WriteString(client, "GET")
-			until(t, "nothing comes", func() bool { return pending(c.Conn) })
-		}, false},
-		{"by its own goroutine after an answer", &draining, func(t *testing.T, c *conn, client net.Conn) {
-			_, _ = io.WriteString(client, "GET")
-			if err := read(c); err != nil {
-				t.Fatal(err)
-			}
+	for name, prepare := range map[string]func(t *testing.T, c *conn, client net.Conn){
+		"bytes were read": read,
+		"being served": func(t *testing.T, c *conn, client net.Conn) {
+			read(t, c, client)
 			connState(c, fasthttp.StateActive)
-			if err := read(c); err != nil { // of the body, for instance
-				t.Fatal(err)
-			}
-		}, false},
-		{"by its own goroutine after a failed read", &draining, func(_ *testing.T, c *conn, _ net.Conn) {
-			_ = c.SetReadDeadline(time.Unix(1, 0))
-			if read(c) == nil {
-				t.Error("read without bytes")
-			}
-		}, false},
+		},
+		"being served, the body too was read": func(t *testing.T, c *conn, client net.Conn) {
+			read(t, c, client)
+			connState(c, fasthttp.StateActive)
+			read(t, c, client)
+		},
+		"about to read, bytes have come": func(t *testing.T, c *conn, client net.Conn) {
+			_, _ = io.WriteString(client, "G")
+			until(t, "nothing comes", func() bool { return pending(c.Conn) })
+		},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			server, client := tcpPair(t)
-			c := &conn{Conn: server, draining: tc.drain}
-			tc.prepare(t, c, client)
-			if err := c.Close(); err != nil {
+			c := &conn{Conn: server, sweeper: new(sweeper)}
+			prepare(t, c, client)
+			if err := c.sweeper.run(c.Close); err != nil {
 				t.Fatal(err)
 			}
-			if stays := !errors.Is(server.SetDeadline(time.Time{}), net.ErrClosed); stays != tc.stays {
-				t.Errorf("open: %t", stays)
+			if name == "about to read, bytes have come" {
+				if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
+					t.Errorf("%d bytes read, %v", n, err)
+				}
+			}
+			if errors.Is(server.SetDeadline(time.Time{}), net.ErrClosed) {
+				t.Fatal("it is closed")
+			}
+			if err := c.Close(); err != nil || !errors.Is(server.SetDeadline(time.Time{}), net.ErrClosed) {
+				t.Errorf("by its own goroutine: %v", err)
 			}
 		})
 	}
 }
 
 func TestAnIdleConnectionIsClosedByItsOwnGoroutine(t *testing.T) {
-	server, _ := tcpPair(t)
-	var draining atomic.Bool
-	c := &conn{Conn: server, draining: &draining}
-	done := make(chan error, 1)
-	go func() {
-		_, err := c.Read(make([]byte, 1))
-		done <- errors.Join(err, c.Close())
-	}()
-	until(t, "it does not read", c.reads)
-	draining.Store(true)
-	if err := c.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-done; !errors.Is(err, net.ErrClosed) {
-		t.Errorf("read ended with %v", err)
-	}
-	if !errors.Is(server.SetDeadline(time.Time{}), net.ErrClosed) {
-		t.Error("it is open")
+	for _, waits := range []bool{true, false} {
+		server, _ := tcpPair(t)
+		c := &conn{Conn: server, sweeper: new(sweeper)}
+		done := make(chan error, 1)
+		serve := func() {
+			_, err := c.Read(make([]byte, 1))
+			done <- errors.Join(err, c.Close())
+		}
+		if waits {
+			go serve()
+			until(t, "it does not read", c.reads)
+		}
+		if err := c.sweeper.run(c.Close); err != nil {
+			t.Fatal(err)
+		}
+		if !waits {
+			go serve()
+		}
+		if err := <-done; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("read ended with %v", err)
+		}
+		if !errors.Is(server.SetDeadline(time.Time{}), net.ErrClosed) {
+			t.Error("it is open")
+		}
 	}
 }
 
@@ -211,7 +201,7 @@ func TestShutdownLosesNoRequestThatHasReachedThisHost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		k := &kept{listener: listener{Listener: ln, draining: &s.draining}}
+		k := &kept{listener: listener{Listener: ln, sweeper: &s.sweeper}}
 		served := make(chan error, 1)
 		go func() { served <- s.http.Serve(k) }()
 		clients := make([]*asker, 300)

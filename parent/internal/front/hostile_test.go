@@ -137,6 +137,27 @@ func TestSlowLorisIsCutOffWhileOthersAreServed(t *testing.T) {
 	wg.Wait()
 }
 
+// TestAConnectionOnWhichNothingCameGetsNoAnswer: a client keeps spare connections, and would take the answer for that
+// to the first request it sends.
+func TestAConnectionOnWhichNothingCameGetsNoAnswer(t *testing.T) {
+	o := options()
+	o.HeaderTimeout = 50 * time.Millisecond
+	s := startStack(t, o, fakeenclave.Echo)
+	for sent, want := range map[string]string{"": "", "POST /decrypt": "HTTP/1.1 408"} {
+		c, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, sent)
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		got, err := io.ReadAll(c)
+		if err != nil || !bytes.HasPrefix(got, []byte(want)) || want == "" && len(got) > 0 {
+			t.Errorf("after %q: %.40q, %v", sent, got, err)
+		}
+	}
+}
+
 // TestEachAnswerIsItsOwn is check 23: fasthttp, the parser, the session and all our pools reuse memory.
 func TestEachAnswerIsItsOwn(t *testing.T) {
 	s := startStack(t, options(), fakeenclave.Echo)

@@ -79,6 +79,7 @@ type Server struct {
 	bodies   budget
 	answers  budget
 	draining atomic.Bool
+	sweeper  sweeper
 	logRate  *rate.Limiter
 }
 
@@ -114,7 +115,7 @@ func New(o Options) *Server {
 
 // Serve answers requests from ln until Shutdown. It owns ln.
 func (s *Server) Serve(ln net.Listener) error {
-	return s.http.Serve(&listener{Listener: ln, config: s.o.TLS, draining: &s.draining})
+	return s.http.Serve(&listener{Listener: ln, config: s.o.TLS, sweeper: &s.sweeper})
 }
 
 // StartDraining makes each answer from now on end its connection, so that clients move away before Shutdown.
@@ -127,7 +128,7 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 // has reached this host. It returns ctx's error when that takes longer than ctx.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.StartDraining()
-	return s.http.ShutdownWithContext(ctx)
+	return s.sweeper.run(func() error { return s.http.ShutdownWithContext(ctx) })
 }
 
 // header gives the body a time of its own, once the header is known.
