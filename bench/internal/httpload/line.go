@@ -20,7 +20,13 @@ type line struct {
 	at      time.Duration // when it was due, since the start of the run
 	sent    time.Duration
 	in      []byte
+	unused  bool // no answer has come on this connection
+	again   bool // the request in flight was sent before, on another
 }
+
+// errClosedUnused is a connection that ended before the first answer on it: the server had given it up when the request
+// was under way.
+var errClosedUnused = errors.New("closed unused")
 
 func (c *line) dial() error {
 	addr, err := net.ResolveTCPAddr("tcp", c.caller.conn.endpoint.address)
@@ -40,7 +46,7 @@ func (c *line) dial() error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", errors.Join(err, unix.Close(fd)))
 	}
-	c.fd = fd
+	c.fd, c.unused = fd, true
 	return nil
 }
 
@@ -51,9 +57,15 @@ func (c *line) close() {
 	}
 }
 
-// send sends the caller's next request. What the socket does not take at once is waited for.
+// send sends the caller's next request.
 func (c *line) send() error {
-	c.request, c.in = c.caller.pick.next(), c.in[:0]
+	c.request, c.again = c.caller.pick.next(), false
+	return c.transmit()
+}
+
+// transmit sends the request. What the socket does not take at once is waited for.
+func (c *line) transmit() error {
+	c.in = c.in[:0]
 	for rest := c.request.raw; len(rest) > 0; {
 		n, err := unix.Write(c.fd, rest)
 		switch {
@@ -62,6 +74,8 @@ func (c *line) send() error {
 				return err
 			}
 		case errors.Is(err, unix.EINTR):
+		case c.closedUnused(err):
+			return nil // receive says so
 		case err != nil:
 			return fmt.Errorf("send: %w", err)
 		}
@@ -91,14 +105,20 @@ func (c *line) receive() (a answered, whole bool, err error) {
 	switch {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 		return a, false, nil
+	case n == 0 && c.unused && !c.again, c.closedUnused(err):
+		return a, false, errClosedUnused
 	case err != nil:
 		return a, false, fmt.Errorf("answer: %w", err)
 	case n == 0:
 		return a, false, fmt.Errorf("answer: %w", io.ErrUnexpectedEOF)
 	}
-	c.in = c.in[:len(c.in)+n]
+	c.in, c.unused = c.in[:len(c.in)+n], false
 	if a, whole, err = parse(c.in); err != nil {
 		return a, false, fmt.Errorf("answer: %w", err)
 	}
 	return a, whole, nil
+}
+
+func (c *line) closedUnused(err error) bool {
+	return c.unused && !c.again && (errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE))
 }

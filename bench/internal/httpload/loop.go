@@ -171,6 +171,13 @@ func (l *loop) take(c *line) (whole bool, err error) {
 		return false, l.again(c)
 	}
 	a, whole, err := c.receive()
+	if errors.Is(err, errClosedUnused) { // as every client does, once
+		c.again = true
+		if err := l.again(c); err != nil {
+			return false, err
+		}
+		return false, c.transmit()
+	}
 	if err != nil || !whole {
 		return false, err
 	}

@@ -1,6 +1,7 @@
 package httpload
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,51 @@ func TestALineThatTheServerClosesUnusedIsOpenedAgain(t *testing.T) {
 	})
 	if err != nil || r.By[open.OK].N() != r.Offered {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestARequestOnALineThatTheServerGivesUpIsSentOnceMore(t *testing.T) {
+	for _, gone := range []int{2, 100} { // connections that the server closes instead of answering the first request
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ln.Close() })
+		go func() {
+			for i := 0; ; i++ {
+				c, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer c.Close()
+					for r := bufio.NewReader(c); ; {
+						req, err := http.ReadRequest(r)
+						if err != nil || i < gone {
+							return
+						}
+						_, _ = io.Copy(io.Discard, req.Body)
+						_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(right), right)
+					}
+				}()
+			}
+		}()
+		endpoint, err := NewEndpoint("http://"+ln.Addr().String(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := &Target{Endpoint: endpoint}
+		raw, err := target.post("/", struct{}{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &Request{raw: raw, want: []map[string]string{{"a": "1"}}}
+		l := NewLoad(target, &Source{requests: []*Request{r}}, 2, 1)
+		t.Cleanup(l.Close)
+		got, err := l.ClosedCount(t.Context(), 20)
+		if again := gone == 2; again && (err != nil || got.N != 20) || !again && err == nil {
+			t.Errorf("%d connections given up: %+v, %v", gone, got, err)
+		}
 	}
 }
 
