@@ -72,6 +72,10 @@ func TestConcurrentCallersGetTheirOwnAnswers(t *testing.T) {
 		wg.Go(func() {
 			for range each {
 				a, err := r.post("/v1/decrypt", c.body)
+				// On a machine with other work the queue is too long at times, and says so.
+				for end := time.Now().Add(20 * time.Second); err == nil && a.Code == "overloaded" && time.Now().Before(end); {
+					a, err = r.post("/v1/decrypt", c.body)
+				}
 				switch {
 				case err != nil:
 					failed.Add(1)
