@@ -202,7 +202,7 @@ func (f *vaultFlags) service(ctx context.Context, s store.Store, region string, 
 	return svc, keys, err
 }
 
-// parseCutover reads the flag of both; empty means none.
+// parseCutover reads --legacy-cutover, which the service and `audit verify` have; empty means none.
 func parseCutover(text string) (at time.Time, err error) {
 	if text == "" {
 		return at, nil

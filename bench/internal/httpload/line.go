@@ -102,15 +102,16 @@ func (c *line) writable() error {
 func (c *line) receive() (a answered, whole bool, err error) {
 	c.in = roomToRead(c.in)
 	n, err := unix.Read(c.fd, c.in[len(c.in):cap(c.in)])
+	if n == 0 && err == nil {
+		err = io.ErrUnexpectedEOF
+	}
 	switch {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 		return a, false, nil
-	case n == 0 && c.unused && !c.again, c.closedUnused(err):
+	case c.closedUnused(err):
 		return a, false, errClosedUnused
 	case err != nil:
 		return a, false, fmt.Errorf("answer: %w", err)
-	case n == 0:
-		return a, false, fmt.Errorf("answer: %w", io.ErrUnexpectedEOF)
 	}
 	c.in, c.unused = c.in[:len(c.in)+n], false
 	if a, whole, err = parse(c.in); err != nil {
@@ -119,6 +120,8 @@ func (c *line) receive() (a answered, whole bool, err error) {
 	return a, whole, nil
 }
 
+// closedUnused reports whether err, of reading or writing, means that the request may be sent once more.
 func (c *line) closedUnused(err error) bool {
-	return c.unused && !c.again && (errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE))
+	return c.unused && !c.again &&
+		(errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE))
 }

@@ -109,6 +109,11 @@ func (l *loop) sendDue(now time.Duration) error {
 		c := l.free[len(l.free)-1]
 		l.free = l.free[:len(l.free)-1]
 		c.at, c.sent = at, time.Since(l.start)
+		if c.fd < 0 {
+			if err := l.again(c); err != nil {
+				return err
+			}
+		}
 		if err := c.send(); err != nil {
 			return err
 		}
@@ -165,10 +170,11 @@ func (l *loop) arm() error {
 }
 
 // take reads from a line and, when its answer is whole, records it. A line that waits for none has been closed: servers
-// do not keep connections for long that nothing comes on.
+// do not keep connections for long that nothing comes on. It is opened again when it is needed.
 func (l *loop) take(c *line) (whole bool, err error) {
 	if c.request == nil {
-		return false, l.again(c)
+		c.close()
+		return false, nil
 	}
 	a, whole, err := c.receive()
 	if errors.Is(err, errClosedUnused) { // as every client does, once

@@ -27,7 +27,12 @@ func testLoad(t *testing.T, n int, handler http.HandlerFunc, change ...func(*htt
 	}
 	server.Start()
 	t.Cleanup(server.Close)
-	endpoint, err := NewEndpoint(server.URL, nil)
+	return loadOn(t, n, server.URL)
+}
+
+func loadOn(t *testing.T, n int, url string) *Load {
+	t.Helper()
+	endpoint, err := NewEndpoint(url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,29 +49,52 @@ func testLoad(t *testing.T, n int, handler http.HandlerFunc, change ...func(*htt
 
 const right = `{"fields":{"a":"1"},"errors":{}}`
 
+// twoArrivals are one at the start, and one as soon as gone is set.
+type twoArrivals struct {
+	sent int
+	gone atomic.Bool
+}
+
+func (a *twoArrivals) due(now time.Duration) (time.Duration, bool) {
+	if a.sent == 0 || a.sent == 1 && a.gone.Load() {
+		a.sent++
+		return now, true
+	}
+	return 0, false
+}
+
+func (a *twoArrivals) next() (time.Duration, bool) { return time.Hour, a.sent < 2 }
+
 func TestALineThatTheServerClosesUnusedIsOpenedAgain(t *testing.T) {
-	var opened atomic.Int64
-	again := make(chan struct{})
-	l := testLoad(t, 8, func(w http.ResponseWriter, _ *http.Request) {
-		select {
-		case <-again:
-			_, _ = io.WriteString(w, right)
-		case <-time.After(20 * time.Second):
-			w.WriteHeader(http.StatusInternalServerError)
+	var a twoArrivals
+	var opened, asked, answered atomic.Int64
+	both := make(chan struct{})
+	l := testLoad(t, 2, func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) == 2 {
+			close(both)
 		}
+		<-both // on a line each
+		_, _ = io.WriteString(w, right)
 	}, func(s *http.Server) {
 		s.ReadHeaderTimeout = 10 * time.Millisecond
 		s.ConnState = func(_ net.Conn, state http.ConnState) {
-			if state == http.StateNew && opened.Add(1) == 20 { // in place of lines that nothing was sent on
-				close(again)
+			switch state {
+			case http.StateNew:
+				opened.Add(1)
+			case http.StateClosed: // the line that nothing was sent on
+				a.gone.Store(true)
 			}
 		}
 	})
-	r, err := l.Open(t.Context(), open.Options{
-		Schedule: open.Schedule{Rate: 1000, Even: true}, Duration: 1500 * time.Microsecond,
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err := l.loop(ctx, &a, false, func(o open.Outcome, _, _, _ time.Duration) {
+		if o == open.OK {
+			answered.Add(1)
+		}
 	})
-	if err != nil || r.By[open.OK].N() != r.Offered {
-		t.Errorf("%+v, %v", r, err)
+	if err != nil || answered.Load() != 2 || opened.Load() != 3 {
+		t.Errorf("%d answered on %d connections, %v", answered.Load(), opened.Load(), err)
 	}
 }
 
@@ -96,18 +124,7 @@ func TestARequestOnALineThatTheServerGivesUpIsSentOnceMore(t *testing.T) {
 				}()
 			}
 		}()
-		endpoint, err := NewEndpoint("http://"+ln.Addr().String(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		target := &Target{Endpoint: endpoint}
-		raw, err := target.post("/", struct{}{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := &Request{raw: raw, want: []map[string]string{{"a": "1"}}}
-		l := NewLoad(target, &Source{requests: []*Request{r}}, 2, 1)
-		t.Cleanup(l.Close)
+		l := loadOn(t, 2, "http://"+ln.Addr().String())
 		got, err := l.ClosedCount(t.Context(), 20)
 		if again := gone == 2; again && (err != nil || got.N != 20) || !again && err == nil {
 			t.Errorf("%d connections given up: %+v, %v", gone, got, err)

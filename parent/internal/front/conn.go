@@ -2,8 +2,10 @@ package front
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -77,7 +79,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	c.asked = c.asked || n > 0 && !c.busy
 	c.used = c.used || n > 0
 	c.ended = err != nil
-	if timeout, ok := err.(net.Error); ok && timeout.Timeout() && !c.used { //nolint:errorlint // as net returns it
+	if !c.used && errors.Is(err, os.ErrDeadlineExceeded) {
 		err = net.ErrClosed // no answer to what was not asked: a pool's spare connection would take it for the next one's
 	}
 	return n, err

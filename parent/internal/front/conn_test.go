@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -75,6 +76,12 @@ func TestCloseByShutdownLeavesARequestAlone(t *testing.T) {
 			connState(c, fasthttp.StateActive)
 			read(t, c, client)
 		},
+		"a read has failed": func(t *testing.T, c *conn, _ net.Conn) {
+			_ = c.SetReadDeadline(time.Unix(1, 0))
+			if _, err := c.Read(make([]byte, 1)); err == nil {
+				t.Error("read without bytes")
+			}
+		},
 		"about to read, bytes have come": func(t *testing.T, c *conn, client net.Conn) {
 			_, _ = io.WriteString(client, "G")
 			until(t, "nothing comes", func() bool { return pending(c.Conn) })
@@ -99,6 +106,48 @@ func TestCloseByShutdownLeavesARequestAlone(t *testing.T) {
 				t.Errorf("by its own goroutine: %v", err)
 			}
 		})
+	}
+}
+
+func TestCloseByItsOwnGoroutineClosesWhateverShutdownDoes(t *testing.T) {
+	for name, prepare := range map[string]func(t *testing.T, c *conn){
+		"bytes were read": func(t *testing.T, c *conn) {
+			if _, err := c.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"bytes have come": func(t *testing.T, c *conn) {
+			until(t, "nothing comes", func() bool { return pending(c.Conn) })
+		},
+		"after an answer": func(t *testing.T, c *conn) {
+			for range 2 { // the head, and some of the body
+				if _, err := c.Read(make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+				connState(c, fasthttp.StateActive)
+			}
+		},
+	} {
+		for _, draining := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, draining %t", name, draining), func(t *testing.T) {
+				server, client := tcpPair(t)
+				c := &conn{Conn: server, sweeper: new(sweeper)}
+				_, _ = io.WriteString(client, "GET")
+				prepare(t, c)
+				own := func() error {
+					closed := make(chan error)
+					go func() { closed <- c.Close() }()
+					return <-closed
+				}
+				run := own
+				if draining {
+					run = func() error { return c.sweeper.run(own) }
+				}
+				if err := run(); err != nil || !errors.Is(server.SetDeadline(time.Time{}), net.ErrClosed) {
+					t.Errorf("it is open, %v", err)
+				}
+			})
+		}
 	}
 }
 
