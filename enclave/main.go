@@ -50,14 +50,26 @@ func run() error {
 		return err
 	}
 	defer func() { _ = module.Close() }()
+	boot := func() error { return nil }
 	if pid1.Active() {
-		if err := pid1.Boot(context.Background(), module, cfg.Machine.Heartbeat, os.Stderr); err != nil {
-			return err
+		boot = func() error {
+			return pid1.Boot(context.Background(), module, cfg.Machine.Heartbeat, os.Stderr)
 		}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	return app.Run(ctx, cfg, app.Options{Module: module, Build: build(), Console: os.Stderr})
+	return start(boot, func() error {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+		defer stop()
+		return app.Run(ctx, cfg, app.Options{Module: module, Build: build(), Console: os.Stderr})
+	})
+}
+
+// start serves once boot has succeeded. The RSA key and all other keys are made by serve, so they have the random numbers
+// that boot seeds.
+func start(boot, serve func() error) error {
+	if err := boot(); err != nil {
+		return err
+	}
+	return serve()
 }
 
 // build is the release, or the commit that the binary was built from.

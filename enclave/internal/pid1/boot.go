@@ -13,21 +13,43 @@ import (
 // devices are what the enclave opens after root is given up: the security module, and vsock's own device.
 var devices = []string{"/dev/nsm", "/dev/vsock"}
 
-// Boot does the rest once the security module is open: it credits entropy, reports to heartbeat (a vsock URL; empty
-// for none) and drops privileges. Messages about a heartbeat that failed go to console.
+// Boot does the rest once the security module is open: it seeds the kernel's random generator, drops privileges, and
+// only then reports to heartbeat (a vsock URL; empty for none), whose echo is the first that is read from outside.
+// Messages about a heartbeat that failed go to console. The caller MUST NOT make a key before Boot returns.
 func Boot(ctx context.Context, module Random, heartbeat string, console io.Writer) error {
-	if err := SeedEntropy(module); err != nil {
+	m := machine{seed: SeedEntropy, drop: dropWithDevices, dial: transport.NewDialer}
+	return m.boot(ctx, module, heartbeat, console)
+}
+
+// machine is what a boot acts on.
+type machine struct {
+	seed func(Random) error
+	drop func() error
+	dial func(url string) (*transport.Dialer, error)
+}
+
+func (m machine) boot(ctx context.Context, module Random, heartbeat string, console io.Writer) error {
+	if err := m.seed(module); err != nil {
 		return err
 	}
-	if heartbeat != "" {
-		dialer, err := transport.NewDialer(heartbeat)
-		if err != nil {
-			return fmt.Errorf("heartbeat: %w", err)
-		}
-		if err := Heartbeat(ctx, dialer.Dial); err != nil {
-			fmt.Fprintln(console, "enclave:", err)
-		}
+	if err := m.drop(); err != nil {
+		return err
 	}
+	if heartbeat == "" {
+		return nil
+	}
+	dialer, err := m.dial(heartbeat)
+	if err != nil {
+		return fmt.Errorf("heartbeat: %w", err)
+	}
+	if err := Heartbeat(ctx, dialer.Dial); err != nil {
+		fmt.Fprintln(console, "enclave:", err)
+	}
+	return nil
+}
+
+// dropWithDevices drops privileges and keeps the devices that the machine has.
+func dropWithDevices() error {
 	var present []string
 	for _, d := range devices {
 		if _, err := os.Stat(d); err == nil {

@@ -9,10 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 
 	"golang.org/x/sys/unix"
+
+	"redoubt/wire/transport"
 )
 
 func TestModulesLoadInTheOrderOfTheirNamesAndNothingElseDoes(t *testing.T) {
@@ -90,5 +94,81 @@ func TestHeartbeatAsksABusyHostAgainAndNoOther(t *testing.T) {
 	err = Heartbeat(context.Background(), func(context.Context) (net.Conn, error) { return nil, refused })
 	if !errors.Is(err, refused) {
 		t.Errorf("nobody listens: %v", err)
+	}
+}
+
+// Since Linux 5.18 credited bytes wait in the pool until the next reseed, so a key made meanwhile would not have them.
+func TestTheGeneratorIsReseededAfterItsPoolWasFed(t *testing.T) {
+	full := random(func(p []byte) error {
+		for i := range p {
+			p[i] = 0xa5
+		}
+		return nil
+	})
+	var requests []uintptr
+	var credited []byte
+	err := seed(full, func(request uintptr, arg []byte) error {
+		requests, credited = append(requests, request), append(credited, arg...)
+		return nil
+	})
+	if err != nil || !slices.Equal(requests, []uintptr{rndAddEntropy, rndReseedCRNG}) {
+		t.Fatalf("%x, %v", requests, err)
+	}
+	if len(credited) != 8+entropySize || credited[8] != 0xa5 {
+		t.Errorf("%d bytes credited", len(credited))
+	}
+	for _, failing := range []uintptr{rndAddEntropy, rndReseedCRNG} {
+		err := seed(full, func(request uintptr, _ []byte) error {
+			if request == failing {
+				return unix.EPERM
+			}
+			return nil
+		})
+		if !errors.Is(err, unix.EPERM) {
+			t.Errorf("request %x fails: %v", failing, err)
+		}
+	}
+}
+
+// The heartbeat's echo is the first byte from outside: root reads none of it.
+func TestPrivilegesAreDroppedBeforeAnythingComesFromOutside(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var mu sync.Mutex
+	var steps []string
+	step := func(s string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		steps = append(steps, s)
+		return nil
+	}
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		_ = step("heartbeat")
+		_, _ = io.CopyN(c, c, 1)
+	}()
+	m := machine{
+		seed: func(Random) error { return step("seed") }, drop: func() error { return step("drop") },
+		dial: transport.NewDialer,
+	}
+	var console strings.Builder
+	if err := m.boot(t.Context(), nil, "unix://"+path, &console); err != nil || console.Len() != 0 {
+		t.Fatal(err, console.String())
+	}
+	if want := []string{"seed", "drop", "heartbeat"}; !slices.Equal(steps, want) {
+		t.Errorf("%v, want %v", steps, want)
+	}
+	failed := errors.New("failed")
+	m.drop = func() error { return failed }
+	if err := m.boot(t.Context(), nil, "unix://"+path+".none", &console); !errors.Is(err, failed) || console.Len() != 0 {
+		t.Errorf("privileges kept: %v, %q", err, console.String())
 	}
 }
