@@ -18,6 +18,7 @@ import (
 	"redoubt/api/client"
 	"redoubt/api/internal/apistack"
 	"redoubt/api/internal/apitest"
+	"redoubt/wire/proctest"
 )
 
 // binary is the api program, built once for all tests.
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	binary = filepath.Join(dir, "bootstrap")
-	if out, err := exec.Command("go", "build", "-o", binary, "redoubt/api").CombinedOutput(); err != nil {
+	if out, err := proctest.Run("go", "build", "-o", binary, "redoubt/api"); err != nil {
 		panic(string(out))
 	}
 	code := m.Run()
@@ -50,7 +51,7 @@ type server struct {
 func start(t *testing.T, stack *apistack.Stack, file string, args ...string) *server {
 	t.Helper()
 	all := append([]string{"serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--store", "bolt:" + file}, args...)
-	s := &server{Cmd: exec.Command(binary, all...), ended: make(chan error, 1)}
+	s := &server{Cmd: proctest.Command(t, binary, all...), ended: make(chan error, 1)}
 	s.Env = stack.Env()
 	stderr, err := s.StderrPipe()
 	if err != nil {
@@ -134,7 +135,7 @@ func command(t *testing.T, env []string, args ...string) (out, errOut string, co
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	c := exec.CommandContext(ctx, binary, args...)
+	c := proctest.CommandContext(ctx, binary, args...)
 	c.Env, c.Dir = env, t.TempDir()
 	var o, e bytes.Buffer
 	c.Stdout, c.Stderr = &o, &e

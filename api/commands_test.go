@@ -25,6 +25,7 @@ import (
 
 	"redoubt/api/client"
 	"redoubt/api/internal/apistack"
+	"redoubt/wire/proctest"
 )
 
 func TestOperatorsDay(t *testing.T) {
@@ -161,7 +162,7 @@ func TestCompletionInBash(t *testing.T) {
 	}
 	for line, want := range cases {
 		words, index, _ := strings.Cut(line, ":")
-		c := exec.CommandContext(t.Context(), bash, "-c", script+"\nCOMP_WORDS=("+words+"); COMP_CWORD="+index+"; _api; echo \"${COMPREPLY[@]}\"")
+		c := proctest.Command(t, bash, "-c", script+"\nCOMP_WORDS=("+words+"); COMP_CWORD="+index+"; _api; echo \"${COMPREPLY[@]}\"")
 		out, err := c.CombinedOutput()
 		if err != nil || !strings.Contains(" "+string(out), " "+want) {
 			t.Errorf("%s: %s, %v", line, out, err)
@@ -382,7 +383,7 @@ func TestLogsAreJSONWithoutValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := exec.Command(binary, "serve", "--listen", "127.0.0.1:0", "--metrics-listen", "off", "--log-level", "debug", "--store", "bolt:"+filepath.Join(dir, "store.db"))
+	c := proctest.Command(t, binary, "serve", "--listen", "127.0.0.1:0", "--metrics-listen", "off", "--log-level", "debug", "--store", "bolt:"+filepath.Join(dir, "store.db"))
 	c.Env, c.Stderr, c.Stdout = stack.Env(), log, log
 	if err := c.Start(); err != nil {
 		t.Fatal(err)

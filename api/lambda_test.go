@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 
 	"redoubt/api/internal/apistack"
 	"redoubt/api/internal/apitest"
+	"redoubt/wire/proctest"
 )
 
 // runtimeAPI plays Lambda's side of the custom runtime API (2018-06-01).
@@ -130,7 +130,7 @@ rules:
 	if err != nil {
 		t.Fatal(err)
 	}
-	fn := exec.CommandContext(t.Context(), binary) // no arguments: as Lambda starts "bootstrap"
+	fn := proctest.Command(t, binary) // no arguments: as Lambda starts "bootstrap"
 	fn.Env = stack.Env("AWS_LAMBDA_RUNTIME_API="+strings.TrimPrefix(rt.URL, "http://"), "API_POLICY="+policy,
 		"API_STORE=bolt:"+filepath.Join(dir, "store.db"),
 		"AWS_LAMBDA_FUNCTION_NAME=vault-api", "AWS_LAMBDA_INITIALIZATION_TYPE=on-demand")

@@ -27,6 +27,7 @@ import (
 	"redoubt/parent/internal/fakeenclave"
 	"redoubt/wire"
 	"redoubt/wire/logtest"
+	"redoubt/wire/proctest"
 )
 
 // asParent makes this test binary the parent itself: "1" as it is, "readable" without making itself unreadable, for
@@ -64,9 +65,9 @@ func runReadable(args []string) int {
 // self is the command that starts this program again. RD_TEST_EMULATOR names what runs programs of its architecture.
 func self(ctx context.Context, args ...string) *exec.Cmd {
 	if emulator := os.Getenv("RD_TEST_EMULATOR"); emulator != "" {
-		return exec.CommandContext(ctx, emulator, append([]string{os.Args[0]}, args...)...)
+		return proctest.CommandContext(ctx, emulator, append([]string{os.Args[0]}, args...)...)
 	}
-	return exec.CommandContext(ctx, os.Args[0], args...)
+	return proctest.CommandContext(ctx, os.Args[0], args...)
 }
 
 // process is a running parent.

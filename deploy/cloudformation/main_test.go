@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"redoubt/wire/proctest"
 )
 
 // bin is the folder of the programs, built once, and stubs that of the stand-ins for what a host has.
@@ -43,8 +44,8 @@ func runTests(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin, stubs = filepath.Join(dir, "bin"), filepath.Join(dir, "stubs")
-	build := exec.Command("go", "build", "-o", bin+"/", "redoubt/parent", "redoubt/api", "redoubt/deploy/canary")
-	if out, err := build.CombinedOutput(); err != nil {
+	out, err := proctest.Run("go", "build", "-o", bin+"/", "redoubt/parent", "redoubt/api", "redoubt/deploy/canary")
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s\n", err, out)
 		return 1
 	}
@@ -153,7 +154,7 @@ func install(args []string) error {
 		}
 		kept = append(kept, args[i])
 	}
-	out, err := exec.Command("/usr/bin/install", kept...).CombinedOutput()
+	out, err := proctest.Run("/usr/bin/install", kept...)
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}

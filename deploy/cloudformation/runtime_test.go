@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"redoubt/wire/logtest"
+	"redoubt/wire/proctest"
 )
 
 // function is a program that runs as a Lambda function of a template: named bootstrap, without arguments, with the
@@ -47,7 +47,7 @@ func deployFunction(t *testing.T, tm *template, name string, edit map[string]str
 	if err := os.WriteFile(bootstrap, data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bootstrap)
+	cmd := proctest.Command(t, bootstrap)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &f.out, &f.out
 	cmd.Env = append(more, "AWS_LAMBDA_RUNTIME_API="+strings.TrimPrefix(api.URL, "http://"), "AWS_REGION="+region,
 		"AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local-secret", "AWS_LAMBDA_FUNCTION_NAME=redoubt-"+tm.name)
@@ -83,7 +83,7 @@ func helpOf(t *testing.T, name string) string {
 	if name == "api" {
 		args = []string{"lambda", "--help"}
 	}
-	out, err := exec.Command(program(t, name), args...).CombinedOutput()
+	out, err := proctest.Command(t, program(t, name), args...).CombinedOutput()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,6 @@ import (
 	"math/big"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -23,6 +22,7 @@ import (
 	"time"
 
 	"redoubt/deploy/freeport"
+	"redoubt/wire/proctest"
 )
 
 // agentDir is where the CloudWatch agent's configuration is.
@@ -89,7 +89,7 @@ func firstBoot(t *testing.T, root string, env ...string) (out []byte, err error)
 	script = regexp.MustCompile(`(^|[ ='"])/(etc|opt|usr/local|var/log)/`).ReplaceAllString(script, "${1}"+root+"/$2/")
 	script = strings.ReplaceAll(script, root+"/opt/aws/bin/", stubs+"/")
 	script = strings.ReplaceAll(script, "$agent/bin/", stubs+"/")
-	cmd := exec.Command("bash", "-s")
+	cmd := proctest.Command(h.t, "bash", "-s")
 	cmd.Stdin, cmd.Dir = strings.NewReader(script), root
 	cmd.Env = append(os.Environ(), "PATH="+stubs+":"+os.Getenv("PATH"), "CALLS="+h.calls, "RELEASE="+release,
 		"SECRET="+filepath.Join(root, "secret"), "TMPDIR="+root)
@@ -164,7 +164,7 @@ func (h *host) start() (front, metrics string) {
 	text := strings.NewReplacer("0.0.0.0:8443", front, "0.0.0.0:9180", metrics, "=/etc/", "="+h.root+"/etc/",
 		"/usr/local/", h.root+"/usr/local/").Replace(line[1])
 	args := strings.Fields(text)
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := proctest.Command(h.t, args[0], args[1:]...)
 	cmd.Env = append([]string{"PATH=" + stubs, "CALLS=" + h.calls, "PARENT_READY_WAIT=0s"},
 		strings.Split(strings.TrimSpace(h.read("etc/redoubt/parent.env")), "\n")...)
 	var out strings.Builder
@@ -266,7 +266,7 @@ func TestAnArtifactOfAnotherDigestIsNotInstalled(t *testing.T) {
 			t.Fatal(err)
 		}
 		sum := sha256.Sum256([]byte("right"))
-		cmd := exec.Command("bash", "-c", "set -euo pipefail\n"+get+"get "+name+" "+hex.EncodeToString(sum[:]))
+		cmd := proctest.Command(t, "bash", "-c", "set -euo pipefail\n"+get+"get "+name+" "+hex.EncodeToString(sum[:]))
 		cmd.Dir = t.TempDir()
 		cmd.Env = []string{
 			"PATH=" + stubs + ":" + os.Getenv("PATH"), "RELEASE=" + root, "CALLS=" + filepath.Join(root, "calls"),

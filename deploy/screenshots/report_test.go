@@ -8,13 +8,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"redoubt/wire/proctest"
 )
 
 // measured is what bench writes on a line, as its README tells.
@@ -111,7 +112,7 @@ func expect(lines []measured) (e expected) {
 func report(t *testing.T, files ...string) string {
 	t.Helper()
 	page := filepath.Join(t.TempDir(), "report.html")
-	cmd := exec.Command(filepath.Join(bin(t), "bench"), append([]string{"report", "--out", page}, files...)...)
+	cmd := proctest.Command(t, filepath.Join(bin(t), "bench"), append([]string{"report", "--out", page}, files...)...)
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("bench report: %v\n%s", err, said)
 	}

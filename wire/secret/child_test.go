@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"redoubt/wire/proctest"
 )
 
 // Limits of a process can only be lowered, and hardening cannot be undone: these run in children of the test, which
@@ -77,7 +78,7 @@ func report(b *Buffer, err error) {
 
 func child(t *testing.T, name string) (string, error) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^$")
+	cmd := proctest.Command(t, os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), "SECRET_TEST_CHILD="+name)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

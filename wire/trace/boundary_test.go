@@ -1,14 +1,15 @@
 package trace_test
 
 import (
-	"os/exec"
 	"strings"
 	"testing"
+
+	"redoubt/wire/proctest"
 )
 
 // TestTheEnclaveHasNoTracing: neither contexts nor an exporter are in the measured program.
 func TestTheEnclaveHasNoTracing(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "redoubt/enclave").Output()
+	out, err := proctest.Command(t, "go", "list", "-deps", "redoubt/enclave").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"redoubt/bench/internal/child"
 	"redoubt/bench/internal/out"
+	"redoubt/wire/proctest"
 )
 
 // TestMain lets this test binary be the child of its own measurements.
@@ -184,8 +184,8 @@ func programs(t *testing.T) string {
 	for _, args := range [][]string{
 		{"redoubt/parent", "redoubt/api", "redoubt/deploy/local"}, {"-tags", "dev", "redoubt/enclave"},
 	} {
-		cmd := exec.Command("go", append([]string{"build", "-o", dir + "/"}, args...)...)
-		if text, err := cmd.CombinedOutput(); err != nil {
+		text, err := proctest.Command(t, "go", append([]string{"build", "-o", dir + "/"}, args...)...).CombinedOutput()
+		if err != nil {
 			t.Fatalf("build: %v\n%s", err, text)
 		}
 	}

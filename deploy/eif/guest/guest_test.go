@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"redoubt/deploy/eif/internal/cpio"
+	"redoubt/wire/proctest"
 )
 
 // testbed is the folder that testbed/*.sh fill.
@@ -42,7 +43,7 @@ func build(t *testing.T, out, pkg string, test bool) string {
 	if test {
 		args = []string{"test", "-c", "-tags=guest", "-trimpath", "-ldflags=-s -w", "-o", out, pkg}
 	}
-	cmd := exec.Command("go", args...)
+	cmd := proctest.Command(t, "go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if pkg == "./enclave" {
 		cmd.Env = append(cmd.Env, "GOEXPERIMENT=runtimesecret") // as make dist-binary builds it
@@ -113,7 +114,7 @@ func qemu(ctx context.Context, t *testing.T, args ...string) (*exec.Cmd, console
 		"-L", "/usr/share/seabios", "-L", "/usr/share/qemu", "-accel", "tcg,thread=multi", "-cpu", "max",
 		"-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(testbed(t), "qemu-nsm"), append(common, args...)...)
+	cmd := proctest.CommandContext(ctx, filepath.Join(testbed(t), "qemu-nsm"), append(common, args...)...)
 	var errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = out, io.MultiWriter(&errs, out)
 	if err := cmd.Start(); err != nil {

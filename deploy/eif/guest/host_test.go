@@ -19,7 +19,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -30,6 +29,7 @@ import (
 	"redoubt/deploy/eif/internal/command"
 	"redoubt/deploy/eif/internal/image"
 	"redoubt/deploy/freeport"
+	"redoubt/wire/proctest"
 )
 
 // kernelArgs are what a stock Debian kernel needs on QEMU's nitro-enclave machine under emulation.
@@ -65,10 +65,9 @@ func start(t *testing.T, log, name string, args ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(name, args...)
+	cmd := proctest.Command(t, name, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = []string{"HOME=" + filepath.Dir(log), "PATH=/usr/bin:/bin"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

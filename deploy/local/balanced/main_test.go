@@ -7,10 +7,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"redoubt/wire/proctest"
 )
 
 // bin is the folder of the programs.
@@ -54,7 +55,7 @@ func build(dir string) error {
 		"enclave": {"-tags", "dev", "redoubt/enclave"},
 	} {
 		args = append([]string{"build", "-o", filepath.Join(dir, name)}, args...)
-		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		if out, err := proctest.Run("go", args...); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", name, err, bytes.TrimSpace(out))
 		}
 	}

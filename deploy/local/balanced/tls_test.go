@@ -7,11 +7,12 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"redoubt/wire/proctest"
 )
 
 // allowedCaller is the name that a client's certificate must have.
@@ -96,7 +97,7 @@ func TestCallersNegotiateX25519MLKEM768AndNothingBelowTLS13(t *testing.T) {
 // opensslHandshakes asks another implementation; it has the hybrid from 3.5 on.
 func opensslHandshakes(t *testing.T, a *authority, addr string) {
 	t.Helper()
-	out, err := exec.Command("openssl", "version").Output()
+	out, err := proctest.Command(t, "openssl", "version").Output()
 	words := strings.Fields(string(out))
 	if err != nil || len(words) < 2 {
 		t.Fatalf("openssl version: %v", err)
@@ -109,7 +110,7 @@ func opensslHandshakes(t *testing.T, a *authority, addr string) {
 		group = "X25519MLKEM768"
 	}
 	handshake := func(version string) (string, error) {
-		cmd := exec.Command("openssl", "s_client", "-connect", addr, "-servername", serverName, "-CAfile", a.path("ca.pem"),
+		cmd := proctest.Command(t, "openssl", "s_client", "-connect", addr, "-servername", serverName, "-CAfile", a.path("ca.pem"),
 			"-verify_return_error", "-brief", version)
 		cmd.Stdin = strings.NewReader("")
 		out, err := cmd.CombinedOutput()

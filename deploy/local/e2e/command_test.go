@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"redoubt/wire/proctest"
 )
 
 // command runs the program local with a folder for temporary files of its own, by which its processes are found.
@@ -22,8 +24,8 @@ func command(t *testing.T, args ...string) (*exec.Cmd, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	cmd := exec.Command(filepath.Join(bin, "local"), args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // a test that dies leaves nothing
+	cmd := proctest.Command(t, filepath.Join(bin, "local"), args...)
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM // the program ends its own children
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "LOCAL_STATE="+filepath.Join(dir, "state"))
 	return cmd, dir
 }

@@ -6,12 +6,13 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+
+	"redoubt/wire/proctest"
 )
 
 // bin is the folder of the programs, built once, with the race detector when the tests have it.
@@ -59,7 +60,7 @@ func build(dir string, race bool) error {
 		"enclave": {"-tags", "dev", "redoubt/enclave"},
 	} {
 		args = append([]string{"build", "-race=" + strconv.FormatBool(race), "-o", filepath.Join(dir, name)}, args...)
-		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		if out, err := proctest.Run("go", args...); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", name, err, bytes.TrimSpace(out))
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"redoubt/wire/proctest"
 )
 
 // ber is one element of a BER encoding, read by a reader of this test's own.
@@ -175,7 +177,7 @@ func TestOpenSSLOpensTheEnvelope(t *testing.T) {
 		if err := os.WriteFile(cmsPath, cms, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		out, err := exec.Command(openssl, "cms", "-decrypt", "-binary", "-inform", "DER", "-in", cmsPath, "-inkey", keyPath).Output()
+		out, err := proctest.Command(t, openssl, "cms", "-decrypt", "-binary", "-inform", "DER", "-in", cmsPath, "-inkey", keyPath).Output()
 		if err != nil || !bytes.Equal(out, plaintext) {
 			t.Fatalf("%d bytes: %v", size, err)
 		}

@@ -34,6 +34,7 @@ import (
 	"redoubt/wire"
 	"redoubt/wire/attest"
 	"redoubt/wire/attest/attesttest"
+	"redoubt/wire/proctest"
 	"redoubt/wire/sealed"
 	"redoubt/wire/session"
 )
@@ -197,10 +198,9 @@ func (r *rig) standIn() string {
 // start starts the enclave process and opens a session.
 func (r *rig) start() {
 	r.t.Helper()
-	r.cmd = exec.Command(os.Args[0])
+	r.cmd = proctest.Command(r.t, os.Args[0])
 	r.cmd.Env = []string{childEnv + "=" + filepath.Join(r.dir, "enclave.yaml")}
 	r.cmd.Stdout, r.cmd.Stderr = r.out, r.out
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}

@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"redoubt/wire/proctest"
 )
 
 func testKey(t testing.TB) *rsa.PrivateKey {
@@ -180,7 +182,7 @@ func TestOpensWhatOpenSSLSealed(t *testing.T) {
 			"-recip", "testdata/cert.pem", "-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256",
 			"-keyopt", "rsa_mgf1_md:sha256",
 		}
-		message, err := exec.CommandContext(t.Context(), openssl, append(args, form...)...).Output()
+		message, err := proctest.Command(t, openssl, append(args, form...)...).Output()
 		if err != nil {
 			t.Fatalf("openssl %v: %v", form, err)
 		}

@@ -6,12 +6,12 @@ import (
 	"crypto/x509"
 	"io"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"testing"
 	"time"
 
+	"redoubt/wire/proctest"
 	"redoubt/wire/sealed"
 	"redoubt/wire/secret"
 )
@@ -60,7 +60,7 @@ type foreign struct{ der, scalar, blob *secret.Buffer }
 
 func foreignKey(t *testing.T, suite sealed.Suite) foreign {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^$")
+	cmd := proctest.Command(t, os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), "KEYS_TEST_CHILD="+string('0'+rune(suite)))
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -2,11 +2,12 @@ package nsm_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"redoubt/wire/proctest"
 )
 
 // issuer is the package that makes attestation documents under a root of one's own. Whoever links it can pretend to
@@ -15,7 +16,7 @@ const issuer = "redoubt/wire/attest/attesttest"
 
 func goTool(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", args...)
+	cmd := proctest.Command(t, "go", args...)
 	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=readonly")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr

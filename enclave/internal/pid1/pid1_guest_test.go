@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"redoubt/enclave/internal/nsm"
+	"redoubt/wire/proctest"
 )
 
 // These run as root in a throw-away test guest with a /dev/nsm (make test-enclave).
@@ -47,7 +47,7 @@ func TestGuestRootIsGoneInEveryThread(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self)
+	cmd := proctest.Command(t, self)
 	cmd.Env = []string{child + "=1"}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "heartbeat") {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
 	"sync"
 	"testing"
@@ -21,6 +20,7 @@ import (
 	"redoubt/enclave/internal/keys"
 	"redoubt/enclave/internal/workers"
 	"redoubt/wire"
+	"redoubt/wire/proctest"
 	"redoubt/wire/sealed"
 	"redoubt/wire/secret"
 	"redoubt/wire/session"
@@ -77,6 +77,13 @@ func (k *dayKMS) Unwrap(_ context.Context, r keys.Request) (*secret.Buffer, erro
 		return nil, &wire.Error{Code: wire.KeyDenied}
 	}
 	return secret.NewFrom(append([]byte(nil), k.keys[string(r.Wrapped)]...))
+}
+
+// counts is how often KMS was asked, and how often of that too late.
+func (k *dayKMS) counts() (asked, late int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.asked, k.late
 }
 
 // day is a server in simulated time, with vaults that are read all day.
@@ -204,7 +211,7 @@ func (d *day) read(but int) {
 // that expire and are asked for again, an outage of KMS that most keys outlive, a key that is revoked.
 func TestADayOfRotation(t *testing.T) {
 	if os.Getenv(alone) == "" {
-		cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^TestADayOfRotation$")
+		cmd := proctest.Command(t, os.Args[0], "-test.v", "-test.run=^TestADayOfRotation$", "-test.timeout=5m")
 		cmd.Env = append(os.Environ(), alone+"=1")
 		out, err := cmd.CombinedOutput()
 		t.Logf("%s", out)
@@ -257,23 +264,22 @@ func TestADayOfRotation(t *testing.T) {
 		if len(d.codes) != 1 {
 			t.Errorf("outcomes %v, want ok alone", d.codes)
 		}
-		d.kms.mu.Lock()
-		defer d.kms.mu.Unlock()
-		if d.kms.late != 0 {
-			t.Errorf("KMS was asked %d times with credentials that had ended", d.kms.late)
+		synctest.Wait()
+		asked, late := d.kms.counts()
+		if late != 0 {
+			t.Errorf("KMS was asked %d times with credentials that had ended", late)
 		}
 		// Each key is asked for again once per life, perhaps twice where a refresh is tried and repeated.
-		if most := vaults * 24 * 60 / 5 * 5 / 2; d.kms.asked > most {
-			t.Errorf("KMS was asked %d times, more than %d", d.kms.asked, most)
+		if most := vaults * 24 * 60 / 5 * 5 / 2; asked > most {
+			t.Errorf("KMS was asked %d times, more than %d", asked, most)
 		}
-		synctest.Wait()
 		if n := runtime.NumGoroutine(); n > goroutines+8 {
 			t.Errorf("%d goroutines, %d at the start", n, goroutines)
 		}
 		if s := d.cache.Stats(); s.Keys > vaults || s.Contexts > 128 {
 			t.Errorf("cached: %d keys, %d contexts", s.Keys, s.Contexts)
 		}
-		t.Logf("%d requests, KMS asked %d times", d.codes[wire.OK], d.kms.asked)
+		t.Logf("%d requests, KMS asked %d times", d.codes[wire.OK], asked)
 	})
 }
 

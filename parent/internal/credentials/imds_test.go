@@ -18,6 +18,7 @@ import (
 
 	"redoubt/deploy/freeport"
 	"redoubt/wire"
+	"redoubt/wire/proctest"
 )
 
 // mock is AWS's own amazon-ec2-metadata-mock, built from its module and run as a program, with IMDSv2 alone.
@@ -30,7 +31,7 @@ func buildMock(t *testing.T) *mock {
 	t.Helper()
 	m := &mock{home: t.TempDir()}
 	m.bin = filepath.Join(m.home, "mock")
-	build := exec.Command("go", "build", "-o", m.bin, "github.com/aws/amazon-ec2-metadata-mock/cmd/ec2-metadata-mock")
+	build := proctest.Command(t, "go", "build", "-o", m.bin, "github.com/aws/amazon-ec2-metadata-mock/cmd/ec2-metadata-mock")
 	build.Dir = filepath.Join("testdata", "imdsmock")
 	build.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off", "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -76,7 +77,7 @@ func (m *mock) run(t *testing.T, id string, ends time.Time) {
 	if err := os.WriteFile(file, conf, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m.cmd = exec.Command(m.bin, "-n", "127.0.0.1", "-p", m.port, "-I", "-c", file)
+	m.cmd = proctest.Command(t, m.bin, "-n", "127.0.0.1", "-p", m.port, "-I", "-c", file)
 	m.cmd.Dir, m.cmd.Env = m.home, []string{"HOME=" + m.home}
 	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)

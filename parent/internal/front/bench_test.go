@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -27,6 +26,7 @@ import (
 	"redoubt/parent/internal/metrics"
 	"redoubt/parent/internal/pool"
 	"redoubt/wire"
+	"redoubt/wire/proctest"
 	"redoubt/wire/session"
 	"redoubt/wire/transport"
 )
@@ -143,7 +143,7 @@ func announced(serve func(net.Listener) error) error {
 // child starts this binary in a role and returns the address that it tells; an enclave tells none.
 func child(t testing.TB, role string) string {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
+	cmd := proctest.Command(t, os.Args[0])
 	cmd.Env = append(os.Environ(), childVariable+"="+role)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 
 	"redoubt/deploy/eif/guest/check"
 	"redoubt/wire"
+	"redoubt/wire/proctest"
 	"redoubt/wire/transport"
 )
 
@@ -47,10 +47,9 @@ type stack struct {
 // start runs a program of the guest until the test ends. Its output goes to the console.
 func start(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(name, args...)
+	cmd := proctest.Command(t, name, args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
 	cmd.Env = []string{"HOME=/tmp", "TMPDIR=/tmp"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"redoubt/wire/proctest"
 )
 
 func sample(t *testing.T) []byte {
@@ -51,7 +53,7 @@ func TestIndependentReaderListsEveryEntry(t *testing.T) {
 	if strings.HasSuffix(bin, "bsdtar") {
 		args = []string{"-tf", "-"}
 	}
-	cmd := exec.Command(bin, args...)
+	cmd := proctest.Command(t, bin, args...)
 	cmd.Stdin = bytes.NewReader(sample(t))
 	out, err := cmd.Output()
 	if err != nil {

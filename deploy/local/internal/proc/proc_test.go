@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"redoubt/wire/proctest"
 )
 
 // TestMain plays the processes that the tests start: the test's own binary, told its part by a variable.
@@ -166,7 +168,7 @@ func TestTheWholeGroupEnds(t *testing.T) {
 }
 
 func TestProcessesDieWithALauncherThatIsKilled(t *testing.T) {
-	launcher := exec.Command(os.Args[0])
+	launcher := proctest.Command(t, os.Args[0])
 	launcher.Env = []string{"PROC_PART=launcher"}
 	out, err := launcher.StdoutPipe()
 	if err != nil {
