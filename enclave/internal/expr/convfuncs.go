@@ -3,7 +3,6 @@ package expr
 import (
 	"math"
 	"strconv"
-	"time"
 	"unicode/utf8"
 
 	"cel.dev/cel-go/common/types"
@@ -15,25 +14,21 @@ func (l library) conversions() []signature {
 	return []signature{
 		onAny("string", both, toString),
 		onString("bytes", func(s string) ref.Val { return types.Bytes(bytesOf(s)) }),
-		onAny("double", both, convert(types.DoubleType)),
-		onAny("int", both, convert(types.IntType)),
-		onAny("uint", both, convert(types.UintType)),
-		onString("duration", func(s string) ref.Val {
-			d, err := time.ParseDuration(s)
-			if err != nil {
-				return failed(KindInput)
-			}
-			return types.Duration{Duration: d}
-		}),
+		onAny("double", both, convert(types.DoubleType, parseDouble)),
+		onAny("int", both, convert(types.IntType, parseInt)),
+		onAny("uint", both, convert(types.UintType, parseUint)),
+		onString("duration", duration),
 		onString("timestamp", timestamp),
 	}
 }
 
-// convert converts strings and numbers to a number as CEL does: what does not fit is an error.
-func convert(to ref.Type) func(v ref.Val) ref.Val {
+// convert converts numbers to a number as CEL does, and strings by parse: what does not fit is an error.
+func convert(to ref.Type, parse func(s string) ref.Val) func(v ref.Val) ref.Val {
 	return func(v ref.Val) ref.Val {
-		switch v.(type) {
-		case types.String, types.Int, types.Uint, types.Double:
+		switch x := v.(type) {
+		case types.String:
+			return parse(string(x))
+		case types.Int, types.Uint, types.Double:
 		default:
 			return failed(KindType)
 		}
@@ -81,18 +76,4 @@ func decimal(f float64) string {
 	default:
 		return strconv.FormatFloat(f, 'f', -1, 64)
 	}
-}
-
-// timestamp parses RFC 3339, strictly, and keeps the offset.
-func timestamp(s string) ref.Val {
-	var t time.Time
-	if err := t.UnmarshalText(bytesOf(s)); err != nil || t.Year() < 1 || t.UTC().Year() > 9999 || t.UTC().Year() < 1 {
-		return failed(KindInput)
-	}
-	// The standard library puts times with the offset of the local zone into that zone, whose offset may change.
-	_, offset := t.Zone()
-	if offset == 0 {
-		return types.Timestamp{Time: t.UTC()}
-	}
-	return types.Timestamp{Time: t.In(time.FixedZone("", offset))}
 }
