@@ -36,7 +36,7 @@ var (
 
 // Key is one API key as stored. The secret is not in it.
 type Key struct {
-	// Name is the key's in audit entries and policies: 1 to 64 characters without spaces and stars.
+	// Name is the key's in audit entries and policies: 1 to 64 bytes without spaces and stars.
 	Name string `json:"name"`
 	// ID is the part of the key's text by which it is found, 16 hex digits.
 	ID string `json:"id"`
@@ -95,7 +95,7 @@ func (k *KeyFile) Create(name string, grant Grant, rate *Rate, expires time.Time
 		return "", err
 	}
 	if name == "" || len(name) > 64 || strings.ContainsAny(name, " \t\r\n*") {
-		return "", errors.New("auth: a key's name has 1 to 64 characters without spaces and stars")
+		return "", errors.New("auth: a key's name has 1 to 64 bytes without spaces and stars")
 	}
 	id, secret := make([]byte, keyIDSize), make([]byte, keySecretSize)
 	_, _ = rand.Read(id) // never fails (crypto/rand)

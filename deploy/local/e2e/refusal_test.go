@@ -141,6 +141,33 @@ func TestOneBadFieldDoesNotSpoilTheOthers(t *testing.T) {
 	}
 }
 
+// TestARecordThatIsHalfHexHalfBinaryOpens, as the reference left those that it changed, and a malformed field of it fails
+// alone.
+func TestARecordThatIsHalfHexHalfBinaryOpens(t *testing.T) {
+	r := shared.get(t)
+	rec := r.seal(t, record.Options{Encoding: sealed.EncodingHex})
+	body := rec.Request(nil)
+	binary := strings.ReplaceAll(body.Fields["dob"], "#", "")
+	blob, err := hex.DecodeString(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body.Fields["dob"] = base64.StdEncoding.EncodeToString(blob)
+	for _, route := range []string{"/decrypt", "/v1/decrypt"} {
+		wantFields(t, r.ask(t, route, body), rec.Fields)
+	}
+	body.Fields["ssn9"] += "0"
+	for _, route := range []string{"/decrypt", "/v1/decrypt"} {
+		a := r.ask(t, route, body)
+		if value, there := a.Fields["ssn9"]; a.Status != 200 || !there || value != nil {
+			t.Fatalf("%s: status %d: %s", route, a.Status, a.Raw)
+		}
+		if a.Fields["dob"] != rec.Fields["dob"] || a.Fields["first_name"] != rec.Fields["first_name"] {
+			t.Errorf("%s: %s", route, a.Raw)
+		}
+	}
+}
+
 func TestBodiesBeyondTheLimitsAreRefusedAndTheProcessesLive(t *testing.T) {
 	r := shared.get(t)
 	rec := r.seal(t, record.Options{Fields: map[string]string{"f": sentinel}})

@@ -158,27 +158,38 @@ func split(body []byte) ([]batchItem, *fault) {
 	if !utf8.Valid(body) {
 		return nil, faultSyntax
 	}
-	s := scanner{b: body, budget: maxValues * wire.MaxBatch}
+	s := scanner{b: body, budget: maxBatchValues}
 	i := skipSpace(body, 0)
 	if i >= len(body) || body[i] != '{' {
-		if _, err := s.value(i); err != nil {
-			return nil, faultSyntax
-		}
-		return nil, faultObject
+		return nil, unless(faultObject, body)
 	}
-	const key = `"items"`
 	from := skipSpace(body, i+1)
+	if from < len(body) && body[from] == '}' {
+		return nil, unless(faultItemsMissing, body)
+	}
 	i, err := s.key(from)
 	if err != nil {
-		return nil, faultSyntax
+		return nil, notJSON(err)
 	}
-	if !bytes.HasPrefix(body[from:], []byte(key)) {
-		return nil, faultUnknownKey
+	if !bytes.HasPrefix(body[from:], itemsKey) {
+		return nil, unless(faultUnknownKey, body)
 	}
 	if i >= len(body) || body[i] != '[' {
-		return nil, faultItemsShape
+		return nil, unless(faultItemsShape, body)
 	}
 	return s.items(skipSpace(body, i+1))
+}
+
+const maxBatchValues = maxValues * wire.MaxBatch
+
+var itemsKey = []byte(`"items"`)
+
+// unless is f for a body that is JSON.
+func unless(f *fault, body []byte) *fault {
+	if err := checkJSON(body, maxBatchValues); err != nil {
+		return notJSON(err)
+	}
+	return f
 }
 
 // items collects the members of the array whose first begins at i, and checks that nothing but its end and the
@@ -189,9 +200,9 @@ func (s *scanner) items(i int) ([]batchItem, *fault) {
 		end, err := s.value(i)
 		if err != nil {
 			if len(items) == 0 && i < len(s.b) && s.b[i] == ']' {
-				return nil, faultItemsCount
+				return nil, unless(faultItemsCount, s.b)
 			}
-			return nil, faultSyntax
+			return nil, notJSON(err)
 		}
 		if len(items) == wire.MaxBatch {
 			return nil, faultItemsCount
@@ -209,7 +220,10 @@ func (s *scanner) items(i int) ([]batchItem, *fault) {
 	}
 	i = skipSpace(s.b, i+1)
 	if i < len(s.b) && s.b[i] == ',' {
-		return nil, faultUnknownKey
+		if bytes.HasPrefix(s.b[skipSpace(s.b, i+1):], itemsKey) {
+			return nil, unless(faultTwice, s.b)
+		}
+		return nil, unless(faultUnknownKey, s.b)
 	}
 	if i >= len(s.b) || s.b[i] != '}' || skipSpace(s.b, i+1) != len(s.b) {
 		return nil, faultSyntax

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"errors"
 	"math"
 
 	"redoubt/wire"
@@ -41,6 +42,8 @@ func misshapen(text string) *fault { return &fault{status: 422, code: codeBadReq
 // Faults of a request's form. Texts name the key and the rule, never what was sent.
 var (
 	faultSyntax      = invalid(errSyntax.Error())
+	faultDepth       = invalid(errDepth.Error())
+	faultValues      = invalid(errValues.Error())
 	faultContentType = &fault{status: 415, code: codeBadRequest, text: "content-type must be application/json"}
 	faultTooLarge    = &fault{status: 413, code: codeBadRequest, text: "body is too large"}
 	faultHeader      = &fault{status: 431, code: codeBadRequest, text: "request header is too large"}
@@ -53,8 +56,7 @@ var (
 	faultObject     = misshapen("body must be a json object")
 	faultUnknownKey = misshapen("body has an unknown key")
 	faultTwice      = misshapen("body has a key twice")
-	faultMissing    = misshapen("vault_id, region, fields, suite_id and encrypted_private_key are required")
-	faultVaultID    = invalid("vault_id must be 1 to 256 characters")
+	faultVaultID    = invalid("vault_id must be 1 to 256 bytes")
 	faultRegion     = invalid("region must be the name of an aws region")
 	faultSuiteID    = invalid("suite_id must be the base64 of a known suite")
 	faultWrappedKey = invalid("encrypted_private_key must be base64, 1 to 8192 characters")
@@ -67,7 +69,6 @@ var (
 	faultFieldNameOld  = invalid("a field's name must be ascii, 1 to 255 characters")
 	faultFieldTwice    = invalid("two fields have the same name")
 	faultFieldValue    = invalid("a field's value must be standard padded base64")
-	faultFieldHex      = invalid("a field's value must be lower-case hex(enc)#hex(ct)")
 	faultExprShape     = misshapen("expressions must be an object of strings")
 	faultExprCount     = invalid("expressions must be at most 100")
 	faultExprName      = invalid("an expression's name must be 1 to 256 bytes")
@@ -78,6 +79,7 @@ var (
 	faultReplyShape    = misshapen("reply_key must be an object of suite_id and public_key")
 	faultReplyKey      = invalid("reply_key must hold a known suite_id and a public_key of at most 2048 bytes, in base64")
 	faultSize          = &fault{status: 413, code: codeBadRequest, text: "request is too large once encoded"}
+	faultItemsMissing  = misshapen("items is required: an array of 1 to 1000 objects")
 	faultItemsShape    = misshapen("items must be an array of objects")
 	faultItemsCount    = invalid("items must be 1 to 1000")
 	faultExclude       = invalid(ErrNoCondition.Error())
@@ -87,18 +89,35 @@ var (
 	faultUndecryptable = &fault{status: 422, code: wire.DecryptFailed.String(), text: "no field could be decrypted"}
 )
 
-// shape maps a key that must be a string, a number or a bool to its fault.
-func shape(key string) *fault { return misshapen(key + " has the wrong type") }
+// notJSON is the fault for what checkJSON found.
+func notJSON(err error) *fault {
+	switch {
+	case errors.Is(err, errDepth):
+		return faultDepth
+	case errors.Is(err, errValues):
+		return faultValues
+	}
+	return faultSyntax
+}
 
+// Faults of a value that has the wrong type.
 var (
-	shapeVaultID    = shape("vault_id")
-	shapeRegion     = shape("region")
-	shapeSuiteID    = shape("suite_id")
-	shapeWrappedKey = shape("encrypted_private_key")
-	shapeEncoding   = shape("encoding")
-	shapeKeyContext = shape("key_context")
-	shapeCompat     = shape("compat")
+	shapeVaultID    = misshapen("vault_id must be a string")
+	shapeRegion     = misshapen("region must be a string")
+	shapeSuiteID    = misshapen("suite_id must be a string")
+	shapeWrappedKey = misshapen("encrypted_private_key must be a string")
+	shapeEncoding   = misshapen("encoding must be a string")
+	shapeKeyContext = misshapen("key_context must be a number")
+	shapeCompat     = misshapen("compat must be true or false")
 )
+
+// faultMissing are the faults of a request without one of the keys that it must have.
+var faultMissing = func() (t [kExpressions]*fault) {
+	for i := range t {
+		t[i] = misshapen(keyNames[i] + " is required")
+	}
+	return t
+}()
 
 // statuses maps codes of the enclave to HTTP.
 var statuses = [wire.Codes]int{

@@ -53,7 +53,7 @@ func (k *keys) collect(obj *fastjson.Object, d dialect) *fault {
 			k[i] = nil
 		}
 		if i < kExpressions && k[i] == nil {
-			return faultMissing
+			return faultMissing[i]
 		}
 	}
 	return nil

@@ -58,8 +58,8 @@ func (r *request) keepable() bool { return r.size <= keep && cap(r.scratch) <= 2
 
 // decode reads body, which it does not keep. It checks all that can be checked without a key.
 func (r *request) decode(body []byte, d dialect) *fault {
-	if checkJSON(body) != nil {
-		return faultSyntax
+	if err := checkJSON(body, maxValues); err != nil {
+		return notJSON(err)
 	}
 	r.size = len(body)
 	r.scratch = grow(r.scratch[:0], len(body))

@@ -15,8 +15,12 @@ const (
 	maxValues = 4096
 )
 
-// errSyntax says that a document is not JSON (RFC 8259), or is beyond the bounds above.
-var errSyntax = errors.New("body is not valid json")
+var (
+	// errSyntax says that a document is not JSON (RFC 8259), the others that it is beyond the bounds above.
+	errSyntax = errors.New("body is not valid json")
+	errDepth  = errors.New("body nests deeper than 128 levels")
+	errValues = errors.New("body holds too many values: at most 4096 in a request")
+)
 
 // scanner walks a JSON document without building it. It is strict: UTF-8 only, no control characters in strings,
 // no lone surrogates, numbers by the grammar.
@@ -25,12 +29,12 @@ type scanner struct {
 	budget int // values that may still come
 }
 
-// checkJSON reports whether b is exactly one JSON document within the bounds.
-func checkJSON(b []byte) error {
+// checkJSON reports whether b is exactly one JSON document within the bounds, and of at most that many values.
+func checkJSON(b []byte, values int) error {
 	if !utf8.Valid(b) {
 		return errSyntax
 	}
-	s := scanner{b: b, budget: maxValues}
+	s := scanner{b: b, budget: values}
 	i, err := s.value(skipSpace(b, 0))
 	if err != nil {
 		return err
@@ -46,7 +50,10 @@ func (s *scanner) value(i int) (int, error) {
 	var inObject [maxDepth + 1]bool
 	depth := 0
 	for {
-		if s.budget--; s.budget < 0 || i >= len(s.b) {
+		if s.budget--; s.budget < 0 {
+			return i, errValues
+		}
+		if i >= len(s.b) {
 			return i, errSyntax
 		}
 		var err error
@@ -54,7 +61,7 @@ func (s *scanner) value(i int) (int, error) {
 		switch c := s.b[i]; c {
 		case '{', '[':
 			if depth++; depth > maxDepth {
-				return i, errSyntax
+				return i, errDepth
 			}
 			inObject[depth] = c == '{'
 			i = skipSpace(s.b, i+1)

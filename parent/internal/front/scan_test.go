@@ -77,7 +77,7 @@ func TestScanAcceptsAndRefusesAsRFC8259(t *testing.T) {
 		if len(name) > 40 {
 			name = name[:40]
 		}
-		if got := checkJSON([]byte(tc.doc)) == nil; got != tc.ok {
+		if got := checkJSON([]byte(tc.doc), maxValues) == nil; got != tc.ok {
 			t.Errorf("%q: accepted %v, want %v", name, got, tc.ok)
 		}
 	}
@@ -90,7 +90,7 @@ func FuzzScanAgreesWithEncodingJSON(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		got := checkJSON(doc) == nil
+		got := checkJSON(doc, maxValues) == nil
 		want := json.Valid(doc) && utf8.Valid(doc)
 		if got && !want {
 			t.Fatalf("accepts what encoding/json refuses")
