@@ -66,6 +66,9 @@
 //	                   in the request's list of that kind, u8 code, u8 value kind (0 absent, 1 string raw, 2 JSON text,
 //	                   3 sealed, encoding 3), bytes value. A code other than 0 goes with no results; a result's code
 //	                   other than 0 goes with no value. Unknown codes are taken as internal
+//	                   extension 1, behind feature 8: list[100] of why an expression failed: uv index in the request's
+//	                   list of expressions, u8 kind ([ExpressionKind]), uv line and uv column in bytes, both from 1, or
+//	                   both 0. Unknown kinds are passed over
 //	16   hello         u16 min version, u16 max version, u64 features, i64 start time, uv max in flight, uv max lanes,
 //	                   uv max body, bytes[128] build id
 //	                   extension 1, repeated: u8 PCR index below 32 and its value [64]; extension 2: enclave id [256]

@@ -26,6 +26,9 @@ const (
 	FeatureAttest Features = 1 << 5
 	// FeatureStats says that the enclave answers stats requests.
 	FeatureStats Features = 1 << 6
+	// FeatureExpressionKinds says that the enclave tells the kinds of expressions that failed, or that the parent reads
+	// them: extension 1 of the response.
+	FeatureExpressionKinds Features = 1 << 8
 )
 
 // Has reports whether all of want are set.

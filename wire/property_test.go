@@ -57,6 +57,13 @@ var generators = map[string]*rapid.Generator[message]{
 			}
 			m.Add(r)
 		}
+		for range rapid.IntRange(0, 5).Draw(t, "failures") {
+			m.Failures = append(m.Failures, Failure{
+				Index: rapid.Uint16Range(0, MaxExpressions-1).Draw(t, "of"),
+				Kind:  ExpressionKind(rapid.Uint8Range(1, uint8(expressionKinds)-1).Draw(t, "why")),
+				Line:  rapid.Uint32().Draw(t, "line"), Column: rapid.Uint32().Draw(t, "column"),
+			})
+		}
 		return m
 	}),
 	"Hello": rapid.Custom(func(t *rapid.T) message {
@@ -162,6 +169,8 @@ func TestTruncatedMessagesAreRefused(t *testing.T) {
 				switch x := m.(type) {
 				case *DecryptRequest:
 					x.ReplyKey, x.CallerToken = nil, nil
+				case *DecryptResponse:
+					x.Failures = nil
 				case *Hello:
 					x.EnclaveID, x.PCRs = nil, nil
 				}

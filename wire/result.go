@@ -44,12 +44,17 @@ type DecryptResponse struct {
 	// RetryAfterMS says when a retry may help, in milliseconds; 0 = unknown.
 	RetryAfterMS uint32
 	Results      []Result
+	// Failures tell more of expressions that failed: at most one for each, behind [FeatureExpressionKinds].
+	Failures []Failure
 }
 
-// Reset empties the response, keeps its slice and drops borrowed memory. It does not wipe the values.
+// extFailures is the extension of a response that holds its Failures.
+const extFailures = 1
+
+// Reset empties the response, keeps its slices and drops borrowed memory. It does not wipe the values.
 func (m *DecryptResponse) Reset() {
 	clear(m.Results)
-	*m = DecryptResponse{Results: m.Results[:0]}
+	*m = DecryptResponse{Results: m.Results[:0], Failures: m.Failures[:0]}
 }
 
 // Add appends a result; value is kept, not copied.
@@ -59,13 +64,13 @@ func (m *DecryptResponse) Add(r Result) {
 
 // Validate checks the limits of what Append would write. It returns [ErrLimit] or [ErrValue].
 func (m *DecryptResponse) Validate() error {
-	if len(m.Results) > MaxResults {
+	if len(m.Results) > MaxResults || len(m.Failures) > MaxExpressions {
 		return ErrLimit
 	}
 	if m.Code != OK && len(m.Results) > 0 {
 		return ErrValue
 	}
-	size := 16
+	size := 16 + FailuresSize(len(m.Failures))
 	for i := range m.Results {
 		r := &m.Results[i]
 		if err := r.check(); err != nil {
@@ -98,7 +103,7 @@ func (m *DecryptResponse) Append(dst []byte) []byte {
 	for i := range m.Results {
 		dst = AppendResult(dst, m.Results[i])
 	}
-	return dst
+	return AppendFailures(dst, m.Failures)
 }
 
 // AppendResponseHead appends the part of a response before its results: exactly n calls of [AppendResult] must
@@ -147,7 +152,21 @@ func (m *DecryptResponse) Decode(b []byte) error {
 		}
 		m.Results = append(m.Results, res)
 	}
-	return r.skipExtensions()
+	return m.decodeExtensions(&r)
+}
+
+func (m *DecryptResponse) decodeExtensions(r *reader) error {
+	for {
+		tag, v, ok := r.extension()
+		if !ok {
+			return r.err
+		}
+		if tag == extFailures {
+			if err := m.decodeFailures(v); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // String keeps responses out of logs.

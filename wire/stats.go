@@ -77,6 +77,13 @@ var statNames = map[StatID]string{
 	StatKMSCredentials: "kms_credentials", StatSealedReplies: "sealed_replies", StatSessions: "sessions",
 	StatCredentialsReceived: "credentials_received",
 
+	ExpressionUntold.Stat(): "expressions_failed_evaluation", ExpressionTooLong.Stat(): "expressions_failed_too_long",
+	ExpressionSyntax.Stat(): "expressions_failed_syntax", ExpressionTooComplex.Stat(): "expressions_failed_too_complex",
+	ExpressionUndeclaredName.Stat():  "expressions_failed_undeclared_name",
+	ExpressionUnknownFunction.Stat(): "expressions_failed_unknown_function",
+	ExpressionCycle.Stat():           "expressions_failed_cycle",
+	ExpressionDependency.Stat():      "expressions_failed_dependency",
+
 	StatGaugeInFlight: "in_flight", StatGaugeQueued: "queued", StatGaugeKeys: "cached_keys",
 	StatGaugeContexts: "cached_contexts", StatGaugeSecretBytes: "secret_bytes", StatGaugeHeapBytes: "heap_bytes",
 	StatGaugeGoroutines: "goroutines", StatGaugePrograms: "cached_programs", StatGaugeSessions: "open_sessions",
@@ -84,6 +91,13 @@ var statNames = map[StatID]string{
 	StatGaugeKMSCircuitsOpen: "kms_circuits_open", StatGaugeKMSDocumentAge: "kms_document_age_seconds",
 	StatGaugeKMSRSAKeyAge: "kms_rsa_key_age_seconds", StatGaugeCredentialsLeft: "credentials_left_seconds",
 }
+
+// statExpressionKinds is the first of the counters of failed expressions by kind.
+const statExpressionKinds StatID = 96
+
+// Stat counts the expressions that failed with this kind; that of [ExpressionUntold] counts all that failed in their
+// evaluation.
+func (k ExpressionKind) Stat() StatID { return statExpressionKinds + StatID(k) }
 
 // String is the snake_case name of a known id, "" of an unknown one.
 func (s StatID) String() string { return statNames[s] }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"reflect"
 	"testing"
@@ -198,6 +199,7 @@ func TestVectorsAtTheirLimitsDecode(t *testing.T) {
 	for i := range MaxFields {
 		res.Add(Result{Kind: ResultField, Index: uint16(i)})
 		res.Add(Result{Kind: ResultExpression, Index: uint16(i)})
+		res.Failures = append(res.Failures, Failure{Index: uint16(i), Kind: ExpressionCycle, Line: math.MaxUint32})
 	}
 	hello := Hello{MinVersion: 1, MaxVersion: 9, BuildID: make([]byte, MaxBuildID), EnclaveID: make([]byte, MaxEnclaveID)}
 	for i := range MaxPCRs {

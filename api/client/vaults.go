@@ -142,6 +142,25 @@ type Decrypted struct {
 	Errors []string                   `json:"errors"` // what failed, as "[name] text"
 	Absent []string                   `json:"absent"` // requested fields that the vault does not have
 	Sealed map[string][]byte          `json:"sealed"` // with ReplyKey
+	// Failures says the same as Errors, by name, for programs.
+	Failures map[string]Failure `json:"failures"`
+}
+
+// Failure is why a field or an expression has no value.
+type Failure struct {
+	Code    string `json:"code"` // decrypt_failed, expression_failed, deadline_exceeded or internal
+	Message string `json:"message"`
+	// Kind is why an expression failed, if that depends on no value: too_long, syntax, too_complex, undeclared_name,
+	// unknown_function, cycle or dependency. Empty otherwise, since it would tell something of a value.
+	Kind string `json:"kind"`
+	// Position is where in the source, if there is such a place.
+	Position *Position `json:"position"`
+}
+
+// Position is a place in an expression's source, from 1; the column counts bytes of UTF-8.
+type Position struct {
+	Line   int `json:"line"`
+	Column int `json:"column"`
 }
 
 // Text returns a value that is a string, and whether it is one.

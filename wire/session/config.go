@@ -149,7 +149,7 @@ func (c *ClientConfig) fill() error {
 	orDefault(&c.PingInterval, DefaultPingInterval)
 	orDefault(&c.PingTimeout, DefaultPingTimeout)
 	c.Hello.Features |= wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeatureReplyKey |
-		wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats
+		wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats | wire.FeatureExpressionKinds
 	if c.Lanes < 1 || c.Lanes >= DefaultMaxLanes || c.MaxInFlight < 1 || c.MaxInFlight > maxSlots ||
 		c.PingInterval < 0 || c.PingTimeout < 0 {
 		return ErrConfig

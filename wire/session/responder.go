@@ -58,6 +58,14 @@ type Responder struct {
 	use  uint64
 }
 
+// Features are those of the session that the request came on: what both sides have.
+func (r Responder) Features() wire.Features {
+	if r.lane == nil {
+		return 0
+	}
+	return r.lane.server.features
+}
+
 // Buffer returns an empty slice with room for at least n bytes, for the answer's body to be appended to. It belongs to
 // the Responder; all that was appended is given to Send. Ask for enough: an array that append leaves behind
 // when it has to grow is not wiped.

@@ -58,7 +58,13 @@ def decrypt_response(v):
     out = bytes([v["Code"]]) + uv(v["RetryAfterMS"]) + uv(len(v["Results"]))
     for r in v["Results"]:
         out += bytes([r["Kind"]]) + uv(r["Index"]) + bytes([r["Code"], r["ValueKind"]]) + bs(r["Value"])
+    if v["Failures"]:
+        out += ext(1, failures(v["Failures"]).hex())
     return out
+
+
+def failures(fs):
+    return uv(len(fs)) + b"".join(uv(f["Index"]) + bytes([f["Kind"]]) + uv(f["Line"]) + uv(f["Column"]) for f in fs)
 
 
 def hello(v):
@@ -150,8 +156,13 @@ VALID = [
          dict(Kind=2, Index=0, Code=0, ValueKind=2, Value=text("[1,2]")),
          dict(Kind=2, Index=1, Code=7, ValueKind=0, Value=""),
          dict(Kind=1, Index=1, Code=0, ValueKind=3, Value="03" + "cd" * 20),
-         dict(Kind=1, Index=2, Code=0, ValueKind=1, Value="")])),
-    ("response that failed", "DecryptResponse", dict(Code=4, RetryAfterMS=1500, Results=[])),
+         dict(Kind=1, Index=2, Code=0, ValueKind=1, Value="")], Failures=[])),
+    ("response that failed", "DecryptResponse", dict(Code=4, RetryAfterMS=1500, Results=[], Failures=[])),
+    ("response that says why expressions failed", "DecryptResponse",
+     dict(Code=0, RetryAfterMS=0,
+          Results=[dict(Kind=2, Index=i, Code=7, ValueKind=0, Value="") for i in range(3)],
+          Failures=[dict(Index=0, Kind=2, Line=1, Column=7), dict(Index=2, Kind=4, Line=300, Column=65535),
+                    dict(Index=99, Kind=6, Line=0, Column=0)])),
     ("hello of a parent", "Hello", hello_value()),
     ("hello of an enclave", "Hello",
      hello_value(EnclaveID=text("i-0123-enc0123"), PCRs=[dict(Index=0, Value="00" * 48), dict(Index=8, Value="ff" * 48)])),
@@ -178,6 +189,9 @@ VALID = [
 # Bodies of a later version: extensions that this one does not know, at the end of known messages.
 LAX = [(n + ", with extensions of a later version", t, v, ext(900, "ff" * 200) + ext(7, ""))
        for n, t, v in VALID if t not in ("Header", "Credentials")]
+LAX.append(("response with a kind of a later version", "DecryptResponse",
+            dict(Code=0, RetryAfterMS=0, Results=[], Failures=[]),
+            ext(1, failures([dict(Index=1, Kind=200, Line=1, Column=1), dict(Index=2, Kind=0, Line=0, Column=0)]).hex())))
 LAX.append(("header with unknown flags and reserved bytes", "Header",
             dict(Length=1, Kind=200, Flags=0xFE, ID=1, DeadlineMS=1), None))
 
@@ -206,6 +220,11 @@ INVALID = [
     ("unknown value kind", "DecryptResponse", (b"\0\0\1" + b"\1\0\0\4\0").hex()),
     ("results though it failed", "DecryptResponse", (b"\6\0\1" + b"\1\0\0\0\0").hex()),
     ("201 results", "DecryptResponse", (b"\0\0" + uv(201) + b"\1\0\0\0\0" * 201).hex()),
+    ("failure of expression 100", "DecryptResponse", (b"\0\0\0" + ext(1, "0164020000")).hex()),
+    ("101 failures", "DecryptResponse", (b"\0\0\0" + ext(1, (uv(101) + b"\0\2\0\0" * 101).hex())).hex()),
+    ("failure cut short", "DecryptResponse", (b"\0\0\0" + ext(1, "01000201")).hex()),
+    ("line of 2^32", "DecryptResponse", (b"\0\0\0" + ext(1, (b"\1\0\2" + uv(2**32) + b"\0").hex())).hex()),
+    ("bytes behind the failures", "DecryptResponse", (b"\0\0\0" + ext(1, "010002000000")).hex()),
     ("versions crossed", "Hello", hello(hello_value(MinVersion=2, MaxVersion=1)).hex()),
     ("version 0", "Hello", hello(hello_value(MinVersion=0)).hex()),
     ("PCR 32", "Hello", hello(hello_value(PCRs=[dict(Index=32, Value="00")])).hex()),

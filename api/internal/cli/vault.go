@@ -175,10 +175,16 @@ func (cmd *vaultDecryptCmd) Run(e *env) error {
 	for _, text := range out.Errors {
 		lines = append(lines, "failed: "+text)
 	}
-	if err := e.print(strings.Join(lines, "\n"), map[string]any{
-		"data": out.Data, "errors": out.Errors,
-		"absent": out.Absent,
-	}); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(out.Failures)) {
+		if at := out.Failures[name].Position; at != nil {
+			lines = append(lines, fmt.Sprintf("see: [%s] line %d, column %d", name, at.Line, at.Column))
+		}
+	}
+	shown := map[string]any{"data": out.Data, "errors": out.Errors, "absent": out.Absent}
+	if len(out.Failures) > 0 {
+		shown["failures"] = out.Failures
+	}
+	if err := e.print(strings.Join(lines, "\n"), shown); err != nil {
 		return err
 	}
 	if len(out.Errors) > 0 {

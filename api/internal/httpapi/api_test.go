@@ -164,7 +164,7 @@ func TestAbsentAndFailedFieldsAreNull(t *testing.T) {
 	a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["city","email"],"reason":""}`).
 		Want(200, `{"data":{"city":null,"email":"a@example.com"},"errors":[],"absent":["city"]}`)
 	a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["email"],"reason":"","include":[],"expressions":{"n":"len(email)","bad":"fail"}}`).
-		Want(200, `{"data":{"n":13},"errors":["[bad] the expression could not be evaluated"]}`)
+		Want(200, `{"data":{"n":13},"errors":["[bad] the expression could not be evaluated"],"failures":{"bad":{"code":"expression_failed","message":"the expression could not be evaluated"}}}`)
 }
 
 func TestEntityTagsGuardWrites(t *testing.T) {

@@ -67,6 +67,21 @@ func TestReplyKeyIsPassedOnAndItsHolderOpensTheAnswer(t *testing.T) {
 	}
 }
 
+// TestFaultyExpressionsComeWithTheirKindAndPlace, beside the list of texts that the reference has.
+func TestFaultyExpressionsComeWithTheirKindAndPlace(t *testing.T) {
+	a := apitest.New(t)
+	id := create(t, a, person)
+	a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["city"],"include":[],"reason":"r",`+
+		`"expressions":{"a":"1 + typo","b":"fail"}}`).Want(200, `{"data":{},"errors":["[a] the expression uses a name that `+
+		`is neither a field nor an expression of the request","[b] the expression could not be evaluated"],"absent":["city"],`+
+		`"failures":{"a":{"code":"expression_failed","message":"the expression uses a name that is neither a field nor an `+
+		`expression of the request","kind":"undeclared_name","position":{"line":1,"column":5}},`+
+		`"b":{"code":"expression_failed","message":"the expression could not be evaluated"}}}`)
+	if spec := string(a.Spec); !strings.Contains(spec, `"undeclared_name"`) || !strings.Contains(spec, `"failures"`) {
+		t.Error("the document does not tell of kinds")
+	}
+}
+
 func unseal(t *testing.T, key *sealed.PrivateKey, info, name, text string) string {
 	t.Helper()
 	raw, err := base64.StdEncoding.DecodeString(text)

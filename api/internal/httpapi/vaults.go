@@ -32,6 +32,8 @@ type (
 		Errors []string          `json:"errors" doc:"What failed, as \"[name] text\""`
 		Absent []string          `json:"absent,omitempty" doc:"Requested fields that the vault does not have"`
 		Sealed map[string]string `json:"sealed,omitempty" doc:"With reply_key: values sealed to it, base64"`
+		// Failures repeats Errors for programs.
+		Failures map[string]upstream.FieldError `json:"failures,omitempty" doc:"What failed, by field or expression name"`
 	}
 	// ListBody is a page of vaults.
 	ListBody struct {
@@ -182,7 +184,9 @@ func decrypt(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := ok(&decryptedBody{Data: out.Data, Errors: out.Errors, Absent: out.Absent, Sealed: out.Sealed})
+	r := ok(&decryptedBody{
+		Data: out.Data, Errors: out.Errors, Absent: out.Absent, Sealed: out.Sealed, Failures: out.Failures,
+	})
 	r.wipe = out.Wipe
 	return r, nil
 }
@@ -193,6 +197,8 @@ type decryptedBody struct {
 	Errors []string                   `json:"errors"`
 	Absent []string                   `json:"absent,omitempty"`
 	Sealed map[string]string          `json:"sealed,omitempty"`
+
+	Failures map[string]upstream.FieldError `json:"failures,omitempty"`
 }
 
 func replyKey(o *strictjson.Object) *upstream.ReplyKey {

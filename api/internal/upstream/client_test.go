@@ -43,7 +43,8 @@ func TestRequestIsTheParentsJSON(t *testing.T) {
 		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
 			t.Error(err)
 		}
-		_, _ = io.WriteString(w, `{"fields":{"email":"a@b","age":7},"errors":{"city":{"code":"decrypt_failed","message":"m"}}}`)
+		_, _ = io.WriteString(w, `{"fields":{"email":"a@b","age":7},"errors":{"city":{"code":"decrypt_failed","message":"m"},`+
+			`"n":{"code":"expression_failed","message":"m","kind":"syntax","position":{"line":2,"column":7}}}}`)
 	})
 	res, err := client(t, s.URL, 0).Decrypt(t.Context(), &Request{
 		VaultID: "v_1", SuiteID: []byte("HPKE"), WrappedKey: []byte{1, 2}, Encoding: 3, KeyContext: true,
@@ -61,6 +62,9 @@ func TestRequestIsTheParentsJSON(t *testing.T) {
 	}
 	if string(res.Fields["email"]) != `"a@b"` || string(res.Fields["age"]) != "7" || res.Errors["city"].Code != "decrypt_failed" {
 		t.Fatalf("result %+v", res)
+	}
+	if n := res.Errors["n"]; n.Kind != "syntax" || n.Position == nil || *n.Position != (Position{Line: 2, Column: 7}) {
+		t.Fatalf("failure %+v", n)
 	}
 	email := res.Fields["email"]
 	res.Wipe()

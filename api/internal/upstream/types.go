@@ -32,6 +32,15 @@ type ReplyKey struct {
 type FieldError struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
+	// Kind and Position say why an expression failed and where, if that depends on no value; see wire.ExpressionKind.
+	Kind     string    `json:"kind,omitempty" doc:"Why an expression failed, if that depends on no value" enum:"too_long,syntax,too_complex,undeclared_name,unknown_function,cycle,dependency"`
+	Position *Position `json:"position,omitempty"`
+}
+
+// Position is a place in an expression's source, from 1.
+type Position struct {
+	Line   int `json:"line"`
+	Column int `json:"column" doc:"In bytes of UTF-8"`
 }
 
 // Result is the parent's answer.

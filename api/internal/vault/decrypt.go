@@ -34,7 +34,9 @@ type Decrypted struct {
 	Data   map[string]json.RawMessage
 	Sealed map[string]string
 	Errors []string // "[name] text", ordered by name
-	Absent []string // requested fields that the vault does not have; null in Data
+	// Failures are the same by name, for programs.
+	Failures map[string]upstream.FieldError
+	Absent   []string // requested fields that the vault does not have; null in Data
 
 	failed wire.Code // why something failed, if Errors says so
 }
@@ -149,7 +151,7 @@ func (s *Service) open(ctx context.Context, r *store.Record, req *DecryptRequest
 	}
 	for _, name := range broken {
 		out.failed = wire.DecryptFailed
-		out.Errors = append(out.Errors, problem(name, wire.DecryptFailed.Text()))
+		out.fail(name, upstream.FieldError{Code: wire.DecryptFailed.String(), Message: wire.DecryptFailed.Text()})
 	}
 	if len(blobs) == 0 && len(req.Expressions) == 0 {
 		return out, nil
@@ -161,7 +163,7 @@ func (s *Service) open(ctx context.Context, r *store.Record, req *DecryptRequest
 	maps.Copy(out.Data, res.Fields)
 	out.Sealed = res.Sealed
 	for name, e := range res.Errors {
-		out.Errors = append(out.Errors, problem(name, e.Message))
+		out.fail(name, e)
 		if e.Code != wire.ExpressionFailed.String() {
 			out.failed = wire.DecryptFailed
 		}
@@ -171,6 +173,15 @@ func (s *Service) open(ctx context.Context, r *store.Record, req *DecryptRequest
 	}
 	slices.Sort(out.Errors)
 	return out, nil
+}
+
+// fail adds why name has no value.
+func (d *Decrypted) fail(name string, e upstream.FieldError) {
+	d.Errors = append(d.Errors, "["+name+"] "+e.Message)
+	if d.Failures == nil {
+		d.Failures = map[string]upstream.FieldError{}
+	}
+	d.Failures[name] = e
 }
 
 // request makes the parent's request. The reference returns the requested fields beside the results; so do we, unless
@@ -222,8 +233,6 @@ func collect(r *store.Record, fields []string) (blobs map[string][]byte, absent,
 	}
 	return blobs, absent, broken
 }
-
-func problem(name, text string) string { return "[" + name + "] " + text }
 
 // RetryAfter tells how long a caller should wait, 0 if unknown.
 func RetryAfter(err error) time.Duration {

@@ -228,8 +228,16 @@ func open(p pair, info, name string, e sealed.Encoding, raw []byte) ([]byte, err
 }
 
 func evaluate(out *upstream.Result, values map[string]json.RawMessage, name, source string) {
-	if source == "fail" {
+	switch source {
+	case "fail":
 		out.Errors[name] = upstream.FieldError{Code: wire.ExpressionFailed.String(), Message: wire.ExpressionFailed.Text()}
+		return
+	case "1 + typo":
+		k := wire.ExpressionUndeclaredName
+		out.Errors[name] = upstream.FieldError{
+			Code: wire.ExpressionFailed.String(), Message: k.Text(), Kind: k.String(),
+			Position: &upstream.Position{Line: 1, Column: 5},
+		}
 		return
 	}
 	var v any = source

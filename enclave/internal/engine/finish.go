@@ -69,14 +69,16 @@ func (j *job) evaluate() bool {
 	begun := time.Now()
 	j.results, j.spans = j.plan.Eval(j.vars, j.deadline, j.results[:0], j.spans[:0])
 	j.e.costs.learn(j.plan, time.Since(begun))
-	bad := int64(0)
+	j.bad = 0
 	for i := range j.spans {
 		if j.spans[i].Err != expr.KindNone {
-			bad++
+			j.bad++
 		}
 	}
 	j.e.stats.Add(wire.StatExpressionsEvaluated, int64(len(j.spans)))
-	j.e.stats.Add(wire.StatExpressionsFailed, bad)
+	if j.bad > 0 {
+		j.countFailures()
+	}
 	return len(j.spans) == len(j.exprs)
 }
 
@@ -126,7 +128,8 @@ func (j *job) expressionResult(i int) wire.Result {
 
 // answerPlain answers with the values as they are.
 func (j *job) answerPlain() {
-	n, size := len(j.exprs), headOverhead+len(j.exprs)*resultOverhead+len(j.results)
+	failures := j.failures()
+	n, size := len(j.exprs), headOverhead+len(j.exprs)*resultOverhead+len(j.results)+wire.FailuresSize(len(failures))
 	for i := range j.fields {
 		if j.shown(i) {
 			n, size = n+1, size+resultOverhead+len(j.fields[i].plain)
@@ -141,7 +144,7 @@ func (j *job) answerPlain() {
 	for i := range j.exprs {
 		out = wire.AppendResult(out, j.expressionResult(i))
 	}
-	j.send(out)
+	j.send(wire.AppendFailures(out, failures))
 }
 
 // send answers with an encoded response, which the session wipes.

@@ -49,6 +49,7 @@ type job struct {
 	plain   []byte // plaintexts; wiped
 	results []byte // results of expressions; wiped
 	spans   []expr.Result
+	bad     int // expressions that failed
 
 	waitBytes int64
 	admitted  bool

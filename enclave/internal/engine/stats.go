@@ -40,6 +40,10 @@ func (s *Stats) Snapshot(m *wire.Stats) {
 	} {
 		m.Add(id, s.Get(id))
 	}
+	for k := range wire.ExpressionKinds {
+		id := wire.ExpressionKind(k).Stat()
+		m.Add(id, s.Get(id))
+	}
 	for i := range s.stages {
 		if wire.Stage(i) == wire.StageKMS {
 			continue

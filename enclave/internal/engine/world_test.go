@@ -101,9 +101,11 @@ type world struct {
 	client  *session.Client
 	server  *session.Server
 	handler *handler
+	without wire.Features
 }
 
 type options struct {
+	without wire.Features // what the enclave does not announce
 	workers workers.Config
 	keys    keys.Config
 	expr    expr.Config
@@ -139,7 +141,7 @@ func (h *handler) Panicked(any)                                 { h.panicked.Add
 
 func newWorld(tb testing.TB, opt options) *world {
 	tb.Helper()
-	w := &world{tb: tb, kms: &fakeKMS{keys: map[string]wrappedKey{}}}
+	w := &world{tb: tb, without: opt.without, kms: &fakeKMS{keys: map[string]wrappedKey{}}}
 	if opt.workers.Workers == 0 {
 		opt.workers.Workers = 2
 	}
@@ -176,6 +178,8 @@ func newWorld(tb testing.TB, opt options) *world {
 	return w
 }
 
+const features = wire.FeatureBatchLane | wire.FeatureReplyKey | wire.FeatureEncoding3 | wire.FeatureExpressionKinds
+
 // connect makes a session over a unix socket.
 func (w *world) connect(h session.Handler, cfg session.ClientConfig) (*session.Client, *session.Server) {
 	w.tb.Helper()
@@ -200,7 +204,7 @@ func (w *world) connect(h session.Handler, cfg session.ClientConfig) (*session.C
 			ch <- end{err: err}
 			return
 		}
-		hello := wire.Hello{Features: wire.FeatureBatchLane | wire.FeatureReplyKey | wire.FeatureEncoding3}
+		hello := wire.Hello{Features: features &^ w.without}
 		s, err := session.NewServer(context.Background(), conn, session.ServerConfig{
 			Config: session.Config{Hello: hello}, Handler: h,
 		})
@@ -210,7 +214,7 @@ func (w *world) connect(h session.Handler, cfg session.ClientConfig) (*session.C
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	cfg.Hello.Features = wire.FeatureBatchLane | wire.FeatureReplyKey | wire.FeatureEncoding3
+	cfg.Hello.Features = features
 	client, err := session.NewClient(context.Background(), conn, cfg)
 	if err != nil {
 		w.tb.Fatal(err)

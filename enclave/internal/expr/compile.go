@@ -16,9 +16,11 @@ type parserError = common.Error
 // KindNone.
 type program struct {
 	err  Kind
+	at   Position // of what err is about, if it has a place
 	prog cel.Program
-	// vars are the free names, in order.
-	vars []string
+	// vars are the free names, in order, and places where each is found first, in characters.
+	vars   []string
+	places []int32
 	// size estimates the memory that the program holds.
 	size int
 }
@@ -54,47 +56,57 @@ func (e *Evaluator) compile(source string) (p *program) {
 	src := common.NewTextSource(source)
 	tree, errs := e.parser.Parse(src)
 	if len(errs.GetErrors()) > 0 {
-		return &program{err: parseKind(errs.GetErrors()[0].Message)}
+		return parseFailure(source, errs.GetErrors()[0])
 	}
-	w := walker{e: e, fac: newFactory()}
+	w := walker{e: e, fac: newFactory(), source: source, info: tree.SourceInfo()}
 	w.walk(tree.Expr(), 0)
 	if w.nodes > e.limits.Nodes {
 		w.err = KindComplexity
 	}
 	if w.err != KindNone {
-		return &program{err: w.err}
+		return &program{err: w.err, at: w.at}
 	}
-	slices.Sort(w.free)
-	w.free = slices.Compact(w.free)
+	vars, places := w.names()
 	prog, err := e.env.PlanProgram(tree, cel.CostLimit(uint64(e.limits.Cost)))
 	if err != nil {
 		return &program{err: KindCompile}
 	}
-	return &program{prog: prog, vars: w.free, size: w.nodes * nodeBytes}
+	return &program{prog: prog, vars: vars, places: places, size: w.nodes * nodeBytes}
 }
 
-// parseKind tells the parser's limits from its other errors.
-func parseKind(message string) Kind {
-	if strings.Contains(message, "limit") && strings.Contains(message, "exceed") {
-		return KindComplexity
+// parseFailure tells the parser's limits from its other errors, which have a place.
+func parseFailure(source string, err *parserError) *program {
+	if strings.Contains(err.Message, "limit") && strings.Contains(err.Message, "exceed") {
+		return &program{err: KindComplexity}
 	}
-	return KindCompile
+	return &program{err: KindCompile, at: positionOf(source, err.Location)}
 }
 
 // walker inspects and rewrites a parsed tree.
 type walker struct {
 	e     *Evaluator
 	err   Kind
+	at    Position
 	nodes int
 	loops int
-	free  []string
+	free  []freeName
 	bound []string
 	fac   ast.ExprFactory
+
+	source string
+	info   *ast.SourceInfo
 }
 
 func (w *walker) fail(k Kind) {
 	if w.err == KindNone {
 		w.err = k
+	}
+}
+
+// failAt fails with a place.
+func (w *walker) failAt(k Kind, at Position) {
+	if w.err == KindNone {
+		w.err, w.at = k, at
 	}
 }
 
@@ -110,7 +122,7 @@ func (w *walker) walk(x ast.Expr, depth int) {
 	}
 	switch x.Kind() {
 	case ast.IdentKind:
-		w.ident(x.AsIdent())
+		w.ident(x)
 	case ast.CallKind:
 		w.call(x, depth)
 	case ast.SelectKind:
@@ -123,17 +135,18 @@ func (w *walker) walk(x ast.Expr, depth int) {
 		w.comprehension(x.AsComprehension(), depth)
 	case ast.LiteralKind:
 	default: // a message literal: there are no messages
-		w.fail(KindCompile)
+		w.failAt(KindCompile, positionAt(w.source, w.offset(x)))
 	}
 }
 
-func (w *walker) ident(name string) {
+func (w *walker) ident(x ast.Expr) {
+	name := x.AsIdent()
 	switch {
 	case slices.Contains(w.bound, name):
 	case !isIdentifier(name): // .x, which is cel for a name of the container
-		w.fail(KindCompile)
+		w.failAt(KindCompile, positionAt(w.source, w.offset(x)))
 	default:
-		w.free = append(w.free, name)
+		w.free = append(w.free, freeName{name, w.offset(x)})
 	}
 }
 
@@ -182,7 +195,7 @@ func (w *walker) call(x ast.Expr, depth int) {
 		exists = known.method>>(n+1)&1 == 1
 	}
 	if !exists {
-		w.fail(KindUndeclared)
+		w.failAt(KindFunction, w.callPosition(x, name))
 		return
 	}
 	if c.IsMemberFunction() {

@@ -49,7 +49,7 @@ func TestLoopVariablesAreNotReferences(t *testing.T) {
 		"y", "[5].exists(y, y == 5)",
 		"unknown", "[1].map(z, z)[0] + z",
 	))
-	if want := []string{"[2,3]", `["Bob!"]`, "[[2,3],true]", "true", "error: undeclared"}; !slices.Equal(got, want) {
+	if want := []string{"[2,3]", `["Bob!"]`, "[[2,3],true]", "true", "error: undeclared_name"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
@@ -78,7 +78,7 @@ func TestFailuresSpread(t *testing.T) {
 	e := newTest(t, Config{Limits: Limits{Output: 64}})
 	for source, kind := range map[string]string{
 		"1 +":              "compile",
-		"nothing":          "undeclared",
+		"nothing":          "undeclared_name",
 		"name + 1":         "type",
 		"date('x')":        "input",
 		"'x'.hex_decode()": "input",
@@ -159,7 +159,7 @@ func TestShapesDoNotMix(t *testing.T) {
 		want   string
 	}{
 		{fieldsOf("ab", "1", "c", "2"), exprsOf("r", "ab"), `"1"`},
-		{fieldsOf("a", "1", "bc", "2"), exprsOf("r", "ab"), "error: undeclared"},
+		{fieldsOf("a", "1", "bc", "2"), exprsOf("r", "ab"), "error: undeclared_name"},
 		{fieldsOf("a", "1"), exprsOf("r", "b", "b", "a"), `"1"`},
 		{fieldsOf("b", "1"), exprsOf("r", "b", "b", "a"), "error: dependency"},
 		{fieldsOf("b", "1"), exprsOf("r", "b"), `"1"`},
@@ -177,7 +177,7 @@ func TestNamesThatAreNotIdentifiers(t *testing.T) {
 	fields := fieldsOf("a-b", "1", "a.b", "2", "", "3", "true", "4", "in", "5", "é", "6", "a", "7", "a", "8", "int", "9")
 	for source, want := range map[string]string{
 		"a.b": "error: input", "true": "true", "a": `"7"`, "in": "error: compile", "é": "error: compile", "`a-b`": "error: compile",
-		"int": `"9"`, "int('1')": "1", "string": "error: undeclared", "@result": "error: compile", "__result__": "error: undeclared",
+		"int": `"9"`, "int('1')": "1", "string": "error: undeclared_name", "@result": "error: compile", "__result__": "error: undeclared_name",
 	} {
 		if got := eval1(t, e, fields, source); got != want {
 			t.Errorf("%s: got %s, want %s", source, got, want)

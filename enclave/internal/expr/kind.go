@@ -1,7 +1,8 @@
 package expr
 
 // Kind says why an expression has no value. The wire code of each is expression_failed, except that the
-// engine reports [KindDeadline] as deadline_exceeded and [KindInternal] as internal.
+// engine reports [KindDeadline] as deadline_exceeded and [KindInternal] as internal. To callers only those are told
+// that the request's names and sources decide: a kind that depends on a value would tell something of it.
 type Kind uint8
 
 // Kinds. KindNone means that the expression has a value.
@@ -10,7 +11,8 @@ const (
 	KindLength          // source longer than Limits.Source
 	KindCompile         // not an expression, or one that uses what is not available
 	KindComplexity      // too deep, too many nodes, loops nested too far
-	KindUndeclared      // a name or function that does not exist
+	KindName            // a name that does not exist
+	KindFunction        // a function that does not exist, or not with that number of arguments
 	KindType            // an operation on a value of the wrong type, null included
 	KindInput           // a value that a function does not accept: bad base64, bad date, overflow, division by zero
 	KindCost            // cost limit of the expression or of the request, or an intermediate value too large
@@ -25,8 +27,8 @@ const (
 )
 
 var kindNames = [numKinds]string{
-	"none", "length", "compile", "complexity", "undeclared", "type", "input", "cost", "output", "cycle", "dependency",
-	"not_json", "key", "deadline", "internal",
+	"none", "length", "compile", "complexity", "undeclared_name", "unknown_function", "type", "input", "cost", "output",
+	"cycle", "dependency", "not_json", "key", "deadline", "internal",
 }
 
 var kindTexts = [numKinds]string{
@@ -35,6 +37,7 @@ var kindTexts = [numKinds]string{
 	"expression is malformed",
 	"expression is too complex",
 	"expression refers to an unknown name",
+	"expression calls an unknown function",
 	"expression applies an operation to a value of the wrong type",
 	"expression applies a function to a value it does not accept",
 	"expression exceeded its cost limit",

@@ -251,7 +251,7 @@ func TestCelGo1281NoFunctionBuildsWhatItsArgumentAsksFor(t *testing.T) {
 		"base64.encode(b'x')", "cel.bind(x, 1, x)", "optional.of(1)", "'x'.split('')", "[1].transformList(i, v, v)",
 		"'x'.replace('x', 'y')", "type(1)", "dyn(1)", "google.protobuf.Timestamp{}", "[?1]", "{?1: 2}", "name.?x",
 	} {
-		if got := eval1(t, e, documented, source); got != "error: undeclared" && got != "error: compile" {
+		if got := eval1(t, e, documented, source); got != "error: unknown_function" && got != "error: compile" {
 			t.Errorf("%s: %s", source, got)
 		}
 	}

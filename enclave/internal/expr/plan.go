@@ -2,6 +2,7 @@ package expr
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 )
 
@@ -16,7 +17,8 @@ type Plan struct {
 
 // planned is one expression of a request.
 type planned struct {
-	err  Kind // decided without evaluation
+	err  Kind     // decided without evaluation
+	at   Position // of what err is about, if it has a place
 	prog *program
 	// sources[i] is where prog.vars[i] comes from.
 	sources []source
@@ -103,8 +105,8 @@ func (e *Evaluator) plan(fields []Field, exprs []Expression) (*Plan, int) {
 		if sources <= e.limits.RequestSource {
 			prog = e.program(exprs[i].Source)
 		}
-		p.exprs[i] = planned{err: prog.err, prog: prog}
-		p.exprs[i].resolve(string(exprs[i].Name), fieldIndex, exprIndex)
+		p.exprs[i] = planned{err: prog.err, at: prog.at, prog: prog}
+		p.exprs[i].resolve(&exprs[i], fieldIndex, exprIndex)
 		size += prog.size + entryOverhead
 		for _, s := range p.exprs[i].sources {
 			if s.expression {
@@ -125,21 +127,30 @@ func (e *Evaluator) plan(fields []Field, exprs []Expression) (*Plan, int) {
 
 // resolve finds the source of each variable. Inside an expression that has the name of a field, that name is the field;
 // everywhere else an expression hides a field of its name.
-func (p *planned) resolve(self string, fields, exprs map[string]int) {
+func (p *planned) resolve(self *Expression, fields, exprs map[string]int) {
 	if p.err != KindNone {
 		return
 	}
+	first := int32(math.MaxInt32)
 	p.sources = make([]source, len(p.prog.vars))
 	for i, name := range p.prog.vars {
 		field, isField := fields[name]
 		expression, isExpression := exprs[name]
 		switch {
-		case isField && (name == self || !isExpression):
+		case isField && (name == string(self.Name) || !isExpression):
 			p.sources[i] = source{index: field}
 		case isExpression:
 			p.sources[i] = source{expression: true, index: expression}
 		default:
-			p.err = KindUndeclared
+			p.err = KindName
+			first = min(first, p.prog.places[i])
 		}
 	}
+	if p.err != KindNone {
+		p.at = positionAt(self.Source, first)
+	}
 }
+
+// Position says where in the source of expression i the fault is that its result's Err names: the syntax, the name or
+// the function. It is the zero value when there is no such place, as for every fault that evaluation finds.
+func (p *Plan) Position(i int) Position { return p.exprs[i].at }

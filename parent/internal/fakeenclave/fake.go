@@ -154,7 +154,7 @@ func (e *Enclave) serve(c net.Conn) {
 	s, err := session.NewServer(context.Background(), c, session.ServerConfig{
 		Config: session.Config{Hello: wire.Hello{
 			Features: wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeatureReplyKey |
-				wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats,
+				wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats | wire.FeatureExpressionKinds,
 			StartMS: started, BuildID: []byte("fake"), EnclaveID: []byte("i-fake"),
 			PCRs: []wire.PCR{{Index: 0, Value: make([]byte, 48)}},
 		}},

@@ -139,7 +139,8 @@ func (a *answer) values(dst *buffer, r *request, sealed bool) {
 	dst.text("}")
 }
 
-// Beside its name and value, a result takes at most resultRoom bytes of an answer, and an answer at most answerRoom.
+// Beside its name and value, a result takes at most resultRoom bytes of an answer, and an answer at most answerRoom. The
+// enclave's word on an expression that failed comes on top: at most wire.MaxProblem.
 const (
 	resultRoom = 160
 	answerRoom = 64
@@ -148,7 +149,7 @@ const (
 // size bounds what reference and v1 append. An answer that is small whatever it holds is not looked at.
 func (a *answer) size(r *request, encoded int) int {
 	results := len(r.fields) + len(r.exprs)
-	n := answerRoom + results*resultRoom
+	n := answerRoom + results*resultRoom + len(a.msg.Failures)*wire.MaxProblem
 	for i := range r.fields {
 		n += 2 * maxEscaped * len(r.fields[i].name)
 	}
@@ -214,13 +215,26 @@ func (a *answer) v1(dst *buffer, r *request) {
 		}
 		first = false
 		dst.str(name)
-		dst.text(`:{"code":"`)
-		dst.text(res.Code.String())
-		dst.text(`","message":"`)
-		dst.text(res.Code.Text())
-		dst.text(`"}`)
+		dst.text(":")
+		dst.problem(res.Code, a.failure(res))
 	})
 	dst.text("}")
+}
+
+// failure is what the enclave tells of an expression that failed.
+func (a *answer) failure(res *wire.Result) wire.Failure {
+	for _, f := range a.msg.Failures {
+		if f.Index == res.Index && res.Kind == wire.ResultExpression {
+			return f
+		}
+	}
+	return wire.Failure{}
+}
+
+// problem appends why a field or an expression has no value.
+func (b *buffer) problem(c wire.Code, f wire.Failure) {
+	b.reserve(wire.MaxProblem)
+	b.b = wire.AppendProblem(b.b, c, f)
 }
 
 // int appends a number.

@@ -3,6 +3,7 @@ package front
 import (
 	"encoding/base64"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -51,6 +52,11 @@ func drawAnswer(t *rapid.T) (*request, []byte) {
 	for i, n := range draw("expressions") {
 		r.exprs = append(r.exprs, entry{name: []byte(n)})
 		add(wire.ResultExpression, i)
+		if rapid.Bool().Draw(t, "told") {
+			resp.Failures = append(resp.Failures, wire.Failure{
+				Index: uint16(i), Kind: wire.ExpressionUnknownFunction, Line: math.MaxUint32, Column: math.MaxUint32,
+			})
+		}
 	}
 	return r, resp.Append(nil)
 }

@@ -299,6 +299,32 @@ func TestV1AnswersWhatWasAskedFor(t *testing.T) {
 	}
 }
 
+// TestV1TellsTheKindAndPlaceOfAFaultyExpression and /decrypt, whose texts are part of its contract, does not.
+func TestV1TellsTheKindAndPlaceOfAFaultyExpression(t *testing.T) {
+	s := startStack(t, options(), func(req *wire.DecryptRequest, resp *wire.DecryptResponse) {
+		for i := range req.Expressions {
+			resp.Add(wire.Result{Kind: wire.ResultExpression, Index: uint16(i), Code: wire.ExpressionFailed})
+		}
+		resp.Failures = []wire.Failure{
+			{Index: 1, Kind: wire.ExpressionUndeclaredName, Line: 1, Column: 7}, {Index: 0, Kind: wire.ExpressionCycle},
+		}
+	})
+	sent := obj{"fields": obj{}, "expressions": obj{"a": "a2", "b": "1 + x", "c": "1 / 0"}}
+	want := `{"fields":{"a":null,"b":null,"c":null},"errors":{` +
+		`"a":{"code":"expression_failed","message":"the expression is part of a cycle of expressions","kind":"cycle"},` +
+		`"b":{"code":"expression_failed","message":"the expression uses a name that is neither a field nor an expression ` +
+		`of the request","kind":"undeclared_name","position":{"line":1,"column":7}},` +
+		`"c":{"code":"expression_failed","message":"the expression could not be evaluated"}}}`
+	if got := s.post(t, "/v1/decrypt", encode(doc(sent))); got.body != want {
+		t.Errorf("%s\nwant\n%s", got.body, want)
+	}
+	const static = "the expression could not be evaluated"
+	want = `{"fields":{"a":null,"b":null,"c":null},"errors":["[a] ` + static + `","[b] ` + static + `","[c] ` + static + `"]}`
+	if got := s.post(t, "/decrypt", encode(doc(sent))); got.body != want {
+		t.Errorf("%s\nwant\n%s", got.body, want)
+	}
+}
+
 func TestV1ErrorsPerField(t *testing.T) {
 	s := startStack(t, options(), func(req *wire.DecryptRequest, resp *wire.DecryptResponse) {
 		fakeenclave.Echo(req, resp)

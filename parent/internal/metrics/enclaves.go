@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -27,28 +28,37 @@ type family struct {
 	label string
 }
 
-// member is what a StatID counts in its family.
-type member struct{ family, value string }
+// member is what a StatID counts in its family: the value of its label, which is "outcome" if it has no name here.
+type member struct{ family, value, label string }
 
 // grouped are the StatIDs that are one metric with a label; all others are a metric of their own.
 var grouped = map[wire.StatID]member{
-	wire.StatFieldsOpened:         {"fields", "opened"},
-	wire.StatFieldsFailed:         {"fields", "failed"},
-	wire.StatExpressionsEvaluated: {"expressions", "ok"},
-	wire.StatExpressionsFailed:    {"expressions", "failed"},
-	wire.StatKeyHits:              {"key_lookups", "hit"},
-	wire.StatKeyMisses:            {"key_lookups", "miss"},
-	wire.StatKeyNegativeHits:      {"key_lookups", "negative_hit"},
-	wire.StatContextHits:          {"context_lookups", "hit"},
-	wire.StatContextMisses:        {"context_lookups", "miss"},
-	wire.StatProgramHits:          {"program_lookups", "hit"},
-	wire.StatProgramMisses:        {"program_lookups", "miss"},
-	wire.StatKMSOK:                {"kms_calls", "ok"},
-	wire.StatKMSDenied:            {"kms_calls", "denied"},
-	wire.StatKMSThrottled:         {"kms_calls", "throttled"},
-	wire.StatKMSUnavailable:       {"kms_calls", "unavailable"},
-	wire.StatKMSInvalid:           {"kms_calls", "invalid"},
-	wire.StatKMSCredentials:       {"kms_calls", "credentials"},
+	wire.StatFieldsOpened:         {family: "fields", value: "opened"},
+	wire.StatFieldsFailed:         {family: "fields", value: "failed"},
+	wire.StatExpressionsEvaluated: {family: "expressions", value: "ok"},
+	wire.StatExpressionsFailed:    {family: "expressions", value: "failed"},
+	wire.StatKeyHits:              {family: "key_lookups", value: "hit"},
+	wire.StatKeyMisses:            {family: "key_lookups", value: "miss"},
+	wire.StatKeyNegativeHits:      {family: "key_lookups", value: "negative_hit"},
+	wire.StatContextHits:          {family: "context_lookups", value: "hit"},
+	wire.StatContextMisses:        {family: "context_lookups", value: "miss"},
+	wire.StatProgramHits:          {family: "program_lookups", value: "hit"},
+	wire.StatProgramMisses:        {family: "program_lookups", value: "miss"},
+	wire.StatKMSOK:                {family: "kms_calls", value: "ok"},
+	wire.StatKMSDenied:            {family: "kms_calls", value: "denied"},
+	wire.StatKMSThrottled:         {family: "kms_calls", value: "throttled"},
+	wire.StatKMSUnavailable:       {family: "kms_calls", value: "unavailable"},
+	wire.StatKMSInvalid:           {family: "kms_calls", value: "invalid"},
+	wire.StatKMSCredentials:       {family: "kms_calls", value: "credentials"},
+
+	wire.ExpressionUntold.Stat():          {"expression_failures", "evaluation", "kind"},
+	wire.ExpressionTooLong.Stat():         {"expression_failures", "too_long", "kind"},
+	wire.ExpressionSyntax.Stat():          {"expression_failures", "syntax", "kind"},
+	wire.ExpressionTooComplex.Stat():      {"expression_failures", "too_complex", "kind"},
+	wire.ExpressionUndeclaredName.Stat():  {"expression_failures", "undeclared_name", "kind"},
+	wire.ExpressionUnknownFunction.Stat(): {"expression_failures", "unknown_function", "kind"},
+	wire.ExpressionCycle.Stat():           {"expression_failures", "cycle", "kind"},
+	wire.ExpressionDependency.Stat():      {"expression_failures", "dependency", "kind"},
 }
 
 // collector turns the state of enclaves into metrics when asked. An enclave that is gone has none.
@@ -101,7 +111,7 @@ func (m *Metrics) AddEnclaves(source Enclaves) {
 		}
 		f := family{kind: prometheus.CounterValue}
 		if g, ok := grouped[id]; ok {
-			name, label = g.family, "outcome"
+			name, label = g.family, cmp.Or(g.label, "outcome")
 		}
 		if id.Gauge() {
 			f.kind = prometheus.GaugeValue

@@ -102,7 +102,7 @@ func TestEnclaveStatsAreExposedPerEnclave(t *testing.T) {
 		s.Add(wire.StatRequests, 11)
 		s.Add(wire.StatGaugeKeys, 7)
 		s.Add(wire.StatRequests, 12) // twice: ignored
-		s.Add(wire.StatID(100), 1)   // of a newer enclave
+		s.Add(wire.StatID(120), 1)   // of a newer enclave
 		c := s.AddHistogram(wire.StageKMS, 2_500_000, wire.Buckets)
 		c[0], c[wire.Buckets-1] = 1, 2
 		s.AddHistogram(wire.Stage(99), 1, wire.Buckets)
