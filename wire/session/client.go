@@ -37,10 +37,7 @@ func NewClient(ctx context.Context, conn net.Conn, cfg ClientConfig) (*Client, e
 	if err := cfg.fill(); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	m, err := newMux(conn, &cfg.Config, true)
-	if err != nil {
-		return nil, err
-	}
+	m := newMux(conn, &cfg.Config, true)
 	c := &Client{mux: m, cfg: cfg, idle: make(chan struct{}, 1)}
 	c.calls.New = func() any {
 		call := &Call{client: c, Kind: wire.KindDecrypt, done: make(chan struct{}, 1)}
@@ -50,16 +47,12 @@ func NewClient(ctx context.Context, conn net.Conn, cfg ClientConfig) (*Client, e
 	c.ctl.init()
 	m.onFail = c.failCalls
 	m.alone = func() bool { return c.inFlight.Load() <= aloneCalls }
-	stop := m.guard(ctx, cfg.HelloTimeout)
-	err = c.greet()
-	if !stop() && err == nil {
-		err = ErrHello
+	if cfg.OnPanic != nil {
+		m.onPanic = cfg.OnPanic
 	}
-	if err != nil {
-		m.closeNow()
-		return nil, helloError(ctx, err)
+	if err := m.meet(ctx, &cfg.Config, c.greet, c.start); err != nil {
+		return nil, err
 	}
-	c.start()
 	return c, nil
 }
 

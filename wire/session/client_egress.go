@@ -34,7 +34,7 @@ func (c *Client) acceptEgress() error {
 		c.wg.Go(func() {
 			defer func() { <-slots }()
 			defer func() { _ = st.Close() }()
-			c.serveEgress(ctx, st)
+			_ = c.guarded(func() error { c.serveEgress(ctx, st); return nil }) // it has ended the session
 		})
 	}
 }
@@ -69,7 +69,7 @@ func (c *Client) serveEgress(ctx context.Context, st net.Conn) {
 	if err := st.SetDeadline(time.Time{}); err != nil {
 		return
 	}
-	splice(c.ended, st, up)
+	c.splice(st, up)
 }
 
 func (c *Client) connect(ctx context.Context, target string) (net.Conn, byte) {
@@ -88,7 +88,7 @@ func (c *Client) connect(ctx context.Context, target string) (net.Conn, byte) {
 
 // splice carries bytes both ways until one side ends or the session does, then closes both. What one side sent before
 // it ended is delivered.
-func splice(ended <-chan struct{}, a, b net.Conn) {
+func (c *Client) splice(a, b net.Conn) {
 	stop := make(chan struct{})
 	var once sync.Once
 	end := func() { once.Do(func() { close(stop) }) }
@@ -97,13 +97,16 @@ func splice(ended <-chan struct{}, a, b net.Conn) {
 		defer end()
 		buf := getBuffer(wire.MaxChunk)
 		defer putBuffer(buf)
-		_, _ = io.CopyBuffer(onlyWriter{dst}, onlyReader{src}, buf[:wire.MaxChunk])
+		_ = c.guarded(func() error {
+			_, err := io.CopyBuffer(onlyWriter{dst}, onlyReader{src}, buf[:wire.MaxChunk])
+			return err
+		})
 	}
 	wg.Go(func() { carry(a, b) })
 	wg.Go(func() { carry(b, a) })
 	select {
 	case <-stop:
-	case <-ended:
+	case <-c.ended:
 	}
 	// A yamux stream that is closed goes on reading until its peer closes too: the deadline ends that.
 	past := time.Unix(1, 0)

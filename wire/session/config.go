@@ -68,6 +68,9 @@ type ClientConfig struct {
 	OnPong func(m wire.Pong, rtt time.Duration)
 	// OnGoAway is told once that the enclave drains. Same rules as OnLog. May be nil.
 	OnGoAway func(c wire.Code)
+	// OnPanic is told of a panic that was recovered: the session ends with ErrFault, the process goes on. v may hold
+	// anything: it must not be logged. May be nil.
+	OnPanic func(v any)
 	// OnEgress connects an egress stream to target ("host:port") or refuses: an error that wraps ErrRefused says
 	// "not allowed", any other "unreachable". The session closes the connection. Each call has a goroutine of its own;
 	// ctx ends with the session and after WriteTimeout. Nil refuses all.

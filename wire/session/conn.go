@@ -27,6 +27,8 @@ type laneIO interface {
 	// settle is called when all that has been read has been handled, resume when the connection is free to write.
 	settle()
 	resume()
+	// panicked ends the session for a panic that was recovered, and returns why it ended.
+	panicked(v any) error
 }
 
 // groupConn is the connection as yamux sees it, and as the lanes do (mux_read.go, mux_write.go).
@@ -44,6 +46,7 @@ type groupConn struct {
 	timeout time.Duration
 	lanes   laneIO // nil: none
 	cause   atomic.Pointer[error]
+	begin   chan struct{} // closed when all is set that a read may reach; nil: it is
 
 	w     sync.Mutex
 	out   []byte      // being written, at most wire.MaxWrite
@@ -76,15 +79,13 @@ func newGroupConn(c net.Conn, timeout time.Duration) *groupConn {
 
 // Write implements the rule above for yamux. What is not a header of a data frame or the body after it goes out as
 // it comes.
-func (g *groupConn) Write(p []byte) (int, error) {
+func (g *groupConn) Write(p []byte) (n int, err error) {
+	defer g.recovered(&err)
 	if len(g.yhead) == 0 && len(p) == muxHeaderSize && p[1] == muxData && parseMuxHeader(p).length > 0 {
 		g.yhead = append(g.yhead, p...)
 		return len(p), nil
 	}
-	g.w.Lock()
-	err := g.writeFrame(p)
-	g.w.Unlock()
-	if err != nil {
+	if err := g.writeFrame(p); err != nil {
 		return 0, g.fail(err)
 	}
 	if len(p) > muxHeaderSize {
@@ -96,8 +97,10 @@ func (g *groupConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// writeFrame writes the header held back and p. w is held.
+// writeFrame writes the header held back and p.
 func (g *groupConn) writeFrame(p []byte) error {
+	g.w.Lock()
+	defer g.w.Unlock()
 	if _, err := g.flush(true); err != nil {
 		return err
 	}
@@ -155,6 +158,10 @@ func (g *groupConn) writeWaiting(b []byte) error {
 
 // Read gives yamux what is yamux's. What was handed out or handled is wiped before the buffer is filled again.
 func (g *groupConn) Read(p []byte) (int, error) {
+	if g.begin != nil {
+		<-g.begin
+		g.begin = nil
+	}
 	g.lockRead()
 	defer g.r.Unlock()
 	for {
@@ -181,8 +188,22 @@ func (g *groupConn) lockRead() {
 	g.wanted.Store(false)
 }
 
+// recovered turns a panic into the session's end: it is deferred where the library's goroutines, and callers that
+// look for their answer, enter this package.
+func (g *groupConn) recovered(err *error) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	*err = ErrFault
+	if g.lanes != nil {
+		*err = g.lanes.panicked(v)
+	}
+}
+
 // handle hands out what has been read, and says what there is to say. r is held.
-func (g *groupConn) handle() error {
+func (g *groupConn) handle() (err error) {
+	defer g.recovered(&err)
 	if err := g.dispatch(); err != nil {
 		return err
 	}
@@ -203,8 +224,10 @@ func (g *groupConn) more() error {
 		g.filled(n, err)
 		return g.readErr
 	}
-	if g.served && g.linger != nil && g.linger() { // in this order: it is set before lanes are served
-		return nil
+	if g.served && g.linger != nil {
+		if more, err := g.lingers(); more || err != nil {
+			return err
+		}
 	}
 	g.served = false
 	g.r.Unlock()
@@ -218,6 +241,11 @@ func (g *groupConn) more() error {
 		err = errors.Join(err, g.SetReadDeadline(time.Time{}))
 	}
 	return errors.Join(err, g.readErr)
+}
+
+func (g *groupConn) lingers() (more bool, err error) {
+	defer g.recovered(&err)
+	return g.linger(), nil
 }
 
 // wake ends the wait of Read, now or when it comes to wait: what a caller has read of the socket wakes nobody, since

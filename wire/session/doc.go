@@ -15,6 +15,8 @@
 //     session within a timeout, and all calls on it end. No error of a stream leaves a session half alive: a write to a
 //     stream that fails or makes no progress ends it (yamux by itself would leave the other end's read hanging,
 //     GHSA-29qp-crvh-w22m).
+//   - Nothing of the peer's is read before all that its bytes can reach is there. A panic on the way of its bytes ends
+//     the session ([ErrFault], and a callback is told), not the process.
 //   - Drain loses no request that was taken.
 //   - Buffers of this package that held a body are wiped before they are used again or dropped.
 //

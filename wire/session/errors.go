@@ -20,6 +20,8 @@ var (
 	ErrWriteTimeout = errors.New("write to the connection timed out")
 	// ErrOverflow: the peer reads too slowly, a bounded queue of answers overflowed.
 	ErrOverflow = errors.New("queue of answers overflowed")
+	// ErrFault: this side panicked while it handled what came; it is a defect of this side, or of one of its callbacks.
+	ErrFault = errors.New("session ended by a fault of this side")
 	// ErrInFlight: the limit of requests in flight is reached.
 	ErrInFlight = errors.New("too many requests in flight")
 	// ErrQueueFull: the bounded queue of bytes to write is full.

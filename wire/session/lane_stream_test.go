@@ -190,8 +190,9 @@ func (s *sink) data(b []byte, _ time.Time) error {
 	return nil
 }
 
-func (s *sink) settle() { s.settled++ }
-func (s *sink) resume() {}
+func (s *sink) settle()            { s.settled++ }
+func (s *sink) resume()            {}
+func (s *sink) panicked(any) error { return ErrFault }
 
 // TestLanesAndYamuxGetWhatIsTheirs: however the transport cuts a connection's bytes, the frames of lanes reach these,
 // and yamux all others as they were.

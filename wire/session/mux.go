@@ -33,6 +33,8 @@ type mux struct {
 	done   chan struct{} // closed last: all goroutines have ended
 	wg     sync.WaitGroup
 	onFail func(error)
+	// onPanic is told of a panic that was recovered.
+	onPanic func(v any)
 
 	streamsM sync.Mutex
 	control  *laneParts // nil before start
@@ -49,13 +51,13 @@ type mux struct {
 	poller  poller
 
 	// Of who reads, with conn.r held.
-	dispatching  atomic.Bool // it will call settle
-	receiving    *laneStream
-	ready        chan struct{} // a server's: closed when streams may be accepted
-	helloTimeout time.Duration
-	client       bool
-	onOpen       func(id uint32) (*laneStream, error)
-	onBegin      func(l *laneStream, t streamType) (known bool, err error)
+	dispatching atomic.Bool // it will call settle
+	receiving   *laneStream
+	ready       chan struct{} // a server's: closed when streams may be accepted
+	late        chan struct{} // closed when the hellos were not exchanged in time
+	client      bool
+	onOpen      func(id uint32) (*laneStream, error)
+	onBegin     func(l *laneStream, t streamType) (known bool, err error)
 
 	peer     wire.Hello
 	version  uint16
@@ -67,15 +69,23 @@ type mux struct {
 // maxUnknown bounds the frames and streams of unknown kind that a session bears.
 const maxUnknown = 1000
 
-func newMux(conn net.Conn, cfg *Config, client bool) (*mux, error) {
+// newMux makes a mux that reads nothing yet: the callbacks are set before open.
+func newMux(conn net.Conn, cfg *Config, client bool) *mux {
 	m := &mux{
 		conn: newGroupConn(conn, cfg.WriteTimeout), ended: make(chan struct{}), done: make(chan struct{}),
-		onFail: func(error) {}, wake: make(chan struct{}, 1), ready: make(chan struct{}), helloTimeout: cfg.HelloTimeout,
-		client: client,
+		onFail: func(error) {}, onPanic: func(any) {}, wake: make(chan struct{}, 1), ready: make(chan struct{}),
+		late: make(chan struct{}), client: client,
 	}
 	m.streams.Store(&[]*laneStream{})
-	m.conn.lanes = m
+	m.conn.lanes, m.conn.begin = m, make(chan struct{})
 	m.mayPoll = runtime.GOMAXPROCS(0) > 1
+	return m
+}
+
+// open makes yamux's session. Its goroutines begin within the library's call, before m.ys is set, so that the first
+// read of the connection is held back until all that a peer's bytes can reach is there. The session's goroutines count
+// as running until built is called: one that ends while it is being made does not miss those that start after.
+func (m *mux) open(cfg *Config) error {
 	yc := &yamux.Config{
 		AcceptBacklog:     acceptBacklog,
 		EnableKeepAlive:   false,
@@ -88,16 +98,42 @@ func newMux(conn net.Conn, cfg *Config, client bool) (*mux, error) {
 		Logger:                 silent{},
 	}
 	var err error
-	if client {
+	if m.client {
 		m.ys, err = yamux.Client(m.conn, yc)
 	} else {
 		m.ys, err = yamux.Server(m.conn, yc)
 	}
 	if err != nil {
-		return nil, errors.Join(ErrConfig, err, conn.Close())
+		return errors.Join(ErrConfig, err, m.conn.Close())
 	}
-	return m, nil
+	m.wg.Add(1)
+	close(m.conn.begin)
+	return nil
 }
+
+// meet opens the session, exchanges hellos and starts what serves it. When it fails, the session has ended.
+func (m *mux) meet(ctx context.Context, cfg *Config, greet func() error, start func()) error {
+	if err := m.open(cfg); err != nil {
+		return err
+	}
+	stop := m.guard(ctx, cfg.HelloTimeout)
+	err := m.guarded(greet)
+	if !stop() && err == nil {
+		err = ErrHello
+	}
+	if err == nil {
+		start()
+	}
+	m.built()
+	if err != nil {
+		m.closeNow()
+		return helloError(ctx, err)
+	}
+	return nil
+}
+
+// built says that no further goroutine starts but from one that runs.
+func (m *mux) built() { m.wg.Done() }
 
 // silent drops yamux's log: what matters of it is in the session's error.
 type silent struct{}
@@ -183,10 +219,30 @@ func streamErr(err error) error {
 // run starts a goroutine that belongs to the session; its error, if any, ends the session.
 func (m *mux) run(f func() error) {
 	m.wg.Go(func() {
-		if err := f(); err != nil {
+		if err := m.guarded(f); err != nil {
 			m.fail(err)
 		}
 	})
+}
+
+// guarded calls f. A panic in it, which bytes of the peer's may have caused, ends the session and not the process.
+func (m *mux) guarded(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = m.panicked(v)
+		}
+	}()
+	return f()
+}
+
+// panicked implements laneIO. v may hold anything, and goes nowhere but to the callback.
+func (m *mux) panicked(v any) error {
+	m.fail(ErrFault)
+	func() {
+		defer func() { _ = recover() }()
+		m.onPanic(v)
+	}()
+	return ErrFault
 }
 
 func (m *mux) errNow() error {
@@ -215,7 +271,10 @@ func (m *mux) countUnknown() error {
 // guard ends the session when ctx ends or d passes before stop is called; stop reports whether it was in time.
 func (m *mux) guard(ctx context.Context, d time.Duration) (stop func() bool) {
 	gctx, cancel := context.WithTimeout(ctx, d)
-	after := context.AfterFunc(gctx, func() { _ = m.conn.Close() })
+	after := context.AfterFunc(gctx, func() {
+		close(m.late)
+		_ = m.conn.Close()
+	})
 	return func() bool {
 		ok := after()
 		cancel()

@@ -108,7 +108,7 @@ func (m *mux) accept(h muxHeader, now time.Time) (*laneStream, error) {
 	case <-m.ready:
 	case <-m.ended:
 		return nil, ErrClosed
-	case <-time.After(m.helloTimeout):
+	case <-m.late:
 		return nil, ErrHello
 	}
 	l, err := m.onOpen(h.stream)

@@ -51,8 +51,7 @@ func (m *mux) resume() {
 		if !m.conn.w.TryLock() {
 			return
 		}
-		rest, err := m.write(false)
-		m.conn.w.Unlock()
+		rest, err := m.writeLocked(false)
 		if err != nil {
 			m.fail(closedBy(m.conn.fail(err)))
 			return
@@ -75,9 +74,7 @@ func (m *mux) writer() error {
 		for {
 			m.stepBack()
 			m.conn.w.Lock()
-			_, err := m.write(true)
-			m.conn.w.Unlock()
-			if err != nil {
+			if _, err := m.writeLocked(true); err != nil {
 				return closedBy(m.conn.fail(err))
 			}
 			if !m.want.Load() {
@@ -93,6 +90,12 @@ func (m *mux) stepBack() {
 		m.company.Store(n - 1)
 		runtime.Gosched()
 	}
+}
+
+// writeLocked calls write and releases w.
+func (m *mux) writeLocked(wait bool) (rest bool, err error) {
+	defer m.conn.w.Unlock()
+	return m.write(wait)
 }
 
 // write gathers and writes until nothing is left or, without wait, the socket is full or it has been at it for long.

@@ -49,13 +49,17 @@ func newOutQueue(limit int, ring func()) *outQueue { return &outQueue{limit: lim
 
 // push queues a message. The position it returns is compared with sent. ErrQueueFull leaves the queue as it was.
 func (q *outQueue) push(h wire.Header, body []byte) (pos uint64, err error) {
-	q.mu.Lock()
-	pos, err = q.pushLocked(h, body)
-	q.mu.Unlock()
+	pos, err = q.pushAlone(h, body)
 	if err == nil {
 		q.ring()
 	}
 	return pos, err
+}
+
+func (q *outQueue) pushAlone(h wire.Header, body []byte) (pos uint64, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock() // also if it panics: the end of the session takes mu
+	return q.pushLocked(h, body)
 }
 
 // pushLocked does it with mu held; the caller rings when it has released mu.

@@ -32,26 +32,17 @@ func NewServer(ctx context.Context, conn net.Conn, cfg ServerConfig) (*Server, e
 	if err := cfg.fill(); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	m, err := newMux(conn, &cfg.Config, false)
-	if err != nil {
-		return nil, err
-	}
+	m := newMux(conn, &cfg.Config, false)
 	s := &Server{mux: m, cfg: cfg, idle: make(chan struct{}, 1)}
 	s.answers.New = func() any { return new(answer) }
 	m.onOpen, m.onBegin = s.openLane, s.beginLane
 	m.alone = func() bool { return s.inFlight.Load() <= aloneCalls }
 	fill := m.conn.fill
 	m.conn.linger = func() bool { return s.idleNow() && m.poll(requestPatience, fill) }
-	stop := m.guard(ctx, cfg.HelloTimeout)
-	err = s.greet()
-	if !stop() && err == nil {
-		err = ErrHello
+	m.onPanic = cfg.Handler.Panicked
+	if err := m.meet(ctx, &cfg.Config, s.greet, s.start); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		m.closeNow()
-		return nil, helloError(ctx, err)
-	}
-	s.start()
 	return s, nil
 }
 

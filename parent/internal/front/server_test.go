@@ -54,6 +54,7 @@ func (*nothing) BatchItem(int, string)  {}
 func (*nothing) SessionOpened()         {}
 func (*nothing) SessionLost()           {}
 func (*nothing) DialFailed()            {}
+func (*nothing) SessionPanicked()       {}
 func (*nothing) Retried()               {}
 func (*nothing) CredentialsPushed(bool) {}
 func (*nothing) PingTook(time.Duration) {}

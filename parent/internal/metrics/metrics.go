@@ -33,6 +33,7 @@ type Metrics struct {
 	items     *prometheus.CounterVec
 
 	opened, lost, dialFailed, retried prometheus.Counter
+	sessionPanics                     prometheus.Counter
 	ping                              prometheus.Observer
 	pushes, fetches                   *prometheus.CounterVec
 
@@ -102,6 +103,7 @@ func (m *Metrics) http() {
 
 func (m *Metrics) sessions() {
 	m.opened = m.counter("sessions_opened_total", "Sessions to enclaves that were opened.")
+	m.sessionPanics = m.counter("session_panics_total", "Panics that ended a session and were caught.")
 	m.lost = m.counter("sessions_lost_total", "Sessions to enclaves that ended.")
 	m.dialFailed = m.counter("session_dial_failures_total", "Attempts to open a session that failed.")
 	m.retried = m.counter("requests_retried_total", "Requests sent again because their session ended.")

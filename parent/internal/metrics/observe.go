@@ -35,6 +35,9 @@ func (m *Metrics) SessionOpened() { m.opened.Inc() }
 // SessionLost implements pool.Observer.
 func (m *Metrics) SessionLost() { m.lost.Inc() }
 
+// SessionPanicked implements pool.Observer.
+func (m *Metrics) SessionPanicked() { m.sessionPanics.Inc() }
+
 // DialFailed implements pool.Observer.
 func (m *Metrics) DialFailed() { m.dialFailed.Inc() }
 

@@ -75,7 +75,7 @@ var errLived = errors.New("session ended")
 func cause(err error) string {
 	for _, known := range []error{
 		session.ErrHello, session.ErrVersion, session.ErrProtocol, session.ErrLiveness, session.ErrWriteTimeout,
-		session.ErrOverflow, session.ErrDraining, session.ErrClosed, context.DeadlineExceeded,
+		session.ErrOverflow, session.ErrFault, session.ErrDraining, session.ErrClosed, context.DeadlineExceeded,
 	} {
 		if errors.Is(err, known) {
 			return known.Error()
@@ -136,6 +136,10 @@ func (p *Pool) connect(ctx context.Context, l *link) (*session.Client, error) {
 		OnPong: func(m wire.Pong, rtt time.Duration) {
 			l.pong(m, rtt)
 			p.o.Observer.PingTook(rtt)
+		},
+		OnPanic: func(any) {
+			p.o.Observer.SessionPanicked()
+			p.o.Log.Error("a session panicked and was ended", slog.String("enclave", l.enclave.url))
 		},
 		OnGoAway: func(wire.Code) { l.bits.Store(0) },
 	})

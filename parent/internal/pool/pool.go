@@ -36,6 +36,8 @@ type Observer interface {
 	SessionOpened()
 	SessionLost()
 	DialFailed()
+	// SessionPanicked counts panics that were recovered; each ended a session.
+	SessionPanicked()
 	// Retried counts requests that were sent again on another session.
 	Retried()
 	// CredentialsPushed counts attempts to give an enclave credentials.

@@ -27,6 +27,7 @@ type counter struct {
 func (c *counter) SessionOpened() { c.opened.Add(1) }
 func (c *counter) SessionLost()   { c.lost.Add(1) }
 func (c *counter) DialFailed()    { c.dialFailed.Add(1) }
+func (*counter) SessionPanicked() {}
 func (c *counter) Retried()       { c.retried.Add(1) }
 func (c *counter) CredentialsPushed(ok bool) {
 	if ok {
