@@ -21,6 +21,9 @@ type program struct {
 	// vars are the free names, in order, and places where each is found first, in characters.
 	vars   []string
 	places []int32
+	// tree is the expression as it runs, and nodes its size.
+	tree  ast.Expr
+	nodes int
 	// size estimates the memory that the program holds.
 	size int
 }
@@ -71,7 +74,9 @@ func (e *Evaluator) compile(source string) (p *program) {
 	if err != nil {
 		return &program{err: KindCompile}
 	}
-	return &program{prog: prog, vars: vars, places: places, size: w.nodes * nodeBytes}
+	return &program{
+		prog: prog, vars: vars, places: places, tree: tree.Expr(), nodes: w.nodes, size: w.nodes * nodeBytes,
+	}
 }
 
 // parseFailure tells the parser's limits from its other errors, which have a place.

@@ -28,6 +28,35 @@
 // buy nothing: fields are dynamic for it (string or null), evaluation is as fast without it, compiling four times as
 // fast, and it refuses what the reference accepts, such as a conditional between null and a number.
 //
+// # Access
+//
+// [Plan.Reads] says which fields each expression reads, itself or through other expressions, and whether its result may
+// hold one of them raw. It is computed from the syntax tree that runs, when a plan is built, so it costs an evaluation
+// nothing and tells nothing of a value. Every branch counts, also one that is never taken. An expression that is not
+// evaluated at all (malformed, unknown names, a cycle) reads nothing; one that fails reads what it would have read.
+//
+// Raw is the default: a field that reaches the result counts as raw unless all that does was reduced. Conversions
+// (string, bytes, base64, hex, case, numbers, dates), operators, lists, maps, x[i] and digests without a key reduce
+// nothing. These reduce:
+//
+//   - redact and hmac_sha256: the result shows nothing of the field.
+//   - mask, first and last with no number or a literal of at most [ReducedChars]: the result shows so many characters.
+//     A larger number, or one that is computed, reduces nothing.
+//   - The getters of times: each part counts for characters, so that a year with its month, or a day with its month, is
+//     reduced, and a whole date is not.
+//   - Comparisons, in, contains, startsWith, endsWith, is_empty, has, the logical operators, conditions, size and age:
+//     the result depends on one fact.
+//
+// What a result shows of a field is added up, over other expressions and the rounds of loops too. More than
+// [ReducedChars] characters or [ReducedFacts] facts are raw: ssn9.first(4) + ssn9.last(4) is. So is whatever grows with
+// each round of a loop whose rounds are not those of a short literal list.
+//
+// This is a count, not a proof about the flow of information. "Reduced" promises little where values are short:
+// last(4) of a value of four characters is that value (mask never shows more than half). It is told for each
+// expression by itself: a caller who may ask often can put a value together from first(4) of one expression, last(4) of
+// another and comparisons in a third, or from a fact a request; errors tell facts too. Who needs to see that looks at
+// what is read, and how often.
+//
 // # Copies of plaintext
 //
 // A field's value is not copied to be a variable: the string aliases the caller's buffer, and no reference to it

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"unsafe"
 )
 
 // Plan is a request shape made ready: programs, their order, which variable is which field. It is immutable, shared
@@ -13,6 +14,7 @@ type Plan struct {
 	fields int
 	exprs  []planned // in request order
 	order  []int     // indexes of exprs, dependencies first
+	reads  []Read
 }
 
 // planned is one expression of a request.
@@ -122,7 +124,8 @@ func (e *Evaluator) plan(fields []Field, exprs []Expression) (*Plan, int) {
 			p.exprs[i].err = KindCycle
 		}
 	}
-	return p, size
+	p.access()
+	return p, size + len(p.reads)*int(unsafe.Sizeof(Read{}))
 }
 
 // resolve finds the source of each variable. Inside an expression that has the name of a field, that name is the field;
