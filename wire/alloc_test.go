@@ -25,6 +25,7 @@ func benchResponse() *DecryptResponse {
 
 func TestCodecsAllocateNothingInSteadyState(t *testing.T) {
 	req, res := benchRequest(), benchResponse()
+	res.AccessReported, res.Reads = true, []FieldRead{{Expression: 0, Field: 1}, {Expression: 0, Field: 70, Raw: true}}
 	var st Stats
 	for i := range 40 {
 		st.Add(StatID(i), int64(i)*1000)

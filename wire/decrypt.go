@@ -21,8 +21,9 @@ const (
 	fieldInclude = 1 << 0
 	fieldKnown   = fieldInclude
 
-	extReplyKey    = 1
-	extCallerToken = 2
+	extReplyKey     = 1
+	extCallerToken  = 2
+	extReportAccess = 3
 )
 
 // Field is one sealed field of a request.
@@ -67,6 +68,8 @@ type DecryptRequest struct {
 	ReplyKey   []byte
 	// CallerToken is reserved for tokens that the enclave itself verifies; empty when absent.
 	CallerToken []byte
+	// ReportAccess asks for the access report; an enclave without [FeatureAccessReport] sends none.
+	ReportAccess bool
 }
 
 // Reset empties the request and keeps its slices for reuse. It drops all borrowed memory.
@@ -161,6 +164,9 @@ func (m *DecryptRequest) Append(dst []byte) []byte {
 	if len(m.CallerToken) > 0 {
 		dst = appendExtension(dst, extCallerToken, m.CallerToken)
 	}
+	if m.ReportAccess {
+		dst = appendExtension(dst, extReportAccess, nil)
+	}
 	return dst
 }
 
@@ -229,6 +235,11 @@ func (m *DecryptRequest) decodeExtensions(r *reader) error {
 				return ErrLimit
 			}
 			m.CallerToken = v
+		case extReportAccess:
+			if len(v) > 0 {
+				return ErrValue
+			}
+			m.ReportAccess = true
 		}
 	}
 }

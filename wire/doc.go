@@ -62,6 +62,7 @@
 //	                   list[100] of expression: bytes[256] name, bytes[65536] source
 //	                   extension 1: u8 suite and the reply key, SubjectPublicKeyInfo in DER [2048]
 //	                   extension 2: caller token [4096], reserved
+//	                   extension 3, empty: asks for the access report; sent only under feature bit 9
 //	2    decrypted     u8 code, uv retry after in ms, list[200] of result: u8 kind (1 field, 2 expression), uv index
 //	                   in the request's list of that kind, u8 code, u8 value kind (0 absent, 1 string raw, 2 JSON text,
 //	                   3 sealed, encoding 3), bytes value. A code other than 0 goes with no results; a result's code
@@ -69,6 +70,9 @@
 //	                   extension 1, behind feature 8: list[100] of why an expression failed: uv index in the request's
 //	                   list of expressions, u8 kind ([ExpressionKind]), uv line and uv column in bytes, both from 1, or
 //	                   both 0. Unknown kinds are passed over
+//	                   extension 2, once, with code 0, if the request asked for it: the access report, list[10000] of: uv
+//	                   index of an expression below 100, uv twice the index of a field below 100 that it reads, plus 1 if
+//	                   its result may hold that field unchanged; in the order of expressions and, for each, of fields
 //	16   hello         u16 min version, u16 max version, u64 features, i64 start time, uv max in flight, uv max lanes,
 //	                   uv max body, bytes[128] build id
 //	                   extension 1, repeated: u8 PCR index below 32 and its value [64]; extension 2: enclave id [256]

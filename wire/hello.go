@@ -29,6 +29,8 @@ const (
 	// FeatureExpressionKinds says that the enclave tells the kinds of expressions that failed, or that the parent reads
 	// them: extension 1 of the response.
 	FeatureExpressionKinds Features = 1 << 8
+	// FeatureAccessReport says that the enclave reports which fields expressions read.
+	FeatureAccessReport Features = 1 << 9
 )
 
 // Has reports whether all of want are set.

@@ -10,6 +10,15 @@ import (
 
 func bytesGen(limit int) *rapid.Generator[[]byte] { return rapid.SliceOfN(rapid.Byte(), 0, limit) }
 
+// readsGen makes the reads of a report, in order.
+var readsGen = rapid.Custom(func(t *rapid.T) []FieldRead {
+	reads := []FieldRead{}
+	for at := rapid.IntRange(0, 200).Draw(t, "first"); at < MaxReads; at += rapid.IntRange(1, 3000).Draw(t, "step") {
+		reads = append(reads, FieldRead{uint16(at / MaxFields), uint16(at % MaxFields), rapid.Bool().Draw(t, "raw")})
+	}
+	return reads
+})
+
 // generators make messages within their limits (smaller than them where size alone is at stake).
 var generators = map[string]*rapid.Generator[message]{
 	"Header": rapid.Custom(func(t *rapid.T) message {
@@ -26,7 +35,7 @@ var generators = map[string]*rapid.Generator[message]{
 			KeyContext: rapid.Bool().Draw(t, "context"), Compat: rapid.Bool().Draw(t, "compat"),
 			IncludeMode: IncludeMode(rapid.Uint8Range(0, 1).Draw(t, "include")),
 			WrappedKey:  bytesGen(300).Draw(t, "key"), ReplyKey: bytesGen(100).Draw(t, "reply"),
-			CallerToken: bytesGen(100).Draw(t, "token"),
+			CallerToken: bytesGen(100).Draw(t, "token"), ReportAccess: rapid.Bool().Draw(t, "report"),
 		}
 		if len(m.ReplyKey) > 0 {
 			m.ReplySuite = rapid.Byte().Draw(t, "reply suite")
@@ -63,6 +72,9 @@ var generators = map[string]*rapid.Generator[message]{
 				Kind:  ExpressionKind(rapid.Uint8Range(1, uint8(expressionKinds)-1).Draw(t, "why")),
 				Line:  rapid.Uint32().Draw(t, "line"), Column: rapid.Uint32().Draw(t, "column"),
 			})
+		}
+		if m.AccessReported = rapid.Bool().Draw(t, "reported"); m.AccessReported {
+			m.Reads = readsGen.Draw(t, "reads")
 		}
 		return m
 	}),
@@ -168,9 +180,9 @@ func TestTruncatedMessagesAreRefused(t *testing.T) {
 				m := gen.Draw(t, "message")
 				switch x := m.(type) {
 				case *DecryptRequest:
-					x.ReplyKey, x.CallerToken = nil, nil
+					x.ReplyKey, x.CallerToken, x.ReportAccess = nil, nil, false
 				case *DecryptResponse:
-					x.Failures = nil
+					x.Failures, x.AccessReported, x.Reads = nil, false, nil
 				case *Hello:
 					x.EnclaveID, x.PCRs = nil, nil
 				}

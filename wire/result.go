@@ -46,15 +46,30 @@ type DecryptResponse struct {
 	Results      []Result
 	// Failures tell more of expressions that failed: at most one for each, behind [FeatureExpressionKinds].
 	Failures []Failure
+	// AccessReported says that the answer has an access report; Reads is the report, in the order of expressions and, for
+	// each, of fields.
+	AccessReported bool
+	Reads          []FieldRead
 }
 
-// extFailures is the extension of a response that holds its Failures.
-const extFailures = 1
+// FieldRead says that an expression of the request reads a field of the request, itself or through other expressions.
+type FieldRead struct {
+	// Expression and Field are indexes into the request's lists.
+	Expression, Field uint16
+	// Raw says that the expression's result may hold the field's value unchanged.
+	Raw bool
+}
+
+// Extensions of a response.
+const (
+	extFailures = 1
+	extAccess   = 2
+)
 
 // Reset empties the response, keeps its slices and drops borrowed memory. It does not wipe the values.
 func (m *DecryptResponse) Reset() {
 	clear(m.Results)
-	*m = DecryptResponse{Results: m.Results[:0], Failures: m.Failures[:0]}
+	*m = DecryptResponse{Results: m.Results[:0], Failures: m.Failures[:0], Reads: m.Reads[:0]}
 }
 
 // Add appends a result; value is kept, not copied.
@@ -78,6 +93,10 @@ func (m *DecryptResponse) Validate() error {
 		}
 		size += 12 + len(r.Value)
 	}
+	if err := m.checkReads(); err != nil {
+		return err
+	}
+	size += AccessSize(len(m.Reads))
 	if size > MaxBody {
 		return ErrLimit
 	}
@@ -103,7 +122,11 @@ func (m *DecryptResponse) Append(dst []byte) []byte {
 	for i := range m.Results {
 		dst = AppendResult(dst, m.Results[i])
 	}
-	return AppendFailures(dst, m.Failures)
+	dst = AppendFailures(dst, m.Failures)
+	if m.AccessReported {
+		dst = AppendAccess(dst, m.Reads)
+	}
+	return dst
 }
 
 // AppendResponseHead appends the part of a response before its results: exactly n calls of [AppendResult] must
@@ -161,10 +184,15 @@ func (m *DecryptResponse) decodeExtensions(r *reader) error {
 		if !ok {
 			return r.err
 		}
-		if tag == extFailures {
-			if err := m.decodeFailures(v); err != nil {
-				return err
-			}
+		var err error
+		switch tag {
+		case extFailures:
+			err = m.decodeFailures(v)
+		case extAccess:
+			err = m.decodeAccess(v)
+		}
+		if err != nil {
+			return err
 		}
 	}
 }

@@ -200,7 +200,11 @@ func TestVectorsAtTheirLimitsDecode(t *testing.T) {
 		res.Add(Result{Kind: ResultField, Index: uint16(i)})
 		res.Add(Result{Kind: ResultExpression, Index: uint16(i)})
 		res.Failures = append(res.Failures, Failure{Index: uint16(i), Kind: ExpressionCycle, Line: math.MaxUint32})
+		for k := range MaxFields {
+			res.Reads = append(res.Reads, FieldRead{Expression: uint16(i), Field: uint16(k), Raw: true})
+		}
 	}
+	res.AccessReported = true
 	hello := Hello{MinVersion: 1, MaxVersion: 9, BuildID: make([]byte, MaxBuildID), EnclaveID: make([]byte, MaxEnclaveID)}
 	for i := range MaxPCRs {
 		hello.PCRs = append(hello.PCRs, PCR{Index: uint8(i), Value: make([]byte, MaxPCR)})

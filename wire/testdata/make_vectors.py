@@ -51,7 +51,16 @@ def decrypt_request(v):
         out += ext(1, "%02x" % v["ReplySuite"] + v["ReplyKey"])
     if v["CallerToken"]:
         out += ext(2, v["CallerToken"])
+    if v["ReportAccess"]:
+        out += ext(3, "")
     return out
+
+
+def access(reads):
+    out = uv(len(reads))
+    for r in reads:
+        out += uv(r["Expression"]) + uv(2 * r["Field"] + (1 if r["Raw"] else 0))
+    return ext(2, out.hex())
 
 
 def decrypt_response(v):
@@ -60,6 +69,8 @@ def decrypt_response(v):
         out += bytes([r["Kind"]]) + uv(r["Index"]) + bytes([r["Code"], r["ValueKind"]]) + bs(r["Value"])
     if v["Failures"]:
         out += ext(1, failures(v["Failures"]).hex())
+    if v["AccessReported"]:
+        out += access(v["Reads"])
     return out
 
 
@@ -122,9 +133,19 @@ def text(s):
 def request(**over):
     v = dict(VaultID=text("v_2aAbC"), Region=text("us-east-1"), Suite=1, Encoding=2, KeyContext=False, Compat=False,
              IncludeMode=0, WrappedKey="0102030405", Fields=[], Expressions=[], ReplySuite=0, ReplyKey="",
-             CallerToken="")
+             CallerToken="", ReportAccess=False)
     v.update(over)
     return v
+
+
+def response(**over):
+    v = dict(Code=0, RetryAfterMS=0, Results=[], Failures=[], AccessReported=False, Reads=[])
+    v.update(over)
+    return v
+
+
+def read(expression, field, raw=False):
+    return dict(Expression=expression, Field=field, Raw=raw)
 
 
 def field(name, blob, include=False):
@@ -147,22 +168,26 @@ VALID = [
     ("request with every part", "DecryptRequest",
      request(Encoding=3, KeyContext=True, Compat=True, IncludeMode=1, Fields=[field("dob", "03aabb", True)],
              Expressions=[dict(Name=text("age"), Source=text("dob.age()"))], ReplySuite=2, ReplyKey="30" * 91,
-             CallerToken="c0ffee")),
+             CallerToken="c0ffee", ReportAccess=True)),
     ("request with a key of 200 bytes, a two-byte length", "DecryptRequest", request(WrappedKey="5a" * 200)),
     ("response with a value of each kind", "DecryptResponse",
-     dict(Code=0, RetryAfterMS=0, Results=[
+     response(Results=[
          dict(Kind=1, Index=0, Code=0, ValueKind=1, Value=text("Ærø")),
          dict(Kind=1, Index=99, Code=6, ValueKind=0, Value=""),
          dict(Kind=2, Index=0, Code=0, ValueKind=2, Value=text("[1,2]")),
          dict(Kind=2, Index=1, Code=7, ValueKind=0, Value=""),
          dict(Kind=1, Index=1, Code=0, ValueKind=3, Value="03" + "cd" * 20),
-         dict(Kind=1, Index=2, Code=0, ValueKind=1, Value="")], Failures=[])),
-    ("response that failed", "DecryptResponse", dict(Code=4, RetryAfterMS=1500, Results=[], Failures=[])),
+         dict(Kind=1, Index=2, Code=0, ValueKind=1, Value="")])),
+    ("response that failed", "DecryptResponse", response(Code=4, RetryAfterMS=1500)),
     ("response that says why expressions failed", "DecryptResponse",
-     dict(Code=0, RetryAfterMS=0,
-          Results=[dict(Kind=2, Index=i, Code=7, ValueKind=0, Value="") for i in range(3)],
-          Failures=[dict(Index=0, Kind=2, Line=1, Column=7), dict(Index=2, Kind=4, Line=300, Column=65535),
-                    dict(Index=99, Kind=6, Line=0, Column=0)])),
+     response(Results=[dict(Kind=2, Index=i, Code=7, ValueKind=0, Value="") for i in range(3)],
+              Failures=[dict(Index=0, Kind=2, Line=1, Column=7), dict(Index=2, Kind=4, Line=300, Column=65535),
+                        dict(Index=99, Kind=6, Line=0, Column=0)])),
+    ("response with an access report", "DecryptResponse",
+     response(Results=[dict(Kind=2, Index=0, Code=0, ValueKind=1, Value=text("*****6789"))],
+              Failures=[dict(Index=1, Kind=2, Line=1, Column=7)], AccessReported=True,
+              Reads=[read(0, 0), read(0, 63, True), read(0, 64), read(2, 0, True), read(99, 99, True)])),
+    ("response with an access report of nothing", "DecryptResponse", response(AccessReported=True)),
     ("hello of a parent", "Hello", hello_value()),
     ("hello of an enclave", "Hello",
      hello_value(EnclaveID=text("i-0123-enc0123"), PCRs=[dict(Index=0, Value="00" * 48), dict(Index=8, Value="ff" * 48)])),
@@ -190,7 +215,7 @@ VALID = [
 LAX = [(n + ", with extensions of a later version", t, v, ext(900, "ff" * 200) + ext(7, ""))
        for n, t, v in VALID if t not in ("Header", "Credentials")]
 LAX.append(("response with a kind of a later version", "DecryptResponse",
-            dict(Code=0, RetryAfterMS=0, Results=[], Failures=[]),
+            response(),
             ext(1, failures([dict(Index=1, Kind=200, Line=1, Column=1), dict(Index=2, Kind=0, Line=0, Column=0)]).hex())))
 LAX.append(("header with unknown flags and reserved bytes", "Header",
             dict(Length=1, Kind=200, Flags=0xFE, ID=1, DeadlineMS=1), None))
@@ -218,6 +243,17 @@ INVALID = [
     ("value though it failed", "DecryptResponse", (b"\0\0\1" + b"\1\0\6\1\1a").hex()),
     ("value though absent", "DecryptResponse", (b"\0\0\1" + b"\1\0\0\0\1a").hex()),
     ("unknown value kind", "DecryptResponse", (b"\0\0\1" + b"\1\0\0\4\0").hex()),
+    ("access report cut short", "DecryptResponse", (b"\0\0\0" + ext(2, "0100")).hex()),
+    ("access report with more than it says", "DecryptResponse", (b"\0\0\0" + ext(2, "01000000")).hex()),
+    ("access report twice", "DecryptResponse", (b"\0\0\0" + access([]) + access([])).hex()),
+    ("access report though it failed", "DecryptResponse", (b"\4\0\0" + access([])).hex()),
+    ("access report out of order", "DecryptResponse", (b"\0\0\0" + access([read(1, 0), read(0, 0)])).hex()),
+    ("access report with a read twice", "DecryptResponse",
+     (b"\0\0\0" + access([read(0, 0), read(0, 0, True)])).hex()),
+    ("access report of expression 100", "DecryptResponse", (b"\0\0\0" + access([read(100, 0)])).hex()),
+    ("access report of field 100", "DecryptResponse", (b"\0\0\0" + access([read(0, 100)])).hex()),
+    ("10001 reads", "DecryptResponse", (b"\0\0\0" + ext(2, (uv(10001) + b"\0\0" * 10001).hex())).hex()),
+    ("report asked for with a value", "DecryptRequest", (R + ext(3, "00")).hex()),
     ("results though it failed", "DecryptResponse", (b"\6\0\1" + b"\1\0\0\0\0").hex()),
     ("201 results", "DecryptResponse", (b"\0\0" + uv(201) + b"\1\0\0\0\0" * 201).hex()),
     ("failure of expression 100", "DecryptResponse", (b"\0\0\0" + ext(1, "0164020000")).hex()),

@@ -213,7 +213,8 @@ func (p *parts) serverConfig(cfg *config.Config, opt Options, ca []byte) server.
 func hello(opt Options) wire.Hello {
 	h := wire.Hello{
 		Features: wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeatureReplyKey |
-			wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats | wire.FeatureExpressionKinds,
+			wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats | wire.FeatureExpressionKinds |
+			wire.FeatureAccessReport,
 		StartMS: time.Now().UnixMilli(),
 		BuildID: []byte(opt.Build[:min(len(opt.Build), wire.MaxBuildID)]),
 	}

@@ -135,6 +135,9 @@ func (j *job) answerPlain() {
 			n, size = n+1, size+resultOverhead+len(j.fields[i].plain)
 		}
 	}
+	if j.req.ReportAccess {
+		size += wire.AccessSize(len(j.report()))
+	}
 	out := wire.AppendResponseHead(j.to.Buffer(size), wire.OK, 0, n)
 	for i := range j.fields {
 		if j.shown(i) {
@@ -144,7 +147,25 @@ func (j *job) answerPlain() {
 	for i := range j.exprs {
 		out = wire.AppendResult(out, j.expressionResult(i))
 	}
-	j.send(wire.AppendFailures(out, failures))
+	out = wire.AppendFailures(out, failures)
+	if j.req.ReportAccess {
+		out = wire.AppendAccess(out, j.reads)
+	}
+	j.send(out)
+}
+
+// report gathers the access report, which is the plan's: it takes names and sources, and nothing of the values.
+func (j *job) report() []wire.FieldRead {
+	j.reads = j.reads[:0]
+	if j.plan == nil {
+		return j.reads
+	}
+	for _, r := range j.plan.Reads() {
+		j.reads = append(j.reads, wire.FieldRead{
+			Expression: uint16(r.Expression), Field: uint16(r.Field), Raw: r.Raw,
+		})
+	}
+	return j.reads
 }
 
 // send answers with an encoded response, which the session wipes.

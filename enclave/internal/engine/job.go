@@ -49,7 +49,8 @@ type job struct {
 	plain   []byte // plaintexts; wiped
 	results []byte // results of expressions; wiped
 	spans   []expr.Result
-	bad     int // expressions that failed
+	bad     int              // expressions that failed
+	reads   []wire.FieldRead // the access report
 
 	waitBytes int64
 	admitted  bool
@@ -189,6 +190,7 @@ func (j *job) unref() {
 	*j = job{
 		e: e, req: j.req, fields: j.fields[:0], heads: j.heads[:0], vars: j.vars[:0], exprs: j.exprs[:0],
 		names: kept(j.names), plain: kept(j.plain), results: kept(j.results), spans: j.spans[:0],
+		reads: j.reads[:0],
 	}
 	e.jobs.Put(j)
 }

@@ -44,6 +44,10 @@ func (j *job) answerSealed() {
 	}
 	j.e.stats.Count(wire.StatSealedReplies)
 	m := wire.DecryptResponse{Results: results}
+	if m.AccessReported = j.req.ReportAccess; m.AccessReported {
+		m.Reads = j.report()
+		size += wire.AccessSize(len(m.Reads))
+	}
 	j.send(m.Append(j.to.Buffer(size)))
 }
 

@@ -31,6 +31,7 @@ type Enclave struct {
 	key    atomic.Pointer[string]
 	stuck  atomic.Bool
 	purged atomic.Pointer[string]
+	lacks  atomic.Uint64
 
 	mu       sync.Mutex
 	ln       *transport.Listener
@@ -79,6 +80,9 @@ func (e *Enclave) SetHealth(h wire.Health) { e.health.Store(uint32(h)) }
 
 // Stall makes the enclave stop answering pings (and so look dead) without closing anything.
 func (e *Enclave) Stall(on bool) { e.stuck.Store(on) }
+
+// Lack takes features from what sessions announce from the next Up on, as an enclave of an earlier release would.
+func (e *Enclave) Lack(f wire.Features) { e.lacks.Store(uint64(f)) }
 
 // Credentials is how often credentials arrived; AccessKey is the last one's id.
 func (e *Enclave) Credentials() (n int64, accessKey string) {
@@ -153,8 +157,9 @@ func (e *Enclave) serve(c net.Conn) {
 	e.mu.Unlock()
 	s, err := session.NewServer(context.Background(), c, session.ServerConfig{
 		Config: session.Config{Hello: wire.Hello{
-			Features: wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeatureReplyKey |
-				wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats | wire.FeatureExpressionKinds,
+			Features: (wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeatureReplyKey |
+				wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats | wire.FeatureExpressionKinds |
+				wire.FeatureAccessReport) &^ wire.Features(e.lacks.Load()),
 			StartMS: started, BuildID: []byte("fake"), EnclaveID: []byte("i-fake"),
 			PCRs: []wire.PCR{{Index: 0, Value: make([]byte, 48)}},
 		}},

@@ -61,6 +61,9 @@ func (a *answer) read(r *request, body []byte) *fault {
 			return faultOf(wire.Internal, 0) // never hand out plaintext where a sealed value was asked for
 		}
 	}
+	if !a.readsExist(r) {
+		return faultOf(wire.Internal, 0)
+	}
 	if a.failed > 0 && a.failed == len(r.fields) {
 		return faultUndecryptable
 	}
@@ -149,7 +152,7 @@ const (
 // size bounds what reference and v1 append. An answer that is small whatever it holds is not looked at.
 func (a *answer) size(r *request, encoded int) int {
 	results := len(r.fields) + len(r.exprs)
-	n := answerRoom + results*resultRoom + len(a.msg.Failures)*wire.MaxProblem
+	n := answerRoom + results*resultRoom + len(a.msg.Failures)*wire.MaxProblem + a.accessSize(r)
 	for i := range r.fields {
 		n += 2 * maxEscaped * len(r.fields[i].name)
 	}
@@ -219,6 +222,10 @@ func (a *answer) v1(dst *buffer, r *request) {
 		dst.problem(res.Code, a.failure(res))
 	})
 	dst.text("}")
+	if r.msg.ReportAccess {
+		dst.text(`,"access":`)
+		a.access(dst, r)
+	}
 }
 
 // failure is what the enclave tells of an expression that failed.

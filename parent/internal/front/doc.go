@@ -13,6 +13,14 @@
 // Slow or silent clients are ended by a limit on the header, the body, the idle time and the write; each connection
 // holds at most one request in memory (1 MiB; a batch 8 MiB).
 //
+// # Which fields a result tells of
+//
+// With "report_access": true, /v1/decrypt and each item of a batch answer "access": for each expression, by name, the
+// fields that it reads and those that its result may hold raw, {"x":{"reads":["a","b"],"raw":["a"]}}; what raw means is
+// said in package expr of the enclave. It is null when the enclave is of a release that makes no reports: then every
+// result may hold every field. The report is made from names and expressions alone, so it is in the clear with a
+// reply_key too. It is the parent's word: a hostile parent can change it.
+//
 // # Against whom
 //
 // Against callers: malformed, oversized, slow or concurrent requests. Not against the host itself: whoever reads this

@@ -109,6 +109,7 @@ var (
 	shapeEncoding   = misshapen("encoding must be a string")
 	shapeKeyContext = misshapen("key_context must be a number")
 	shapeCompat     = misshapen("compat must be true or false")
+	shapeReport     = misshapen("report_access must be true or false")
 )
 
 // faultMissing are the faults of a request without one of the keys that it must have.

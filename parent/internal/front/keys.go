@@ -19,12 +19,13 @@ const (
 	kInclude // from here on /v1 only
 	kCompat
 	kReplyKey
+	kReportAccess
 	kCount
 )
 
 var keyNames = [kCount]string{
 	"vault_id", "region", "fields", "suite_id", "encrypted_private_key", "expressions", "encoding", "key_context",
-	"include", "compat", "reply_key",
+	"include", "compat", "reply_key", "report_access",
 }
 
 // keys are the values of a request by key; nil when absent.

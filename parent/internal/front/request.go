@@ -139,7 +139,7 @@ func (r *request) scalars(k *keys, d dialect) *fault {
 	return r.options(k)
 }
 
-// options reads key_context, compat and reply_key.
+// options reads key_context, compat, report_access and reply_key.
 func (r *request) options(k *keys) *fault {
 	if v := k[kKeyContext]; v != nil {
 		n, err := v.Int()
@@ -157,6 +157,13 @@ func (r *request) options(k *keys) *fault {
 			return shapeCompat
 		}
 		r.msg.Compat = on
+	}
+	if v := k[kReportAccess]; v != nil {
+		on, err := v.Bool()
+		if err != nil {
+			return shapeReport
+		}
+		r.msg.ReportAccess = on
 	}
 	if v := k[kReplyKey]; v != nil {
 		return r.replyKey(v)

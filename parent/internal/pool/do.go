@@ -90,7 +90,7 @@ func (p *Pool) Do(
 		}
 		call := c.NewCall()
 		call.Batch, call.Deadline = batch, deadline
-		call.Body = msg.Append(call.Body)
+		call.Body = appendFor(c.Features(), call.Body, msg)
 		err := c.Do(ctx, call)
 		if err == nil {
 			return call, nil
@@ -106,6 +106,16 @@ func (p *Pool) Do(
 			p.o.Observer.Retried()
 		}
 	}
+}
+
+// appendFor appends msg without what the enclave of a session does not know.
+func appendFor(f wire.Features, dst []byte, msg *wire.DecryptRequest) []byte {
+	if !msg.ReportAccess || f.Has(wire.FeatureAccessReport) {
+		return msg.Append(dst)
+	}
+	known := *msg
+	known.ReportAccess = false
+	return known.Append(dst)
 }
 
 // none says why there is no session to use.
