@@ -13,6 +13,7 @@ import (
 	"redoubt/parent/internal/config"
 	"redoubt/parent/internal/front"
 	"redoubt/parent/internal/status"
+	"redoubt/wire/h1"
 )
 
 // serveMetrics serves the operator's routes until ctx ends. It keeps serving through the drain, so that the drain can
@@ -32,7 +33,7 @@ func (a *App) serveMetrics(ctx context.Context) error {
 		_ = s.Close()
 		close(closed)
 	}()
-	err := s.Serve(a.metricsLn)
+	err := s.Serve(h1.Listener{Listener: a.metricsLn})
 	if errors.Is(err, http.ErrServerClosed) {
 		<-closed
 		return nil
@@ -62,7 +63,7 @@ func (a *App) operate() http.Handler {
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	}
-	return mux
+	return h1.AsSent(mux)
 }
 
 // guard asks others than this host for one of auth's keys; nil lets everyone in. Through a tunnel to this host the

@@ -20,9 +20,6 @@ type batchItem struct {
 
 // batch answers POST /v1/decrypt/batch: each item is a request of its own and gets its own status.
 func (s *Server) batch(x *exchange) *fault {
-	if !isJSON(x.ctx) {
-		return faultContentType
-	}
 	x.begin(partRead)
 	body, taken, f := s.readBody(x.ctx, nil, MaxBatchBody)
 	defer s.bodies.give(taken)

@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
 
+	"redoubt/wire/h1"
 	"redoubt/wire/secret"
 )
 
@@ -38,6 +39,8 @@ type conn struct {
 	// secret and linger are set by the goroutine that serves the connection, the only one that writes to it.
 	secret bool
 	linger int64 // bytes that may be read and dropped before the connection is closed; 0: close at once
+
+	scan h1.Scanner // of the goroutine that reads
 }
 
 // lingerMore is what is dropped of a request that was too large, beyond what it might have been: a single request is
@@ -57,8 +60,17 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Read reads, and keeps in mind what evict has to know.
+// Read reads requests that have one reading; fasthttp alone would take more.
 func (c *conn) Read(p []byte) (int, error) {
+	if c.scan.Refused() {
+		return c.scan.Rest(p)
+	}
+	n, err := c.receive(p)
+	return c.scan.Filter(p, n, err)
+}
+
+// receive reads, and keeps in mind what evict has to know.
+func (c *conn) receive(p []byte) (int, error) {
 	c.mu.Lock()
 	c.waiting = true
 	leave := c.evicted && !c.busy

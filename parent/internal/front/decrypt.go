@@ -26,9 +26,6 @@ func (j *job) release() {
 
 // decrypt answers POST /decrypt and /v1/decrypt.
 func (s *Server) decrypt(x *exchange, d dialect) *fault {
-	if !isJSON(x.ctx) {
-		return faultContentType
-	}
 	x.begin(partRead)
 	j := newJob()
 	defer j.release()

@@ -11,6 +11,7 @@ import (
 
 	"redoubt/parent/internal/pool"
 	"redoubt/wire"
+	"redoubt/wire/h1"
 	"redoubt/wire/trace"
 )
 
@@ -33,18 +34,40 @@ type exchange struct {
 
 // handle is the fasthttp handler: it authenticates, dispatches, and turns whatever happens into an answer.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
-	x := exchange{ctx: ctx, start: time.Now(), route: routeOf(ctx.Path()), out: newBuffer()}
-	x.problem = x.route.problems(ctx.Path())
+	var x exchange
+	s.begin(&x, ctx)
+	if f := s.dispatch(&x); f != nil {
+		x.fail(f)
+	}
+	s.finish(&x)
+}
+
+// begin makes an exchange of a request.
+func (s *Server) begin(x *exchange, ctx *fasthttp.RequestCtx) {
+	path := h1.Path(ctx.Request.Header.RequestURI())
+	*x = exchange{ctx: ctx, start: time.Now(), route: routeOf(path), out: newBuffer()}
+	x.problem = x.route.problems(path)
 	// fasthttp closes user values after it has written the answer: see buffer.
 	ctx.SetUserValue(bufferKey, x.out)
 	if c, ok := ctx.Conn().(*conn); ok {
 		c.secret = true
 	}
 	x.identify(s.o.Spans)
-	if f := s.dispatch(&x); f != nil {
-		x.fail(f)
+}
+
+// expect answers a request whose client waits before it sends the body (Expect: 100-continue), if the header alone
+// tells that it will be refused. fasthttp sends what is in ctx then, and closes the connection.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	var x exchange
+	s.begin(&x, ctx)
+	f := s.admit(&x)
+	if f == nil {
+		return fasthttp.StatusContinue // handle will begin anew
 	}
+	x.fail(f)
+	lingering(ctx, x.route.maxBody())
 	s.finish(&x)
+	return x.status
 }
 
 // bufferKey is the key of the answer's buffer among the user values.
@@ -61,19 +84,8 @@ func (s *Server) dispatch(x *exchange) (f *fault) {
 			f = faultOf(wire.Internal, 0)
 		}
 	}()
-	ctx := x.ctx
-	info := &routes[x.route]
-	if !info.open && s.o.Auth != nil {
-		var ok bool
-		if x.caller, ok = s.o.Auth.allow(ctx); !ok {
-			return faultAuth
-		}
-	}
-	if x.route == RouteUnknown {
-		return faultNotFound
-	}
-	if info.post && !ctx.IsPost() || !info.post && !ctx.IsGet() && !ctx.IsHead() {
-		return faultMethod
+	if f := s.admit(x); f != nil {
+		return f
 	}
 	x.status, x.code = fasthttp.StatusOK, "ok"
 	switch x.route {
@@ -92,6 +104,29 @@ func (s *Server) dispatch(x *exchange) (f *fault) {
 	case RouteReady:
 		return s.ready(x)
 	case RouteUnknown:
+	}
+	return nil
+}
+
+// admit judges what the header alone tells.
+func (s *Server) admit(x *exchange) *fault {
+	ctx, info := x.ctx, &routes[x.route]
+	if !info.open && s.o.Auth != nil {
+		var ok bool
+		if x.caller, ok = s.o.Auth.allow(ctx); !ok {
+			return faultAuth
+		}
+	}
+	switch {
+	case x.route == RouteUnknown:
+		return faultNotFound
+	case info.post && !ctx.IsPost(), !info.post && !ctx.IsGet() && !ctx.IsHead():
+		return faultMethod
+	case info.post && !isJSON(ctx):
+		return faultContentType
+	case ctx.Request.Header.ContentLength() > x.route.maxBody():
+		lingering(ctx, x.route.maxBody())
+		return faultTooLarge
 	}
 	return nil
 }

@@ -37,6 +37,16 @@ var routes = [Routes]struct {
 // String is the route's path, or "unknown".
 func (r Route) String() string { return routes[r].path }
 
+// maxBody is the largest body of the route's requests, bytes.
+func (r Route) maxBody() int {
+	if r == RouteBatch {
+		return MaxBatchBody
+	}
+	return MaxBody
+}
+
+// routeOf finds the route of a path as it was sent: a path that would need decoding or cleaning to be a route's is
+// unknown, as it is to the rules of a firewall.
 func routeOf(path []byte) Route {
 	for i := RouteDecrypt; i <= RouteReady; i++ {
 		if string(path) == routes[i].path {

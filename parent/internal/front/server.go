@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"redoubt/wire"
+	"redoubt/wire/h1"
 	"redoubt/wire/session"
 	"redoubt/wire/trace"
 )
@@ -95,6 +96,7 @@ func New(o Options) *Server {
 		Handler:                      s.handle,
 		ErrorHandler:                 s.refuse,
 		HeaderReceived:               s.header,
+		ExpectHandler:                s.expect,
 		ConnState:                    connState,
 		Logger:                       quiet{},
 		NoDefaultServerHeader:        true,
@@ -131,8 +133,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return s.sweeper.run(func() error { return s.http.ShutdownWithContext(ctx) })
 }
 
-// header gives the body a time of its own, once the header is known.
-func (s *Server) header(*fasthttp.RequestHeader) fasthttp.RequestConfig {
+// header gives the body a time of its own, once the header is known. A body that will be refused for its length is
+// not waited for: fasthttp would read 8 KiB of it before it asks a handler, so expect is asked instead.
+func (s *Server) header(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	if n := h.ContentLength(); n > MaxBody && n > routeOf(h1.Path(h.RequestURI())).maxBody() {
+		h.SetProtocol("HTTP/1.1") // where expectations are known; the connection is closed anyway
+		h.Set("Expect", "100-continue")
+	}
 	return fasthttp.RequestConfig{ReadTimeout: s.o.BodyTimeout}
 }
 

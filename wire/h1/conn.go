@@ -1,0 +1,42 @@
+package h1
+
+import "net"
+
+// Conn is a connection of net/http's server whose requests a Scanner follows. Like net/http it is read by one
+// goroutine at a time.
+type Conn struct {
+	net.Conn
+	scan Scanner
+}
+
+// NewConn follows what is read from c, from its first byte on.
+func NewConn(c net.Conn) *Conn { return &Conn{Conn: c} }
+
+// Read reads. It fails with ErrMalformed from the line on that is refused.
+func (c *Conn) Read(p []byte) (int, error) {
+	if c.scan.Refused() {
+		return c.scan.Rest(p)
+	}
+	n, err := c.Conn.Read(p)
+	return c.scan.Filter(p, n, err)
+}
+
+// CloseWrite ends our side, so that the peer reads the answer before the connection is closed.
+func (c *Conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// Listener makes each accepted connection a Conn. It is for plain HTTP: see TLSListener.
+type Listener struct{ net.Listener }
+
+// Accept waits for a connection.
+func (l Listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return NewConn(c), nil
+}

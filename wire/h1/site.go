@@ -1,0 +1,151 @@
+package h1
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// Site decides whether a request may come from a browser. A page of somebody else can make a browser call any address
+// that the browser reaches. If the page's own name is made to resolve to us (DNS rebinding), it can even read the answer.
+// Such a request carries the page's name as its Host. So a Host must be an IP address, localhost, or one of Names. An
+// Origin, which browsers add, must be that Host. Requests without either are no browser's.
+//
+// Site is no authentication: it protects listeners that ask for none.
+type Site struct {
+	// Names are the names, without port, that callers may use.
+	Names []string
+	// Flag is the option that adds a name. It is part of the refusals' text.
+	Flag string
+}
+
+// Refusal is why a Site refuses a request. Its text holds nothing of the request.
+type Refusal struct {
+	// Status is 421 for a foreign Host, 403 for a foreign Origin.
+	Status int
+	text   string
+}
+
+// Error says what to do.
+func (r *Refusal) Error() string { return r.text }
+
+// Host returns a *Refusal unless host, with or without a port, is one of ours. No Host at all is no browser's. It
+// allocates nothing.
+func (s *Site) Host(host []byte) *Refusal {
+	if len(host) == 0 || literal(host) || is(host, "localhost") {
+		return nil
+	}
+	for _, name := range s.Names {
+		if is(host, name) {
+			return nil
+		}
+	}
+	return &Refusal{http.StatusMisdirectedRequest, "this host name is not served: use an ip address or localhost, " +
+		"or add the name with " + s.Flag}
+}
+
+// Origin returns a *Refusal unless an Origin header's value names host as the request does.
+func (s *Site) Origin(origin, host []byte) *Refusal {
+	if _, of, ok := bytes.Cut(origin, []byte("://")); ok && bytes.EqualFold(of, host) {
+		return nil
+	}
+	return &Refusal{http.StatusForbidden, "requests of web pages of another origin are not served"}
+}
+
+// literal reports whether host is the literal of an IP address. A name of digits alone does not exist: the last label
+// of a name has a letter (RFC 3696, section 2), and browsers take anything else for an address.
+func literal(host []byte) bool {
+	if host[0] == '[' {
+		return bytes.IndexByte(host, ']') > 0
+	}
+	name := withoutPort(host)
+	for _, c := range name {
+		if c != '.' && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return len(name) > 0
+}
+
+func withoutPort(host []byte) []byte {
+	if i := bytes.LastIndexByte(host, ':'); i >= 0 {
+		return host[:i]
+	}
+	return host
+}
+
+// is reports whether host names name, which is ASCII, without regard to case, port and a final dot.
+func is(host []byte, name string) bool {
+	host = bytes.TrimSuffix(withoutPort(host), []byte("."))
+	name = strings.TrimSuffix(name, ".")
+	if len(host) != len(name) {
+		return false
+	}
+	for i, c := range host {
+		if lower(c) != lower(name[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}
+
+// Check applies Host and Origin to a request of net/http. For a target in absolute form, net/http has replaced the
+// request's Host by the target's authority (RFC 9112, section 3.2.2).
+func (s *Site) Check(r *http.Request) *Refusal {
+	host := []byte(r.Host)
+	if refused := s.Host(host); refused != nil {
+		return refused
+	}
+	for _, o := range r.Header["Origin"] {
+		if refused := s.Origin([]byte(o), host); refused != nil {
+			return refused
+		}
+	}
+	return nil
+}
+
+// Guard puts s before a handler of net/http.
+func (s *Site) Guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if refused := s.Check(r); refused != nil {
+			refuse(w, refused.Status, refused.text)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// AsSent puts a check before a http.ServeMux, which decodes, cleans and redirects: what is not the path of a route
+// byte by byte is not found.
+func AsSent(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !sentPlainly(r) {
+			refuse(w, http.StatusNotFound, "no such route")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// sentPlainly reports whether the path was sent as the mux will match it.
+func sentPlainly(r *http.Request) bool {
+	path := Path(r.RequestURI)
+	return path == r.URL.Path && !strings.Contains(path, "//") && !strings.Contains(path+"/", "/./") &&
+		!strings.Contains(path+"/", "/../")
+}
+
+func refuse(w http.ResponseWriter, status int, text string) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintf(w, `{"code":%d,"message":%q}`+"\n", status, text)
+}
