@@ -63,8 +63,8 @@ func run() error {
 	})
 }
 
-// start serves once boot has succeeded. The RSA key and all other keys are made by serve, so they have the random numbers
-// that boot seeds.
+// start serves once boot has succeeded. The RSA key and all other keys are made by serve, so they have the random
+// numbers that boot seeds.
 func start(boot, serve func() error) error {
 	if err := boot(); err != nil {
 		return err

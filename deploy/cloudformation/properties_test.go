@@ -260,6 +260,20 @@ func TestEnclavesOutliveTheirParent(t *testing.T) {
 	}
 }
 
+// The parent binds vsock ports below 1024, by which the enclave knows it; it may do nothing else that needs a privilege.
+func TestOneCapabilityIsTheParents(t *testing.T) {
+	data, err := os.ReadFile("../systemd/redoubt-parent.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"CapabilityBoundingSet", "AmbientCapabilities"} {
+		m := regexp.MustCompile("(?m)^"+key+"=.*$").FindAllString(string(data), -1)
+		if !slices.Equal(m, []string{key + "=CAP_NET_BIND_SERVICE"}) {
+			t.Errorf("%v", m)
+		}
+	}
+}
+
 // The load balancer forgets an idle connection without a word; the parent closes it before.
 func TestTheParentEndsIdleConnectionsBeforeTheLoadBalancer(t *testing.T) {
 	m := regexp.MustCompile(`--idle-timeout=(\S+)`).FindStringSubmatch(helpOf(t, "parent"))

@@ -23,6 +23,10 @@ var (
 	ErrNotSocket = errors.New("path is not a socket")
 	// ErrAllowList: a vsock listener was given no context ids to accept.
 	ErrAllowList = errors.New("no context ids are allowed")
+	// ErrPrivilege: the process may not bind a vsock port below 1024.
+	ErrPrivilege = errors.New("CAP_NET_BIND_SERVICE is needed to connect to an enclave from a vsock port below 1024")
+	// ErrPorts: other connections hold all of them.
+	ErrPorts = errors.New("every vsock port below 1024 is in use")
 )
 
 // maxPath is the longest path of a unix socket, without its final NUL.

@@ -9,17 +9,19 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/mdlayher/vsock"
 )
 
 // Dialer connects to one address. Make one with NewDialer.
 type Dialer struct {
 	url  string
 	addr address
+	// Of vsock: what opens a socket, and the ports that it may connect from; nil for any.
+	open  func() (vsockSocket, error)
+	ports *privilegedPorts
 }
 
-// NewDialer parses a URL. It does not connect. Errors wrap ErrURL and do not quote the URL.
+// NewDialer parses a URL. It does not connect. Over vsock the dialer connects from a port below 1024: an enclave takes
+// nobody else for its parent. Errors wrap ErrURL and do not quote the URL.
 func NewDialer(rawURL string) (*Dialer, error) {
 	a, err := parse(rawURL)
 	if err != nil {
@@ -28,14 +30,23 @@ func NewDialer(rawURL string) (*Dialer, error) {
 	if a.scheme == schemeVsock && a.cid == cidAny {
 		return nil, fmt.Errorf("%w: a context id is needed to dial", ErrURL)
 	}
-	return &Dialer{url: rawURL, addr: a}, nil
+	return &Dialer{url: rawURL, addr: a, open: openVsock, ports: ports}, nil
 }
 
-// Dial connects, within ctx. It is safe for concurrent use. Errors: the system's, ErrHandshake, or the context's.
+// FromAnyPort returns a dialer to the same address that binds no port and needs no privilege: for a peer that does not
+// look at the port.
+func (d *Dialer) FromAnyPort() *Dialer {
+	free := *d
+	free.ports = nil
+	return &free
+}
+
+// Dial connects, within ctx. It is safe for concurrent use. Errors: the system's, ErrHandshake, the context's, and over
+// vsock ErrPrivilege and ErrPorts.
 func (d *Dialer) Dial(ctx context.Context) (net.Conn, error) {
 	switch d.addr.scheme {
 	case schemeVsock:
-		c, err := vsock.DialContext(ctx, d.addr.cid, d.addr.port, nil)
+		c, err := d.dialVsock(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("dial enclave: %w", err)
 		}

@@ -20,8 +20,18 @@ type ListenConfig struct {
 	// AllowedCIDs are the only peers whose vsock connections Accept returns; others are closed at once. It must not be
 	// empty for vsock, and does not matter for the others (there the file's permissions, 0600, decide).
 	AllowedCIDs []uint32
+	// AnyPort accepts peers whose vsock port is above 1023 too. Without it they are closed at once: any process of the
+	// parent's host could be such a peer.
+	AnyPort bool
 	// OnRefused is told of each peer that was refused. May be nil.
-	OnRefused func(cid uint32)
+	OnRefused func(Refusal)
+}
+
+// Refusal is a vsock peer that was closed unread. An address that is no vsock's has the highest numbers.
+type Refusal struct {
+	CID, Port uint32
+	// Unprivileged: the context id may connect, but not from a port above 1023.
+	Unprivileged bool
 }
 
 // Listener accepts connections on one address. It implements net.Listener.
@@ -74,16 +84,18 @@ func (l *Listener) Accept() (net.Conn, error) {
 
 // allowed fails closed: an address that is not a vsock's is nobody's.
 func (l *Listener) allowed(addr net.Addr) bool {
-	a, ok := addr.(*vsock.Addr)
-	if ok && slices.Contains(l.cfg.AllowedCIDs, a.ContextID) {
-		return true
+	r := Refusal{CID: cidAny, Port: cidAny}
+	if a, ok := addr.(*vsock.Addr); ok {
+		r.CID, r.Port = a.ContextID, a.Port
+		if slices.Contains(l.cfg.AllowedCIDs, a.ContextID) {
+			if a.Port <= maxPrivileged || l.cfg.AnyPort {
+				return true
+			}
+			r.Unprivileged = true
+		}
 	}
 	if l.cfg.OnRefused != nil {
-		cid := uint32(cidAny)
-		if ok {
-			cid = a.ContextID
-		}
-		l.cfg.OnRefused(cid)
+		l.cfg.OnRefused(r)
 	}
 	return false
 }

@@ -265,7 +265,9 @@ func TestVsockListenerAcceptsOnlyItsParent(t *testing.T) {
 		{nil, false},
 		{&vsock.Addr{ContextID: 3, Port: 1}, true},
 		{&vsock.Addr{ContextID: 2, Port: 1}, false},
-		{&vsock.Addr{ContextID: 3, Port: 2}, true},
+		{&vsock.Addr{ContextID: 3, Port: 1023}, true},
+		{&vsock.Addr{ContextID: 3, Port: 1024}, false},
+		{&vsock.Addr{ContextID: 3, Port: 1<<32 - 1}, false},
 	}
 	f := &fakeListener{conns: make(chan net.Conn, len(peers))}
 	closed := make([]bool, len(peers))
@@ -276,7 +278,9 @@ func TestVsockListenerAcceptsOnlyItsParent(t *testing.T) {
 	var refused []string
 	l := &Listener{Listener: f, vs: true, cfg: ListenConfig{
 		AllowedCIDs: []uint32{3},
-		OnRefused:   func(cid uint32) { refused = append(refused, fmt.Sprint(cid)) },
+		OnRefused: func(r Refusal) {
+			refused = append(refused, fmt.Sprintf("%d:%d:%v", r.CID, r.Port, r.Unprivileged))
+		},
 	}}
 	var accepted int
 	for {
@@ -297,8 +301,13 @@ func TestVsockListenerAcceptsOnlyItsParent(t *testing.T) {
 			t.Errorf("peer %d: closed %v", i, closed[i])
 		}
 	}
-	if got := strings.Join(refused, " "); accepted != 2 || got != "16 4294967295 4294967295 2" {
+	want := "16:1:false 4294967295:4294967295:false 4294967295:4294967295:false 2:1:false 3:1024:true 3:4294967295:true"
+	if got := strings.Join(refused, " "); accepted != 2 || got != want {
 		t.Errorf("accepted %d, refused %s", accepted, got)
+	}
+	l.cfg.AnyPort = true
+	if !l.allowed(&vsock.Addr{ContextID: 3, Port: 1024}) || l.allowed(&vsock.Addr{ContextID: 2, Port: 1024}) {
+		t.Error("any port: not the parent's, or not the parent's alone")
 	}
 	if _, err := Listen("vsock://any:5050", ListenConfig{}); !errors.Is(err, ErrAllowList) {
 		t.Error("listens without an allow list")

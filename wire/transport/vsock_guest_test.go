@@ -10,9 +10,13 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/mdlayher/vsock"
+	"golang.org/x/sys/unix"
 )
 
 // These run in a test guest (make test-enclave): real AF_VSOCK over the loopback CID, whose peers have CID 1.
@@ -25,7 +29,13 @@ const (
 func listenGuest(t *testing.T, url string, cids []uint32) (*Listener, *atomic.Uint32) {
 	t.Helper()
 	refused := new(atomic.Uint32)
-	l, err := Listen(url, ListenConfig{AllowedCIDs: cids, OnRefused: func(cid uint32) { refused.Store(cid) }})
+	l, err := Listen(url, ListenConfig{AllowedCIDs: cids, OnRefused: func(r Refusal) {
+		if r.Unprivileged {
+			refused.Store(r.Port)
+			return
+		}
+		refused.Store(r.CID)
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,6 +49,11 @@ func dialGuest(t *testing.T, url string) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return dialWith(t, d)
+}
+
+func dialWith(t *testing.T, d *Dialer) net.Conn {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	c, err := d.Dial(ctx)
@@ -94,6 +109,85 @@ func TestGuestListenerRefusesEveryOtherCID(t *testing.T) {
 	case err := <-accepted:
 		t.Fatalf("Accept returned: %v", err)
 	default:
+	}
+}
+
+// The kernel gives a socket that binds no port one above 1023.
+func TestGuestListenerRefusesPortsThatNeedNoPrivilege(t *testing.T) {
+	l, refused := listenGuest(t, "vsock://any:6004", []uint32{1})
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			accepted <- c
+		}
+	}()
+	d, err := NewDialer(loopback + "6004")
+	if err != nil {
+		t.Fatal(err)
+	}
+	high := dialWith(t, d.FromAnyPort())
+	_ = high.SetDeadline(time.Now().Add(10 * time.Second))
+	var b [1]byte
+	if n, err := high.Read(b[:]); n != 0 || err == nil {
+		t.Fatalf("a peer of %v was answered: %d bytes, %v", high.LocalAddr(), n, err)
+	}
+	if port := refused.Load(); port <= maxPrivileged {
+		t.Fatalf("refused port %d", port)
+	}
+	low := dialWith(t, d)
+	if port := low.LocalAddr().(*vsock.Addr).Port; port < 1 || port > maxPrivileged {
+		t.Fatalf("dialled from port %d", port)
+	}
+	c := <-accepted
+	defer c.Close()
+	if port := c.RemoteAddr().(*vsock.Addr).Port; port != low.LocalAddr().(*vsock.Addr).Port {
+		t.Fatalf("accepted port %d", port)
+	}
+}
+
+// The thread that gives the capability up ends with its goroutine.
+func TestGuestAPrivilegedPortNeedsTheCapability(t *testing.T) {
+	listenGuest(t, "vsock://any:6005", []uint32{1})
+	d, err := NewDialer(loopback + "6005")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		done <- func() error {
+			hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+			var caps [2]unix.CapUserData
+			if err := unix.Capget(&hdr, &caps[0]); err != nil {
+				return err
+			}
+			caps[0].Effective &^= 1 << unix.CAP_NET_BIND_SERVICE
+			if err := unix.Capset(&hdr, &caps[0]); err != nil {
+				return err
+			}
+			_, err := d.Dial(t.Context())
+			return err
+		}()
+	}()
+	if err := <-done; !errors.Is(err, ErrPrivilege) {
+		t.Fatalf("without the capability: %v", err)
+	}
+}
+
+// Each dial binds another port, so one whose connection the peer's kernel still knows is not taken again at once.
+func TestGuestManyConnectionsInTurnReachTheListener(t *testing.T) {
+	l, _ := listenGuest(t, "vsock://any:6006", []uint32{1})
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	for range 1100 {
+		_ = dialGuest(t, loopback+"6006").Close()
 	}
 }
 

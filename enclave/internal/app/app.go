@@ -93,8 +93,13 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 	//nolint:contextcheck // the look at a stale socket file has a limit of its own
 	l, err := transport.Listen(cfg.Listen, transport.ListenConfig{
 		AllowedCIDs: cfg.AllowedCIDs,
-		OnRefused: func(cid uint32) {
-			p.logs.Logger().Warn("a peer was refused", "cid", cid)
+		AnyPort:     cfg.PeerPorts == config.PortsAny,
+		OnRefused: func(r transport.Refusal) {
+			if r.Unprivileged {
+				p.logs.Logger().Warn("a peer was refused: its port is above 1023", "cid", r.CID, "port", r.Port)
+				return
+			}
+			p.logs.Logger().Warn("a peer was refused", "cid", r.CID, "port", r.Port)
 		},
 	})
 	if err != nil {

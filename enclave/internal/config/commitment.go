@@ -18,6 +18,7 @@ const commitmentHead = "redoubt/v1/config\x00"
 //	kms_ca SHA256               if set: the digest of the file, in hex
 //	deny_contextless_keys       if set
 //	hmac_key REGION SHA256      if set: the digest of the wrapped key, in hex
+//	peer_ports any              if so set: any process of the parent's host may be the parent
 //
 // So a caller who knows a deployment's configuration can check that the enclave runs with it, although the parent hands
 // the document on. ca is the content of kms.ca_file. There is no key in it and none can be learned from it.
@@ -37,6 +38,9 @@ func (c *Config) Commitment(ca []byte) []byte {
 	}
 	if w := c.WrappedHMACKey(); w != nil {
 		_, _ = fmt.Fprintf(h, "hmac_key %s %x\n", c.HMACRegion, sha256.Sum256(w))
+	}
+	if c.PeerPorts == PortsAny {
+		_, _ = fmt.Fprintf(h, "peer_ports any\n")
 	}
 	return h.Sum([]byte(commitmentHead))
 }

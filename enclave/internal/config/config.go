@@ -15,6 +15,11 @@ type Config struct {
 	// byte. The default is the parent instance of a Nitro Enclave. Without meaning on a unix socket.
 	AllowedCIDs []uint32 `yaml:"allowed_cids"`
 
+	// PeerPorts says from which vsock ports a parent may connect: privileged (up to 1023, which only a process with
+	// CAP_NET_BIND_SERVICE binds) or any. Default [PortsPrivileged]. DANGEROUS: with any, every process of the parent
+	// instance can be the parent. Without meaning on a unix socket.
+	PeerPorts string `yaml:"peer_ports"`
+
 	// Keys maps an AWS region to the ARN of the one KMS key that may be used there: a key ARN, never an alias, and
 	// of that region. A request for a region that is not here is answered key_denied. At least one; at most
 	// [MaxRegions].

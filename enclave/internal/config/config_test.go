@@ -28,6 +28,9 @@ func TestAMinimalFileGetsEveryDefault(t *testing.T) {
 	if len(c.AllowedCIDs) != 1 || c.AllowedCIDs[0] != 3 {
 		t.Errorf("allowed_cids = %v, want [3]", c.AllowedCIDs)
 	}
+	if c.PeerPorts != PortsPrivileged {
+		t.Errorf("peer_ports = %q, want privileged", c.PeerPorts)
+	}
 }
 
 func TestAPartialSectionKeepsTheOtherDefaults(t *testing.T) {
@@ -64,6 +67,8 @@ func TestABadFileIsRefusedByName(t *testing.T) {
 		{"no region", "keys:\n  Virginia: " + arn + "\n", `"Virginia" is not an AWS region`},
 		{"listen", minimal + "listen: tcp://0.0.0.0:1\n", "listen"},
 		{"no CID", minimal + "allowed_cids: []\n", "allowed_cids"},
+		{"unknown peer ports", minimal + "peer_ports: low\n", "peer_ports"},
+		{"no peer ports", minimal + "peer_ports: ''\n", "peer_ports"},
 		{"negative CID", minimal + "allowed_cids: [-1]\n", "line 3"},
 		{"plain endpoint", minimal + "kms: {endpoint: 'http://kms'}\n", "kms.endpoint"},
 		{"endpoint with a path", minimal + "kms: {endpoint: 'https://kms/x'}\n", "kms.endpoint"},

@@ -48,6 +48,12 @@ const (
 	DefaultLogsPerSecond = 20
 )
 
+// The values of peer_ports.
+const (
+	PortsPrivileged = "privileged"
+	PortsAny        = "any"
+)
+
 // DefaultHeartbeat is where `nitro-cli run-enclave` waits for an enclave to have booted.
 const DefaultHeartbeat = "vsock://3:9000"
 
@@ -80,6 +86,7 @@ func Default() *Config {
 	return &Config{
 		Listen:      DefaultListen,
 		AllowedCIDs: []uint32{DefaultParentCID},
+		PeerPorts:   PortsPrivileged,
 		Cache: Cache{
 			Keys:     DefaultCacheKeys,
 			Contexts: DefaultCacheContexts,

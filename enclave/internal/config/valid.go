@@ -78,6 +78,9 @@ func (c *Config) validListen() error {
 	if len(c.AllowedCIDs) > 16 {
 		return errors.New("allowed_cids: must name at most 16 context ids")
 	}
+	if c.PeerPorts != PortsPrivileged && c.PeerPorts != PortsAny {
+		return fmt.Errorf("peer_ports: must be %s or %s", PortsPrivileged, PortsAny)
+	}
 	return nil
 }
 

@@ -42,7 +42,8 @@ func (m machine) boot(ctx context.Context, module Random, heartbeat string, cons
 	if err != nil {
 		return fmt.Errorf("heartbeat: %w", err)
 	}
-	if err := Heartbeat(ctx, dialer.Dial); err != nil {
+	// nitro-cli does not look at the port, and a low one could not be bound any more.
+	if err := Heartbeat(ctx, dialer.FromAnyPort().Dial); err != nil {
 		fmt.Fprintln(console, "enclave:", err)
 	}
 	return nil

@@ -4,14 +4,15 @@
 //
 // Against a hostile parent: the kernel's random generator is reseeded from the Nitro Security Module before any key is
 // made, so what the host feeds to the kernel cannot decide it. The one thing here that the parent chooses is the byte
-// that answers the heartbeat; it is read after root is given up. (The clock's source and the kernel's entropy source are
-// judged where the enclave's health is.)
+// that answers the heartbeat; it is read after root is given up. (The clock's source and the kernel's entropy source
+// are judged where the enclave's health is.)
 //
 // Every step either succeeds or ends the start with an error that names it: an enclave that is half set up must not
 // serve. There is no console outside debug mode, so the error also goes to whoever called (the process exits with it,
 // and a missing heartbeat tells the host).
 //
-// Sources: random(4) for RNDADDENTROPY; drivers/char/random.c of Linux 6.12 for RNDRESEEDCRNG (since 4.17); finit_module(2); aws-nitro-enclaves-cli for the heartbeat (port 9000, 0xB7).
+// Sources: random(4) for RNDADDENTROPY; drivers/char/random.c of Linux 6.12 for RNDRESEEDCRNG (since 4.17);
+// finit_module(2); aws-nitro-enclaves-cli for the heartbeat (port 9000, 0xB7).
 package pid1
 
 import (

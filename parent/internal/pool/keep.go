@@ -9,6 +9,7 @@ import (
 
 	"redoubt/wire"
 	"redoubt/wire/session"
+	"redoubt/wire/transport"
 )
 
 const (
@@ -75,7 +76,8 @@ var errLived = errors.New("session ended")
 func cause(err error) string {
 	for _, known := range []error{
 		session.ErrHello, session.ErrVersion, session.ErrProtocol, session.ErrLiveness, session.ErrWriteTimeout,
-		session.ErrOverflow, session.ErrFault, session.ErrDraining, session.ErrClosed, context.DeadlineExceeded,
+		session.ErrOverflow, session.ErrFault, session.ErrDraining, session.ErrClosed, transport.ErrPrivilege,
+		transport.ErrPorts, context.DeadlineExceeded,
 	} {
 		if errors.Is(err, known) {
 			return known.Error()
