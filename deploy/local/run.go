@@ -47,6 +47,11 @@ func (r *runCommand) serve(ctx context.Context) error {
 	if r.Quiet {
 		logs = io.Discard
 	}
+	if !r.FreePorts {
+		if err := r.free(ctx); err != nil {
+			return err
+		}
+	}
 	bin, err := r.programs(ctx, r.State)
 	if err != nil {
 		return err
