@@ -87,6 +87,11 @@ var (
 	faultNoEnclaves    = &fault{status: 404, code: codeNoEnclave, text: "No enclaves found"}
 	faultNoneReady     = &fault{status: 503, code: codeNoEnclave, text: "no enclave is ready", retryMS: defaultRetryMS}
 	faultUndecryptable = &fault{status: 422, code: wire.DecryptFailed.String(), text: "no field could be decrypted"}
+
+	faultUnanswered = &fault{
+		status: 504, code: wire.DeadlineExceeded.String(),
+		text: "the enclave did not answer, and the request was not sent to another",
+	}
 )
 
 // notJSON is the fault for what checkJSON found.

@@ -30,7 +30,7 @@ const (
 type Upstream interface {
 	// Do sends msg to an enclave and returns its answer, which the caller MUST Release. It fails with a *wire.Error
 	// that the enclave answered, or stands for what happened on the way; or with
-	// pool.ErrNoEnclave or pool.ErrNoneReady.
+	// pool.ErrNoEnclave, pool.ErrNoneReady or pool.ErrUnanswered.
 	Do(ctx context.Context, deadline time.Time, batch bool, msg *wire.DecryptRequest) (*session.Call, error)
 	// Attest returns a document over nonce and the enclave's id. Errors as Do.
 	Attest(ctx context.Context, nonce []byte) (document []byte, enclave string, err error)

@@ -56,6 +56,7 @@ func (*nothing) SessionLost()           {}
 func (*nothing) DialFailed()            {}
 func (*nothing) SessionPanicked()       {}
 func (*nothing) Retried()               {}
+func (*nothing) NotRetried()            {}
 func (*nothing) CredentialsPushed(bool) {}
 func (*nothing) PingTook(time.Duration) {}
 func (n *nothing) lastExemplar() trace.ID {

@@ -33,7 +33,7 @@ type Metrics struct {
 	items     *prometheus.CounterVec
 
 	opened, lost, dialFailed, retried prometheus.Counter
-	sessionPanics                     prometheus.Counter
+	notRetried, sessionPanics         prometheus.Counter
 	ping                              prometheus.Observer
 	pushes, fetches                   *prometheus.CounterVec
 
@@ -107,6 +107,8 @@ func (m *Metrics) sessions() {
 	m.lost = m.counter("sessions_lost_total", "Sessions to enclaves that ended.")
 	m.dialFailed = m.counter("session_dial_failures_total", "Attempts to open a session that failed.")
 	m.retried = m.counter("requests_retried_total", "Requests sent again because their session ended.")
+	m.notRetried = m.counter("requests_not_retried_total",
+		"Requests whose session stalled, or ended a second time, and that were sent to no other.")
 	ping := prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: Namespace, Name: "ping_duration_seconds", Help: "Time of a ping to an enclave and its answer.",
 		Buckets: latency, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160,

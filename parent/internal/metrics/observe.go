@@ -44,6 +44,9 @@ func (m *Metrics) DialFailed() { m.dialFailed.Inc() }
 // Retried implements pool.Observer.
 func (m *Metrics) Retried() { m.retried.Inc() }
 
+// NotRetried implements pool.Observer.
+func (m *Metrics) NotRetried() { m.notRetried.Inc() }
+
 // PingTook implements pool.Observer.
 func (m *Metrics) PingTook(d time.Duration) { m.ping.Observe(d.Seconds()) }
 

@@ -16,11 +16,15 @@ const maxAttempts = 3
 // from its cache of keys, and gives a typed error for the rest.
 const usable = wire.HealthReady &^ wire.HealthCredentials
 
+// maxLost bounds on how many sessions a request may be that end before they answer it.
+const maxLost = 2
+
 // tried remembers the sessions that a request has been sent on.
 type tried struct {
 	clients [maxAttempts]*session.Client
 	enclave *enclave // of the last
 	n       int
+	lost    int // sessions that ended while their enclave may have had the request
 }
 
 func (t *tried) add(l *link, c *session.Client) {
@@ -36,6 +40,18 @@ func (t *tried) has(c *session.Client) bool {
 		}
 	}
 	return false
+}
+
+// again reports whether a request that failed with err may be sent to another session; see the package's doc.
+func (t *tried) again(err error) bool {
+	if !elsewhere(err) {
+		return false
+	}
+	if !errors.Is(err, session.ErrSentUnknown) {
+		return t.n < maxAttempts
+	}
+	t.lost++
+	return t.lost < maxLost && t.n < maxAttempts && errors.Is(err, session.ErrClosed)
 }
 
 // pick returns the best session: of a ready enclave rather than a usable one, on another enclave than the last that
@@ -74,7 +90,7 @@ func (p *Pool) pick(t *tried) (*link, *session.Client) {
 const penalty = 1 << 30
 
 // Do sends msg to an enclave and waits for the answer, until deadline or ctx ends. The caller MUST Release the call.
-// Errors: *wire.Error, ErrNoEnclave, ErrNoneReady.
+// Errors: *wire.Error, ErrNoEnclave, ErrNoneReady, ErrUnanswered.
 func (p *Pool) Do(
 	ctx context.Context, deadline time.Time, batch bool, msg *wire.DecryptRequest,
 ) (*session.Call, error) {
@@ -98,13 +114,13 @@ func (p *Pool) Do(
 		call.Release()
 		t.add(l, c)
 		// Callers that pick at the same moment may pick the same session; another can have room.
-		full = errors.Is(err, session.ErrInFlight)
-		if !full && !elsewhere(err) || t.n == maxAttempts {
-			return nil, translate(err)
+		if full = errors.Is(err, session.ErrInFlight); full && t.n < maxAttempts {
+			continue
 		}
-		if !full {
-			p.o.Observer.Retried()
+		if !t.again(err) {
+			return nil, p.give(err)
 		}
+		p.o.Observer.Retried()
 	}
 }
 
@@ -116,6 +132,15 @@ func appendFor(f wire.Features, dst []byte, msg *wire.DecryptRequest) []byte {
 	known := *msg
 	known.ReportAccess = false
 	return known.Append(dst)
+}
+
+// give returns what the caller of a request that failed with err is told, when it is not sent again.
+func (p *Pool) give(err error) error {
+	if elsewhere(err) && errors.Is(err, session.ErrSentUnknown) {
+		p.o.Observer.NotRetried()
+		return ErrUnanswered
+	}
+	return translate(err)
 }
 
 // none says why there is no session to use.

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,5 +54,36 @@ func TestRequestsOneAtATimeStayOnOneSessionOfEachEnclave(t *testing.T) {
 	}
 	if picked[links[0]] != 30 || picked[links[3]] != 30 {
 		t.Errorf("picked %d and %d times, others %d", picked[links[0]], picked[links[3]], 60-picked[links[0]]-picked[links[3]])
+	}
+}
+
+// What ends a session decides whether its requests go to another, and how often.
+func TestOnlyWhatCannotSpreadIsSentAgain(t *testing.T) {
+	lost := func(err error) error { return &session.CallError{Sent: true, Err: err} }
+	unsent := func(err error) error { return &session.CallError{Err: err} }
+	for name, tc := range map[string]struct {
+		ends []error
+		want []bool
+	}{
+		"a connection that is lost, once":     {[]error{lost(session.ErrClosed), lost(session.ErrClosed)}, []bool{true, false}},
+		"no sign of life":                     {[]error{lost(session.ErrLiveness)}, []bool{false}},
+		"a write that does not end":           {[]error{lost(session.ErrWriteTimeout)}, []bool{false}},
+		"a broken protocol":                   {[]error{lost(session.ErrProtocol)}, []bool{false}},
+		"answers that nobody reads":           {[]error{lost(session.ErrOverflow)}, []bool{false}},
+		"lost, then stalled":                  {[]error{lost(session.ErrClosed), lost(session.ErrLiveness)}, []bool{true, false}},
+		"not sent, whatever ended":            {[]error{unsent(session.ErrLiveness), unsent(session.ErrClosed)}, []bool{true, true}},
+		"not sent, then lost":                 {[]error{unsent(session.ErrDraining), lost(session.ErrClosed)}, []bool{true, true}},
+		"lost, then not sent":                 {[]error{lost(session.ErrClosed), unsent(session.ErrDraining)}, []bool{true, true}},
+		"it drains":                           {[]error{&wire.Error{Code: wire.ShuttingDown}}, []bool{true}},
+		"three sessions":                      {[]error{unsent(session.ErrClosed), unsent(session.ErrClosed), unsent(session.ErrClosed)}, []bool{true, true, false}},
+		"slow, and its caller's time is over": {[]error{lost(context.DeadlineExceeded)}, []bool{false}},
+	} {
+		var tr tried
+		for i, err := range tc.ends {
+			tr.add(&link{}, nil)
+			if got := tr.again(err); got != tc.want[i] {
+				t.Errorf("%s: after end %d sent again: %v", name, i+1, got)
+			}
+		}
 	}
 }

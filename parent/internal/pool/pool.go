@@ -20,6 +20,9 @@ var (
 	ErrNoEnclave = errors.New("no enclave is known")
 	// ErrNoneReady: there are enclaves, but none can be asked now.
 	ErrNoneReady = errors.New("no enclave is ready")
+	// ErrUnanswered: an enclave may have got the request, its session ended, and the request is not sent to another lest
+	// it end that as well.
+	ErrUnanswered = errors.New("the enclave did not answer, and the request was not sent to another")
 )
 
 // Credentials is where the pool takes the enclaves' credentials from.
@@ -40,6 +43,8 @@ type Observer interface {
 	SessionPanicked()
 	// Retried counts requests that were sent again on another session.
 	Retried()
+	// NotRetried counts requests whose session ended and that were not sent on another, see ErrUnanswered.
+	NotRetried()
 	// CredentialsPushed counts attempts to give an enclave credentials.
 	CredentialsPushed(ok bool)
 	// PingTook is the time of a ping and its answer.

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // counter is an Observer that counts.
 type counter struct {
-	opened, lost, dialFailed, retried, pushed, pushFailed atomic.Int64
+	opened, lost, dialFailed, retried, notRetried, pushed, pushFailed atomic.Int64
 }
 
 func (c *counter) SessionOpened() { c.opened.Add(1) }
@@ -29,6 +29,7 @@ func (c *counter) SessionLost()   { c.lost.Add(1) }
 func (c *counter) DialFailed()    { c.dialFailed.Add(1) }
 func (*counter) SessionPanicked() {}
 func (c *counter) Retried()       { c.retried.Add(1) }
+func (c *counter) NotRetried()    { c.notRetried.Add(1) }
 func (c *counter) CredentialsPushed(ok bool) {
 	if ok {
 		c.pushed.Add(1)
