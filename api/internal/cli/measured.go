@@ -59,6 +59,8 @@ func outcome(err error) string {
 	switch {
 	case err == nil:
 		return "ok"
+	case errors.Is(err, upstream.ErrNoEnclave):
+		return "no_enclave"
 	case errors.As(err, &up):
 		return up.Code.String()
 	case errors.Is(err, kmsclient.ErrDenied):

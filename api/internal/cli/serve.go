@@ -20,6 +20,7 @@ import (
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
+	"redoubt/wire/h1"
 )
 
 // Limits of the listeners.
@@ -195,11 +196,8 @@ func (cmd *serveCmd) listen(ctx context.Context, a *app, log *slog.Logger) error
 		return hint(err, "is another api running? choose another --listen")
 	}
 	address := l.Addr().String()
-	if cmd.TLS != nil {
-		l = tls.NewListener(l, cmd.TLS)
-	}
 	failed := make(chan error, 2)
-	go func() { failed <- api.Serve(l) }()
+	go func() { failed <- api.Serve(strict(l, cmd.TLS)) }()
 	if cmd.MetricsListen != "off" {
 		stop, err := cmd.serveMetrics(ctx, a.metrics, failed, log)
 		if err != nil {
@@ -235,10 +233,18 @@ func (cmd *serveCmd) serveMetrics(ctx context.Context, m *httpapi.Metrics, faile
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
-	s := server(mux)
-	go func() { failed <- s.Serve(l) }()
+	s := server(h1.AsSent(mux))
+	go func() { failed <- s.Serve(h1.Listener{Listener: l}) }()
 	log.Info("serving metrics", "address", l.Addr().String())
 	return func() { _ = s.Close() }, nil // the process ends
+}
+
+// strict makes l read HTTP/1 that has one reading; config is nil for plain HTTP.
+func strict(l net.Listener, config *tls.Config) net.Listener {
+	if config == nil {
+		return h1.Listener{Listener: l}
+	}
+	return h1.NewTLSListener(l, config, readHeaderTimeout)
 }
 
 func server(h http.Handler) *http.Server {

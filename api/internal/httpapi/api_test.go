@@ -155,6 +155,11 @@ func TestParentsFailuresAreToldApart(t *testing.T) {
 			t.Errorf("%v: Retry-After %q", code, retry)
 		}
 	}
+	a.World.FailDecrypt(&upstream.Error{Code: wire.ShuttingDown, Err: upstream.ErrNoEnclave})
+	r := a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["email"],"reason":""}`).WantStatus(503)
+	if !strings.Contains(r.Body, `"code":"no_enclave"`) || r.Header.Get("Retry-After") == "" {
+		t.Errorf("an enclave that hangs: %s", r.Body)
+	}
 	a.Do("GET", "/v1/vaults/"+id+"/audit", "").WantStatus(200)
 }
 

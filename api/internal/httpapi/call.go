@@ -5,6 +5,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,7 +59,10 @@ func (c *call) readBody() (*strictjson.Object, error) {
 	if !slices.Contains(jsonTypes, kind) && !strings.HasSuffix(kind, "+json") {
 		return nil, refusal(http.StatusUnsupportedMediaType, "Unsupported media type", "unsupported_media_type")
 	}
-	if c.ContentLength > 0 && c.ContentLength <= MaxBody {
+	if c.ContentLength > MaxBody { // before it is asked for with 100 Continue
+		return nil, errTooLarge
+	}
+	if c.ContentLength > 0 {
 		c.body = make([]byte, 0, c.ContentLength+1)
 	}
 	limited := http.MaxBytesReader(c.w, c.Body, MaxBody)
@@ -81,12 +85,22 @@ func (c *call) readBody() (*strictjson.Object, error) {
 	return strictjson.Parse(c.body)
 }
 
+// Refusals of a body that cannot be read.
+var (
+	errTooLarge  = refusal(http.StatusRequestEntityTooLarge, "Request too large", "too_large")
+	errLate      = refusal(http.StatusRequestTimeout, "Request did not arrive in time", "request_timeout")
+	errMalformed = refusal(http.StatusBadRequest, "Malformed HTTP request", "bad_request")
+)
+
 func bodyError(err error) error {
 	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return refusal(http.StatusRequestEntityTooLarge, "Request too large", "too_large")
+	switch {
+	case errors.As(err, &large):
+		return errTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errLate
 	}
-	return refusal(http.StatusUnprocessableEntity, msgInvalid, "invalid_request")
+	return errMalformed
 }
 
 // ttl reads the query's ttl in seconds. least is 1 where 0 has no meaning.

@@ -113,6 +113,9 @@ var fixed = []struct {
 	{kmsclient.ErrUnavailable, httpError{
 		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "kms_unavailable", retry: retryDefault,
 	}},
+	{upstream.ErrNoEnclave, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "no_enclave", retry: retryDefault,
+	}},
 	{context.DeadlineExceeded, httpError{
 		status: http.StatusGatewayTimeout, message: "Deadline exceeded",
 		code: "deadline_exceeded",

@@ -104,7 +104,8 @@ func (d *document) operation(r *route, authenticated bool) *huma.Operation {
 			op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 				"application/json": {Schema: in.body},
 			}}
-			errors = append(errors, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+			errors = append(errors, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
+				http.StatusUnsupportedMediaType)
 		}
 	}
 	for _, status := range errors {

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"redoubt/wire/h1"
 )
 
 // route is one operation: what the mux, the metrics and the OpenAPI document know of it.
@@ -105,8 +107,9 @@ func routes() []*route {
 	}
 }
 
-// router finds routes by path and method. Unlike http.ServeMux it never redirects: trailing slashes are tolerated, as
-// the reference's are, and the stage prefix /v1 is optional.
+// router finds routes by path and method. The path is matched as it was sent: one that would need decoding or cleaning
+// is unknown, as it is to the rules of a firewall. Unlike http.ServeMux it never redirects: a trailing slash is
+// tolerated, as the reference's is, and the stage prefix /v1 is optional.
 type router struct {
 	table []*route
 	split [][]string
@@ -142,6 +145,15 @@ func (r *router) find(method, path string) (found *route, id string, allow []str
 	}
 	slices.Sort(allow)
 	return nil, "", allow
+}
+
+// sentPath is the path of a request as it was sent. Behind API Gateway it is what the event tells: there, a path may
+// have been decoded on its way.
+func sentPath(r *http.Request) string {
+	if r.RequestURI == "" {
+		return r.URL.EscapedPath()
+	}
+	return h1.Path(r.RequestURI)
 }
 
 func match(pattern, parts []string) (id string, ok bool) {

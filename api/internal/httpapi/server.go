@@ -147,7 +147,7 @@ func (s *Server) serve(c *call) (status int, code string) {
 
 // dispatch finds the route, checks who asks and runs the handler.
 func (s *Server) dispatch(c *call) (*reply, error) {
-	found, id, allow := s.router.find(c.Method, c.URL.Path)
+	found, id, allow := s.router.find(c.Method, sentPath(c.Request))
 	if found == nil {
 		if allow != nil {
 			c.w.Header().Set("Allow", strings.Join(allow, ", "))
@@ -217,8 +217,12 @@ func source(r *http.Request) string {
 	return r.RemoteAddr
 }
 
-// fail writes an error.
+// fail writes an error. A body that was not read to its end is not waited for: net/http would read it before it sends
+// the answer.
 func (s *Server) fail(c *call, e *httpError) (status int, code string) {
+	if c.ContentLength != 0 && c.body == nil {
+		c.w.Header().Set("Connection", "close")
+	}
 	if e.retry > 0 {
 		c.w.Header().Set("Retry-After", seconds(e.retry))
 	}

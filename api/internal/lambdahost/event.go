@@ -85,7 +85,8 @@ func (e *event) request(ctx context.Context) (*http.Request, error) {
 	if err != nil {
 		return nil, errEvent
 	}
-	r.URL = e.url() // not parsed from text: a path that begins with two slashes would name a host
+	r.URL = e.url()                // not parsed from text: a path that begins with two slashes would name a host
+	r.RequestURI = e.pathInStage() // what the path is matched by
 	r.Header = e.headers()
 	r.Host = r.Header.Get("Host")
 	r.RemoteAddr = e.Context.Identity.SourceIP

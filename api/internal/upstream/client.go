@@ -219,6 +219,12 @@ func transportError(ctx context.Context, err error) error {
 	return &Error{Code: wire.ShuttingDown, Err: errDead}
 }
 
+// ErrNoEnclave: the parent answers, but has no enclave that does. It may hang, restart or be gone.
+var ErrNoEnclave = errors.New("no enclave answers the parent")
+
+// codeNoEnclave is the parent's own code, which is none of the wire's.
+const codeNoEnclave = "no_enclave"
+
 // statusError reads the parent's problem document, or goes by the status alone.
 func statusError(status int, header http.Header, answer []byte) error {
 	e := &Error{Code: codeOfStatus(status)}
@@ -230,6 +236,9 @@ func statusError(status int, header http.Header, answer []byte) error {
 			if c.String() == problem.Code {
 				e.Code = c
 			}
+		}
+		if problem.Code == codeNoEnclave {
+			e.Err = ErrNoEnclave
 		}
 	}
 	if s, err := strconv.Atoi(header.Get("Retry-After")); err == nil && s > 0 {

@@ -116,6 +116,20 @@ func TestAnswersMapToCodes(t *testing.T) {
 	}
 }
 
+func TestAnEnclaveThatDoesNotAnswerIsToldFromAParentThatStops(t *testing.T) {
+	for body, none := range map[string]bool{
+		`{"type":"urn:redoubt:problem:no_enclave","code":"no_enclave"}`: true, `{"code":"shutting_down"}`: false, ``: false,
+	} {
+		s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, body)
+		})
+		if _, err := client(t, s.URL, 0).Decrypt(t.Context(), &Request{}); errors.Is(err, ErrNoEnclave) != none {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
 func TestDeadConnectionIsRetriedOnce(t *testing.T) {
 	var calls atomic.Int32
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"redoubt/wire/h1"
 )
 
 // ErrNotLoopback is what Listen answers for an address that others could reach.
@@ -80,10 +82,10 @@ func (s *Server) Serve(ctx context.Context, plain, encrypted net.Listener, confi
 		mux := http.NewServeMux()
 		mux.Handle("/", s)
 		mux.Handle(AdminPath, s.AdminHandler())
-		start(plain, mux)
+		start(h1.Listener{Listener: plain}, h1.AsSent(mux))
 	}
 	if encrypted != nil {
-		start(tls.NewListener(encrypted, config), s)
+		start(h1.NewTLSListener(encrypted, config, readTimeout), h1.AsSent(s))
 	}
 	return group.Wait()
 }
