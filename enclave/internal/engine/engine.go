@@ -22,6 +22,17 @@ const (
 	// a lane's reader: as long as it takes to hand them to a worker, some times over.
 	inlineExpressions = 50 * time.Microsecond
 
+	// inlineUnits is what the expressions of a request may cost on a lane's reader, whatever was learnt: some 100 µs
+	// at the most that a unit takes (see package expr), a tenth of that as a rule. What exceeds it goes to a worker.
+	inlineUnits = 500
+
+	// tooSlow is what a shape is taken to need that has exceeded inlineUnits: some evaluations go by on workers before
+	// the reader tries again.
+	tooSlow = 8 * inlineExpressions
+
+	// inlineBytes bounds the sealed bytes that a reader opens for one request: some 50 µs. The rest is for the workers.
+	inlineBytes = 64 << 10
+
 	// retryOverloaded is the least time after which a refused caller should come again.
 	retryOverloaded = 100 * time.Millisecond
 )

@@ -17,28 +17,32 @@ const (
 
 // finish evaluates, encodes and answers a request of which every field has been tried.
 func (j *job) finish() {
-	lost := 0
-	for i := range j.fields {
-		if j.fields[i].state != opened {
-			lost++
-		}
-	}
-	if lost > 0 && lost == len(j.fields) {
+	if j.lost() {
 		j.fail(wire.DecryptFailed, 0)
 		return
 	}
 	if len(j.exprs) > 0 {
-		if !j.evaluate() {
+		if !j.evaluated && !j.evaluate() {
 			j.fail(wire.BadRequest, 0)
 			return
 		}
-		j.stage(wire.StageExpression)
+		j.countExpressions()
 	}
 	if j.reply != nil {
 		j.answerSealed()
 	} else {
 		j.answerPlain()
 	}
+}
+
+// lost says that there are fields and none could be opened.
+func (j *job) lost() bool {
+	for i := range j.fields {
+		if j.fields[i].state == opened {
+			return false
+		}
+	}
+	return len(j.fields) > 0
 }
 
 // prepared returns the plan of the request's expressions if it takes no compiling.
@@ -69,6 +73,11 @@ func (j *job) evaluate() bool {
 	begun := time.Now()
 	j.results, j.spans = j.plan.Eval(j.vars, j.deadline, j.results[:0], j.spans[:0])
 	j.e.costs.learn(j.plan, time.Since(begun))
+	return len(j.spans) == len(j.exprs)
+}
+
+// countExpressions counts what was evaluated, once for each request: what the reader gave up is not in it.
+func (j *job) countExpressions() {
 	j.bad = 0
 	for i := range j.spans {
 		if j.spans[i].Err != expr.KindNone {
@@ -79,7 +88,7 @@ func (j *job) evaluate() bool {
 	if j.bad > 0 {
 		j.countFailures()
 	}
-	return len(j.spans) == len(j.exprs)
+	j.stage(wire.StageExpression)
 }
 
 // shown says whether field i is in the answer. One that failed always is, so that a caller learns why an expression

@@ -52,6 +52,8 @@ type job struct {
 	bad     int              // expressions that failed
 	reads   []wire.FieldRead // the access report
 
+	evaluated bool // by the reader
+
 	waitBytes int64
 	admitted  bool
 	refs      atomic.Int32 // the owner's, and the deadline's while a key is waited for

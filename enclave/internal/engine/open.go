@@ -27,7 +27,7 @@ func (j *job) run(r *session.Request) {
 		j.stage(wire.StageKey)
 		j.openCached()
 		j.stage(wire.StageOpen)
-		if j.cold == 0 && j.reply == nil && j.quick() {
+		if j.cold == 0 && j.reply == nil && j.inline() {
 			j.finish()
 			j.release()
 			return
@@ -36,23 +36,38 @@ func (j *job) run(r *session.Request) {
 	j.leave(r)
 }
 
-// quick says whether the expressions, if any, may be evaluated on the reader.
-func (j *job) quick() bool {
-	if len(j.exprs) == 0 {
+// inline evaluates the expressions, if any, on the reader: false if they have to be left to a worker. That those of
+// the shape were quick so far decides whether to try, not what it may cost: other values may take another way.
+func (j *job) inline() bool {
+	if len(j.exprs) == 0 || j.lost() {
 		return true
 	}
 	var ok bool
-	j.plan, ok = j.prepared()
-	return ok && j.e.costs.quick(j.plan)
+	if j.plan, ok = j.prepared(); !ok || !j.e.costs.quick(j.plan) {
+		return false
+	}
+	begun := time.Now()
+	j.results, j.spans, ok = j.plan.Try(inlineUnits, j.vars, j.deadline, j.results[:0], j.spans[:0])
+	if !ok {
+		j.e.costs.learn(j.plan, tooSlow)
+		return false
+	}
+	j.e.costs.learn(j.plan, time.Since(begun))
+	j.evaluated = true
+	return true
 }
 
-// openCached opens every field whose context is cached.
+// openCached opens the fields whose context is cached, as far as their length allows it on a reader.
 func (j *job) openCached() {
+	left := inlineBytes
 	var missed []byte // an encapsulated key shared by the fields of a record is asked for once
 	for i := range j.fields {
 		f := &j.fields[i]
 		if f.state != pending || (missed != nil && bytes.Equal(missed, f.blob.Enc)) {
 			continue
+		}
+		if left -= len(f.blob.CT); left < 0 {
+			return
 		}
 		plain, ok, err := j.key.OpenCached(f.room, f.name, f.blob)
 		if !ok {

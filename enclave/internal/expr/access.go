@@ -226,7 +226,7 @@ func (a *analyst) rounds(c ast.ComprehensionExpr, accu, x shares) shares {
 
 // literalList returns the elements of a list literal, one that was wrapped to be charged included.
 func literalList(x ast.Expr) ([]ast.Expr, bool) {
-	if x.Kind() == ast.CallKind && x.AsCall().FunctionName() == opLiteral {
+	for x.Kind() == ast.CallKind && (x.AsCall().FunctionName() == opRange || x.AsCall().FunctionName() == opCharged) {
 		x = x.AsCall().Args()[0]
 	}
 	if x.Kind() != ast.ListKind {

@@ -7,6 +7,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 )
 
@@ -26,7 +27,20 @@ type program struct {
 	nodes int
 	// size estimates the memory that the program holds.
 	size int
+	// units is the price of going through the tree once.
+	units uint64
 }
+
+// nodesPerUnit is how many nodes of the tree one unit pays for, where cel-go asks nothing: literals, conditions, and
+// calls whose argument is an error.
+const nodesPerUnit = 8
+
+// selectNodes and choiceNodes are for how many nodes a selection and a condition count besides: an error, with a text,
+// is made if x in x.a is no map, and if a condition is no bool.
+const (
+	selectNodes = 2 * nodesPerUnit
+	choiceNodes = nodesPerUnit
+)
 
 // Estimates for the caches: what a compiled program holds in all, and for each syntax node (tree, types, plan).
 const (
@@ -70,12 +84,13 @@ func (e *Evaluator) compile(source string) (p *program) {
 		return &program{err: w.err, at: w.at}
 	}
 	vars, places := w.names()
-	prog, err := e.env.PlanProgram(tree, cel.CostLimit(uint64(e.limits.Cost)))
+	prog, err := e.env.PlanProgram(tree, cel.CostLimit(uint64(e.limits.Cost)), e.decorate)
 	if err != nil {
 		return &program{err: KindCompile}
 	}
 	return &program{
 		prog: prog, vars: vars, places: places, tree: tree.Expr(), nodes: w.nodes, size: w.nodes * nodeBytes,
+		units: uint64(w.work / nodesPerUnit),
 	}
 }
 
@@ -93,6 +108,7 @@ type walker struct {
 	err   Kind
 	at    Position
 	nodes int
+	work  int // nodes, each as often as its price asks
 	loops int
 	free  []freeName
 	bound []string
@@ -118,6 +134,7 @@ func (w *walker) failAt(k Kind, at Position) {
 // walk visits a node: depth is bounded by the parser, which counts each level of nesting.
 func (w *walker) walk(x ast.Expr, depth int) {
 	w.nodes++
+	w.work++
 	if w.err != KindNone {
 		return
 	}
@@ -131,6 +148,7 @@ func (w *walker) walk(x ast.Expr, depth int) {
 	case ast.CallKind:
 		w.call(x, depth)
 	case ast.SelectKind:
+		w.work += selectNodes
 		w.walk(x.AsSelect().Operand(), depth+1)
 	case ast.ListKind:
 		w.list(x, depth)
@@ -172,18 +190,28 @@ func (w *walker) list(x ast.Expr, depth int) {
 func (w *walker) object(x ast.Expr, depth int) {
 	entries := x.AsMap().Entries()
 	for _, entry := range entries {
-		w.walk(entry.AsMapEntry().Key(), depth+1)
+		key := entry.AsMapEntry().Key()
+		w.walk(key, depth+1)
 		w.walk(entry.AsMapEntry().Value(), depth+1)
+		if key.Kind() != ast.LiteralKind {
+			key.SetKindCase(w.fac.NewCall(key.ID(), opKey, w.moved(key)))
+		}
 	}
 	if len(entries) > freeLiteral {
 		w.charge(x, w.fac.NewMap(x.ID(), entries), len(entries))
 	}
 }
 
-// charge makes x a call that has the literal as its value and n as its price.
-func (w *walker) charge(x, literal ast.Expr, n int) {
-	price := w.fac.NewLiteral(x.ID(), types.Int(n))
-	x.SetKindCase(w.fac.NewCall(x.ID(), opLiteral, literal, price))
+// charge makes x a call that has y as its value and n as its price.
+func (w *walker) charge(x, y ast.Expr, n int) {
+	x.SetKindCase(w.fac.NewCall(x.ID(), opCharged, y, w.fac.NewLiteral(x.ID(), types.Int(n))))
+}
+
+// moved returns another node for what x is, so that x can become a call of it.
+func (w *walker) moved(x ast.Expr) ast.Expr {
+	y := w.fac.NewUnspecifiedExpr(x.ID())
+	y.SetKindCase(x)
+	return y
 }
 
 func (w *walker) call(x ast.Expr, depth int) {
@@ -193,6 +221,9 @@ func (w *walker) call(x ast.Expr, depth int) {
 		name = op
 		x.SetKindCase(w.fac.NewCall(x.ID(), op, c.Args()...))
 		c = x.AsCall()
+	}
+	if name == operators.LogicalAnd || name == operators.LogicalOr || name == operators.Conditional {
+		w.work += choiceNodes
 	}
 	known := w.e.calls[name]
 	exists := known.call>>n&1 == 1
@@ -211,9 +242,17 @@ func (w *walker) call(x ast.Expr, depth int) {
 	}
 }
 
+// perTurn is the price of one turn of a loop beside what happens in it.
+const perTurn = 2
+
 // comprehension visits a loop; the range and the initial value are outside the scope of its variables.
+//
+// Each turn of the loop is charged, with its share of what cel-go asks nothing for: a filter whose condition is a
+// literal would be free.
 func (w *walker) comprehension(c ast.ComprehensionExpr, depth int) {
-	w.walk(c.IterRange(), depth+1)
+	over := c.IterRange()
+	w.walk(over, depth+1)
+	over.SetKindCase(w.fac.NewCall(over.ID(), opRange, w.moved(over)))
 	w.walk(c.AccuInit(), depth+1)
 	if w.loops++; w.loops > w.e.limits.LoopNesting {
 		w.fail(KindComplexity)
@@ -225,8 +264,11 @@ func (w *walker) comprehension(c ast.ComprehensionExpr, depth int) {
 	if c.HasIterVar2() {
 		w.bound = append(w.bound, c.IterVar2())
 	}
+	before := w.work
 	w.walk(c.LoopCondition(), depth+1)
 	w.walk(c.LoopStep(), depth+1)
+	cond := c.LoopCondition()
+	w.charge(cond, w.moved(cond), perTurn+(w.work-before)/nodesPerUnit)
 	w.bound = w.bound[:mark]
 	w.loops--
 }

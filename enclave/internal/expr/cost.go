@@ -25,92 +25,130 @@ func newTracker(st *state) (*cost.Tracker, error) {
 	return tracker, nil
 }
 
-// cancel ends the evaluation: cel-go recovers the panic and returns an error.
+// cancel ends the evaluation: cel-go or [state.evaluate] recovers the panic.
 func (st *state) cancel(k Kind) {
 	st.cancelled = k
 	panic(interpreter.EvalCancelledError{Cause: interpreter.CostLimitExceeded, Message: "evaluation cancelled"})
 }
 
-// CallCost prices a call after it has run, and stops an evaluation whose values grow too large or whose time is up.
-// cel-go asks for every call, because we register no price for an overload: prices by overload would not be found for
-// arguments whose type is known only at run time.
-func (st *state) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
-	limits := &st.e.limits
+// charge pays for work that is about to be done. It ends the evaluation if the expression or the request cannot pay, or
+// if time is up. Units charged here are taken off what cel-go's tracker may still count.
+func (st *state) charge(units uint64) {
+	if units > st.limit-min(st.limit, st.tracker.ActualCost()) {
+		st.cancel(KindCost)
+	}
+	st.limit -= units
+	st.requestEnd -= units
+	st.tick(units)
+}
+
+// tick looks at the clock each time that some work has been paid for.
+func (st *state) tick(units uint64) {
+	st.sinceClock += units
+	if st.sinceClock < deadlineInterval {
+		return
+	}
+	st.sinceClock = 0
+	if st.expired() {
+		st.cancel(KindDeadline)
+	}
+}
+
+// size ends the evaluation if a string or byte string of n bytes may not exist.
+func (st *state) size(n int) {
+	if n > st.e.limits.Value {
+		st.cancel(KindCost)
+	}
+}
+
+// elements ends the evaluation if a list of n elements may not exist.
+func (st *state) elements(n types.Int) {
+	if int64(n) > int64(st.e.limits.Elements) {
+		st.cancel(KindCost)
+	}
+}
+
+// CallCost prices a call of one of cel-go's own operators after it has run; all other calls are nodes of ours, which
+// charge before (see [node]). cel-go asks for every call, because we register no price for an overload: prices by
+// overload would not be found for arguments whose type is known only at run time.
+func (st *state) CallCost(_, _ string, args []ref.Val, result ref.Val) *uint64 {
 	st.price = 1
+	if types.IsError(result) {
+		st.price += failurePrice
+	}
 	for _, arg := range args {
-		st.price += st.argCost(function, arg)
+		st.price += textCost(arg, bytesPerUnit)
 	}
-	switch r := result.(type) {
-	case types.String:
-		st.price += uint64(len(r)) / bytesPerUnit
-		if len(r) > limits.Value {
-			st.cancel(KindCost)
-		}
-	case types.Bytes:
-		st.price += uint64(len(r)) / bytesPerUnit
-		if len(r) > limits.Value {
-			st.cancel(KindCost)
-		}
-	case traits.Lister:
-		if n, ok := r.Size().(types.Int); ok && int64(n) > int64(limits.Elements) {
-			st.cancel(KindCost)
-		}
-	}
-	st.sinceClock += st.price
-	if st.sinceClock >= deadlineInterval {
-		st.sinceClock = 0
-		if st.expired() {
-			st.cancel(KindDeadline)
-		}
-	}
+	st.tick(st.price)
 	return &st.price
 }
 
-// argCost prices reading an argument. Lists count where the function goes through them.
-func (st *state) argCost(function string, arg ref.Val) uint64 {
-	switch v := arg.(type) {
+// textCost is what going through the bytes of v costs: nothing, unless v is a string or a byte string.
+func textCost(v ref.Val, perUnit int) uint64 {
+	switch t := v.(type) {
 	case types.String:
-		return uint64(len(v)) / bytesPerUnit
+		return uint64(len(t) / perUnit)
 	case types.Bytes:
-		return uint64(len(v)) / bytesPerUnit
-	case types.Int:
-		if function == opLiteral {
-			return uint64(v)
-		}
-	case traits.Lister, traits.Mapper:
-		switch function {
-		case opEqual, opNotEqual, opIn, opMax, opMin, "contains":
-			return weigh(v, uint64(st.e.limits.Cost))
-		}
+		return uint64(len(t) / perUnit)
 	}
 	return 0
 }
 
-// weigh returns the cost of going through all of a value, each list as often as it occurs: one unit for each element
-// and one for each ten bytes. It stops soon after it has passed limit.
-func weigh(v ref.Val, limit uint64) uint64 {
-	switch c := v.(type) {
+// same reports whether x and y are equal as CEL has it. A list may hold the same list many times, so that few values
+// make a comparison that never ends: each pair of elements is paid for before it is compared.
+func (st *state) same(x, y ref.Val) bool {
+	st.charge(1)
+	switch a := x.(type) {
 	case types.String:
-		return 1 + uint64(len(c))/bytesPerUnit
+		b, ok := y.(types.String)
+		if !ok || len(a) != len(b) {
+			return false
+		}
+		st.charge(textCost(a, bytesPerUnit))
+		return a == b
 	case types.Bytes:
-		return 1 + uint64(len(c))/bytesPerUnit
+		if b, ok := y.(types.Bytes); ok && len(a) == len(b) {
+			st.charge(textCost(a, bytesPerUnit))
+		}
 	case traits.Mapper:
-		total := uint64(1)
-		for it := c.Iterator(); total <= limit && it.HasNext() == types.True; {
-			k := it.Next()
-			total += weigh(k, limit)
-			if val, found := c.Find(k); found && total <= limit {
-				total += weigh(val, limit-total)
-			}
-		}
-		return total
+		b, ok := y.(traits.Mapper)
+		return ok && a.Size() == b.Size() && st.sameMaps(a, b)
 	case traits.Lister:
-		total := uint64(1)
-		for it := c.Iterator(); total <= limit && it.HasNext() == types.True; {
-			total += weigh(it.Next(), limit-total)
+		b, ok := y.(traits.Lister)
+		return ok && a.Size() == b.Size() && st.sameLists(a, b)
+	}
+	return types.Equal(x, y) == types.True
+}
+
+func (st *state) sameLists(a, b traits.Lister) bool {
+	for i, k := a.Iterator(), b.Iterator(); i.HasNext() == types.True; {
+		if !st.same(i.Next(), k.Next()) {
+			return false
 		}
-		return total
-	default:
-		return 1
+	}
+	return true
+}
+
+// perEntry is the price of an entry of a map that is gone through: its key is copied, and looked up twice.
+const perEntry = 4
+
+func (st *state) sameMaps(a, b traits.Mapper) bool {
+	st.chargeEntries(a)
+	for it := a.Iterator(); it.HasNext() == types.True; {
+		k := it.Next()
+		st.charge(2 * textCost(k, bytesPerUnit))
+		v, found := a.Find(k)
+		w, found2 := b.Find(k)
+		if !found || !found2 || !st.same(v, w) {
+			return false
+		}
+	}
+	return true
+}
+
+// chargeEntries pays for an iterator over m, which copies all keys at once.
+func (st *state) chargeEntries(m traits.Mapper) {
+	if n, ok := m.Size().(types.Int); ok {
+		st.charge(perEntry * uint64(n))
 	}
 }

@@ -2,6 +2,7 @@ package expr
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,29 +48,53 @@ func newState(e *Evaluator) *state {
 // them. When out must grow, the array it leaves is wiped. A zero deadline means none; after it, what is not done is
 // [KindDeadline].
 func (p *Plan) Eval(fields []Field, deadline time.Time, out []byte, results []Result) ([]byte, []Result) {
-	base := len(results)
+	out, results, _ = p.within(uint64(p.e.limits.RequestCost), fields, deadline, out, results)
+	return out, results
+}
+
+// Try is Eval for a goroutine that others wait for: false if it would cost more than units. Nothing is appended then,
+// and what was written to out is wiped. Expressions have no effects, so that the request can be evaluated anew.
+func (p *Plan) Try(
+	units int, fields []Field, deadline time.Time, out []byte, results []Result,
+) ([]byte, []Result, bool) {
+	return p.within(uint64(min(units, p.e.limits.RequestCost)), fields, deadline, out, results)
+}
+
+// within evaluates for at most so many units. Where these are fewer than a request may cost, it gives up when they are
+// spent.
+func (p *Plan) within(
+	units uint64, fields []Field, deadline time.Time, out []byte, results []Result,
+) ([]byte, []Result, bool) {
+	base, start := len(results), len(out)
 	for i := range p.exprs {
 		results = append(results, Result{Err: p.exprs[i].err})
 	}
 	mine := results[base:]
 	if len(fields) != p.fields {
 		fail(mine, KindInternal)
-		return out, results
+		return out, results, true
 	}
 	st, _ := p.e.states.Get().(*state)
 	if st.tracker == nil {
 		fail(mine, KindInternal)
-		return out, results
+		return out, results, true
 	}
 	st.begin(p, fields, deadline, out)
+	st.requestEnd = st.tracker.ActualCost() + units
+	partial, given := units < uint64(p.e.limits.RequestCost), false
 	for _, i := range p.order {
-		if mine[i].Err == KindNone {
+		if mine[i].Err == KindNone && !given {
 			mine[i] = st.run(p, i, mine)
+			given = partial && mine[i].Err == KindCost
 		}
 	}
 	out = st.end()
 	p.e.states.Put(st)
-	return out, results
+	if given {
+		clear(out[start:])
+		return out[:start], results[:base], false
+	}
+	return out, results, true
 }
 
 func fail(results []Result, k Kind) {
@@ -82,9 +107,8 @@ func (st *state) begin(p *Plan, fields []Field, deadline time.Time, out []byte) 
 	st.fields, st.deadline = fields, deadline
 	st.values = resize(st.values, len(fields))
 	st.results = resize(st.results, len(p.exprs))
-	st.enc = encoder{out: out}
+	st.enc = encoder{out: out, payer: st}
 	st.outputLeft = st.e.limits.RequestOutput
-	st.requestEnd = st.tracker.ActualCost() + uint64(st.e.limits.RequestCost)
 	st.sinceClock = 0
 }
 
@@ -118,6 +142,7 @@ func (st *state) run(p *Plan, i int, results []Result) Result {
 	st.arm()
 	start := len(st.enc.out)
 	r := st.evaluate(i)
+	st.outputLeft -= len(st.enc.out) - start // what a failed encoding wrote counts too, since it took time
 	if r.Err != KindNone {
 		clear(st.enc.out[start:])
 		st.enc.out = st.enc.out[:start]
@@ -142,8 +167,12 @@ func (st *state) evaluate(i int) (r Result) {
 	defer func() {
 		if recover() != nil {
 			r = Result{Err: KindInternal}
+			if st.cancelled != KindNone {
+				r.Err = st.cancelled
+			}
 		}
 	}()
+	st.charge(st.current.prog.units)
 	v, k := st.exec()
 	if k != KindNone {
 		return Result{Err: k}
@@ -198,8 +227,7 @@ func kindOf(err error) Kind {
 	return KindInput
 }
 
-// encode appends v to the output within the limits of the expression and of the request. What a failed encoding wrote
-// counts towards the request's limit, since it took time.
+// encode appends v to the output within the limits of the expression and of the request.
 func (st *state) encode(v ref.Val) (ValueKind, Kind) {
 	start := len(st.enc.out)
 	st.enc.err = KindNone
@@ -211,16 +239,13 @@ func (st *state) encode(v ref.Val) (ValueKind, Kind) {
 	} else {
 		st.enc.value(v, 0)
 	}
-	st.outputLeft -= len(st.enc.out) - start
 	return kind, st.enc.err
 }
 
 // ResolveName implements cel-go's Activation: only free names of the current expression exist.
 func (st *state) ResolveName(name string) (any, bool) {
-	for i, v := range st.current.prog.vars {
-		if v == name {
-			return st.value(st.current.sources[i]), true
-		}
+	if i, ok := slices.BinarySearch(st.current.prog.vars, name); ok {
+		return st.value(st.current.sources[i]), true
 	}
 	return nil, false
 }

@@ -68,6 +68,7 @@ type Evaluator struct {
 	parser   *parser.Parser
 	env      *cel.Env
 	calls    map[string]callable // what may be called, and how
+	decorate cel.ProgramOption
 	programs *cache[*program]
 	plans    *cache[*Plan]
 	states   sync.Pool // of *state

@@ -3,6 +3,7 @@ package expr
 import (
 	"bytes"
 	"encoding/base64"
+	"math/bits"
 	"slices"
 	"strconv"
 	"time"
@@ -16,11 +17,28 @@ import (
 // maxJSONDepth bounds lists in lists in a result.
 const maxJSONDepth = 64
 
-// encoder appends values as the JSON that the reference makes of them. It stops at limit.
+// encoder appends values as the JSON that the reference makes of them. It stops at limit, and when its state can no
+// longer pay for the time that encoding takes, or has none left.
 type encoder struct {
 	out   []byte
 	limit int // length of out that may not be passed
 	err   Kind
+	payer *state // nil: nobody pays
+}
+
+// Prices of encoding: bytes that are copied and bytes that are looked at for one unit, and what numbers and times cost
+// beside the unit of each value.
+const (
+	copiedPerUnit = 100
+	quotedPerUnit = 20
+	perNumber     = 4
+	perTime       = 3
+)
+
+func (e *encoder) charge(units int) {
+	if e.payer != nil {
+		e.payer.charge(uint64(units))
+	}
 }
 
 // room makes out able to take n more bytes, and reports whether it may. The array that it outgrows is wiped.
@@ -41,6 +59,7 @@ func (e *encoder) room(n int) bool {
 }
 
 func (e *encoder) raw(s string) {
+	e.charge(len(s) / copiedPerUnit)
 	if e.room(len(s)) {
 		e.out = append(e.out, s...)
 	}
@@ -53,6 +72,7 @@ func (e *encoder) value(v ref.Val, depth int) {
 		e.err = KindOutput
 		return
 	}
+	e.charge(1)
 	var scratch [40]byte
 	switch x := v.(type) {
 	case types.Null:
@@ -64,15 +84,18 @@ func (e *encoder) value(v ref.Val, depth int) {
 	case types.Uint:
 		e.raw(stringOf(strconv.AppendUint(scratch[:0], uint64(x), 10)))
 	case types.Double:
+		e.charge(perNumber)
 		e.double(float64(x))
 	case types.String:
 		e.string(string(x))
 	case types.Bytes:
 		n := base64.StdEncoding.EncodedLen(len(x))
+		e.charge(n / quotedPerUnit)
 		if e.room(n + 2) {
 			e.out = append(base64.StdEncoding.AppendEncode(append(e.out, '"'), x), '"')
 		}
 	case types.Timestamp:
+		e.charge(perTime)
 		e.raw(`"`)
 		e.raw(stringOf(appendTime(scratch[:0], x.Time)))
 		e.raw(`"`)
@@ -105,10 +128,14 @@ type member struct {
 
 func (e *encoder) object(m traits.Mapper, depth int) {
 	var members []member
+	n, _ := m.Size().(types.Int)
+	levels := bits.Len64(uint64(n)) // of the sorting
+	e.charge(int(n) * (perEntry + levels))
 	for it := m.Iterator(); it.HasNext() == types.True; {
 		k := it.Next()
 		v, found := m.Find(k)
 		key, isString := toString(k).(types.String)
+		e.charge(len(key) * (1 + levels) / copiedPerUnit)
 		if !found || !isKey(k) || !isString {
 			e.err = KindNotJSON
 			return
@@ -139,6 +166,7 @@ const hexDigits = "0123456789abcdef"
 
 // string appends s quoted, with the escapes of RFC 8259 that are needed and no others.
 func (e *encoder) string(s string) {
+	e.charge(len(s) / quotedPerUnit)
 	if !utf8.ValidString(s) {
 		e.err = KindNotJSON
 		return

@@ -17,13 +17,15 @@ import (
 // Names that operators have in our syntax trees where cel-go's implementation is not what we want: each is rewritten
 // after parsing. Callers cannot write a name with an @.
 const (
-	opEqual    = "@equal"     // ==: refuses to compare what would cost too much
+	opEqual    = "@equal"     // ==: pays for each pair of elements that it compares
 	opNotEqual = "@not_equal" // !=
 	opIn       = "@within"    // in: also a substring in a string
 	opIndex    = "@index"     // x[i]: also a byte of a string; null where there is nothing
 	opMax      = "@max"       // max(a, b, ...)
 	opMin      = "@min"
-	opLiteral  = "@literal" // a list or map literal, to be charged for its length
+	opCharged  = "@charged" // a list or map literal, or the condition of a loop, and its price
+	opKey      = "@key"     // a key of a map literal, to be charged for its length
+	opRange    = "@range"   // what a loop goes through: cel-go would count the characters of a string before it fails
 )
 
 var rewritten = map[string]string{
@@ -50,14 +52,17 @@ const (
 	both   = call | method
 )
 
-// signature is one function of the language: its subject is the receiver, or the first argument. One of none, one and
-// two implements it, by its number of arguments.
+// signature is one function of the language: its subject is the receiver, or the first argument. One of none, one, two
+// and walk implements it, by its number of arguments.
 type signature struct {
 	name  string
 	forms form
+	price price
 	none  func() ref.Val
 	one   func(subject ref.Val) ref.Val
 	two   func(subject, arg ref.Val) ref.Val
+	walk  func(st *state, subject, arg ref.Val) ref.Val
+	args  int // of walk
 }
 
 // callable says with how many arguments, subject included, a function may be called: a bit for each number.
@@ -96,6 +101,7 @@ func (e *Evaluator) initLanguage(lib library) error {
 	}
 	sigs := lib.signatures()
 	e.calls = callTable(sigs)
+	e.decorate = cel.CustomDecoratorV2(decorator(sigs))
 	for _, s := range sigs {
 		opts = append(opts, s.declare())
 	}
@@ -108,6 +114,8 @@ func (e *Evaluator) initLanguage(lib library) error {
 // arity is the number of arguments, subject included.
 func (s signature) arity() int {
 	switch {
+	case s.walk != nil:
+		return s.args
 	case s.one != nil:
 		return 1
 	case s.two != nil:
@@ -132,12 +140,13 @@ func (s signature) declare() cel.EnvOption {
 	return cel.Function(s.name, opts...)
 }
 
+// binding is what cel-go would call. It calls none but those without arguments: for the others see [node].
 func (s signature) binding() cel.OverloadOpt {
-	switch {
-	case s.one != nil:
-		return cel.UnaryBinding(s.one)
-	case s.two != nil:
-		return cel.BinaryBinding(s.two)
+	switch s.arity() {
+	case 1:
+		return cel.UnaryBinding(func(ref.Val) ref.Val { return failed(KindInternal) })
+	case 2:
+		return cel.BinaryBinding(func(_, _ ref.Val) ref.Val { return failed(KindInternal) })
 	default:
 		return cel.FunctionBinding(func(...ref.Val) ref.Val { return s.none() })
 	}

@@ -24,10 +24,18 @@ func (l library) signatures() []signature {
 		l.conversions())
 }
 
+// walking is a function of n values (of one, y is nil) that goes through them, and charges as it goes.
+func walking(name string, f form, n int, walk func(st *state, x, y ref.Val) ref.Val) signature {
+	return signature{name: name, forms: f, args: n, walk: walk}
+}
+
 func join(groups ...[]signature) []signature {
 	var all []signature
 	for _, g := range groups {
 		all = append(all, g...)
+	}
+	for i := range all {
+		all[i].price = prices[all[i].name]
 	}
 	return all
 }

@@ -31,7 +31,9 @@ type Limits struct {
 	// LoopNesting bounds loops (all, exists, map, filter) inside loops.
 	LoopNesting int
 	// Cost bounds one expression and RequestCost all expressions of a request together. A unit is about one
-	// operation, or ten bytes touched, and takes some 20 to 100 ns: the worst expression known takes 20 ms.
+	// operation, an element gone through, or ten bytes touched, and is paid before the work is done. It takes some 20 to
+	// 100 ns of CPU, and 200 ns at the most: by default no expression takes more than 20 ms, and no request more than
+	// 80 ms, beside compiling.
 	Cost, RequestCost int
 	// Value bounds each intermediate string or byte string, in bytes, and Elements each intermediate list.
 	Value, Elements int

@@ -11,41 +11,24 @@ import (
 // operators are those for which cel-go's are not used, size and contains, and max and min.
 func (l library) operators() []signature {
 	return []signature{
-		onTwo(opEqual, call, func(x, y ref.Val) ref.Val { return l.equal(x, y, types.True) }),
-		onTwo(opNotEqual, call, func(x, y ref.Val) ref.Val { return l.equal(x, y, types.False) }),
-		onTwo(opIn, call, func(x, y ref.Val) ref.Val { return l.contains(y, x) }),
+		walking(opEqual, call, 2, func(st *state, x, y ref.Val) ref.Val { return types.Bool(st.same(x, y)) }),
+		walking(opNotEqual, call, 2, func(st *state, x, y ref.Val) ref.Val { return types.Bool(!st.same(x, y)) }),
+		walking(opIn, call, 2, func(st *state, x, y ref.Val) ref.Val { return st.contains(y, x) }),
 		onTwo(opIndex, call, index),
-		onAny(opMax, call, func(v ref.Val) ref.Val { return extreme(v, types.IntOne) }),
-		onAny(opMin, call, func(v ref.Val) ref.Val { return extreme(v, types.IntNegOne) }),
-		onTwo(opLiteral, call, func(v, _ ref.Val) ref.Val { return v }),
-		onTwo("contains", both, l.contains),
+		walking(opMax, call, 1, func(st *state, v, _ ref.Val) ref.Val { return st.extreme(v, types.IntOne) }),
+		walking(opMin, call, 1, func(st *state, v, _ ref.Val) ref.Val { return st.extreme(v, types.IntNegOne) }),
+		onTwo(opCharged, call, func(v, _ ref.Val) ref.Val { return v }),
+		onAny(opKey, call, func(v ref.Val) ref.Val { return v }),
+		onAny(opRange, call, rangeOf),
+		walking("contains", both, 2, (*state).contains),
 		onTwo("startsWith", both, affix(strings.HasPrefix)),
 		onTwo("endsWith", both, affix(strings.HasSuffix)),
 		onAny("size", both, size),
 	}
 }
 
-// equal compares, unless either side is a tree of lists so large that comparing it exceeds the cost of an expression:
-// a list may hold the same list many times, and cel-go charges for a comparison after it.
-func (l library) equal(x, y ref.Val, whenEqual types.Bool) ref.Val {
-	if l.tooLarge(x) || l.tooLarge(y) {
-		return failed(KindCost)
-	}
-	switch eq := types.Equal(x, y).(type) {
-	case types.Bool:
-		return types.Bool(eq == whenEqual)
-	default:
-		return eq
-	}
-}
-
-func (l library) tooLarge(v ref.Val) bool {
-	limit := uint64(l.limits.Cost)
-	return weigh(v, limit) > limit
-}
-
 // contains reports whether a list has an element, a map a key, a string a substring, a byte string a subsequence.
-func (l library) contains(in, what ref.Val) ref.Val {
+func (st *state) contains(in, what ref.Val) ref.Val {
 	switch c := in.(type) {
 	case types.String:
 		s, ok := what.(types.String)
@@ -66,10 +49,22 @@ func (l library) contains(in, what ref.Val) ref.Val {
 		_, found := c.Find(what)
 		return types.Bool(found)
 	case traits.Lister:
-		if l.tooLarge(in) || l.tooLarge(what) {
-			return failed(KindCost)
+		for it := c.Iterator(); it.HasNext() == types.True; {
+			if st.same(it.Next(), what) {
+				return types.True
+			}
 		}
-		return c.Contains(what)
+		return types.False
+	default:
+		return failed(KindType)
+	}
+}
+
+// rangeOf refuses what a loop cannot go through.
+func rangeOf(v ref.Val) ref.Val {
+	switch v.(type) {
+	case traits.Lister, traits.Mapper:
+		return v
 	default:
 		return failed(KindType)
 	}
@@ -159,7 +154,7 @@ func size(v ref.Val) ref.Val {
 
 // extreme is the last of the largest elements of a list (sign 1) or of the smallest (sign -1), null for an empty list;
 // of anything else it is that itself.
-func extreme(v ref.Val, sign types.Int) ref.Val {
+func (st *state) extreme(v ref.Val, sign types.Int) ref.Val {
 	list, ok := v.(traits.Lister)
 	if !ok {
 		return v
@@ -167,6 +162,7 @@ func extreme(v ref.Val, sign types.Int) ref.Val {
 	best := ref.Val(types.NullValue)
 	for it, first := list.Iterator(), true; it.HasNext() == types.True; first = false {
 		next := it.Next()
+		st.charge(1 + textCost(next, bytesPerUnit))
 		if first {
 			best = next
 			continue
