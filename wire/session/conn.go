@@ -23,6 +23,8 @@ type laneIO interface {
 	owns(stream uint32) bool
 	// header takes the header of such a frame, data the bytes that follow the header of a data frame, as they come.
 	header(h muxHeader, now time.Time) error
+	// foreign judges a header that is not a lane's: whether yamux gets to see the frame.
+	foreign(h muxHeader) (pass bool, err error)
 	data(b []byte, now time.Time) error
 	// settle is called when all that has been read has been handled, resume when the connection is free to write.
 	settle()
@@ -332,10 +334,10 @@ func (g *groupConn) dispatch() error {
 		switch {
 		case h.version != muxVersion:
 			g.pass = math.MaxInt // yamux ends the session
-		case h.kind == muxData && !g.isLane(h):
-			g.pass = muxHeaderSize + int(h.length)
 		case !g.isLane(h):
-			g.pass = muxHeaderSize
+			if err := g.dispatchForeign(h); err != nil {
+				return err
+			}
 		default:
 			g.inR += muxHeaderSize
 			if err := g.lanes.header(h, g.arrived); err != nil {
@@ -345,6 +347,24 @@ func (g *groupConn) dispatch() error {
 				g.lane, g.served = int(h.length), true
 			}
 		}
+	}
+	return nil
+}
+
+// dispatchForeign leaves to yamux what is for it to see.
+func (g *groupConn) dispatchForeign(h muxHeader) error {
+	if g.lanes != nil {
+		switch pass, err := g.lanes.foreign(h); {
+		case err != nil:
+			return err
+		case !pass: // a header alone
+			g.inR += muxHeaderSize
+			return nil
+		}
+	}
+	g.pass = muxHeaderSize
+	if h.kind == muxData {
+		g.pass += int(h.length)
 	}
 	return nil
 }

@@ -9,6 +9,9 @@
 //     A call that fails says whether anything of its request may have been sent ([ErrNotSent], [ErrSentUnknown]).
 //   - Every request that a handler took is answered exactly once, also when the handler panics.
 //   - What waits is bounded: calls in flight, bytes to write, messages half received, streams, attestations, logs.
+//     This holds from the first byte on, before the hellos too: pings of yamux are answered here (16 answers may
+//     wait), a stream that nobody awaits ends the session before the library queues it, and frames of streams that are
+//     gone are dropped. 4.8 MB of any one frame, none of its answers read, cost at most 9 MiB of heap.
 //     The reader of a lane never writes; answers go to a queue whose overflow ends the session, for two peers that both
 //     wait for the other to read would wait forever.
 //   - A peer that breaks the protocol, keeps a frame half sent, takes no bytes, or shows no sign of life loses the

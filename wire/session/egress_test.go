@@ -171,7 +171,7 @@ func TestEgressTargetsOfHostileEnclavesDoNotReachTheCallback(t *testing.T) {
 
 // TestEgressOpenEndsWithItsContextThoughNoStreamIsAccepted: yamux itself would wait for the parent.
 func TestEgressOpenEndsWithItsContextThoughNoStreamIsAccepted(t *testing.T) {
-	s, _ := rawClient(t, ServerConfig{})
+	s, _ := rawClient(t, ServerConfig{Config: Config{MaxEgress: 4 * acceptBacklog}})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	errs := make(chan error, 2*acceptBacklog)
@@ -188,4 +188,25 @@ func TestEgressOpenEndsWithItsContextThoughNoStreamIsAccepted(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestEgressStreamsAreBounded: the library keeps what comes on each, so that their number is the enclave's memory.
+func TestEgressStreamsAreBounded(t *testing.T) {
+	s, p := rawClient(t, ServerConfig{Config: Config{MaxEgress: 2}})
+	open := func() (net.Conn, error) {
+		go func() {
+			if st, err := p.ys.Accept(); err == nil {
+				p.write(st, []byte{egressOK})
+			}
+		}()
+		return s.OpenEgress(t.Context(), "kms.example:443")
+	}
+	for range 2 {
+		if _, err := open(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.OpenEgress(t.Context(), "kms.example:443"); !errors.Is(err, ErrRefused) {
+		t.Fatalf("one more: %v", err)
+	}
 }

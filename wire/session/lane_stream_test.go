@@ -190,9 +190,10 @@ func (s *sink) data(b []byte, _ time.Time) error {
 	return nil
 }
 
-func (s *sink) settle()            { s.settled++ }
-func (s *sink) resume()            {}
-func (s *sink) panicked(any) error { return ErrFault }
+func (s *sink) settle()                         { s.settled++ }
+func (s *sink) resume()                         {}
+func (s *sink) foreign(muxHeader) (bool, error) { return true, nil }
+func (s *sink) panicked(any) error              { return ErrFault }
 
 // TestLanesAndYamuxGetWhatIsTheirs: however the transport cuts a connection's bytes, the frames of lanes reach these,
 // and yamux all others as they were.

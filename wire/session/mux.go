@@ -17,7 +17,10 @@ import (
 )
 
 const (
+	// streamWindow is what a peer may send ahead on a lane, libraryWindow on a stream of the library's, which keeps it in
+	// memory: the control stream, and egress streams.
 	streamWindow  = 512 << 10
+	libraryWindow = muxInitialWindow
 	acceptBacklog = 64
 	closeTimeout  = 10 * time.Second
 )
@@ -53,11 +56,16 @@ type mux struct {
 	// Of who reads, with conn.r held.
 	dispatching atomic.Bool // it will call settle
 	receiving   *laneStream
+	pongs       pongs
 	ready       chan struct{} // a server's: closed when streams may be accepted
+	met         bool          // a server's: the control stream was opened
 	late        chan struct{} // closed when the hellos were not exchanged in time
 	client      bool
-	onOpen      func(id uint32) (*laneStream, error)
-	onBegin     func(l *laneStream, t streamType) (known bool, err error)
+	// maxForeign bounds the streams of the library's that are open: the control stream, egress streams, and those that
+	// wait to be accepted or whose end the peer has not seen.
+	maxForeign int
+	onOpen     func(id uint32) (*laneStream, error)
+	onBegin    func(l *laneStream, t streamType) (known bool, err error)
 
 	peer     wire.Hello
 	version  uint16
@@ -78,6 +86,7 @@ func newMux(conn net.Conn, cfg *Config, client bool) *mux {
 	}
 	m.streams.Store(&[]*laneStream{})
 	m.conn.lanes, m.conn.begin = m, make(chan struct{})
+	m.maxForeign = 1 + cfg.MaxEgress + acceptBacklog
 	m.mayPoll = runtime.GOMAXPROCS(0) > 1
 	return m
 }
@@ -92,7 +101,7 @@ func (m *mux) open(cfg *Config) error {
 		KeepAliveInterval: time.Hour, // not used, but must not be zero
 		// Longer than the connection's own deadline, which is the one meant to fire.
 		ConnectionWriteTimeout: 2 * cfg.WriteTimeout,
-		MaxStreamWindowSize:    streamWindow,
+		MaxStreamWindowSize:    libraryWindow,
 		StreamOpenTimeout:      cfg.HelloTimeout + cfg.WriteTimeout,
 		StreamCloseTimeout:     closeTimeout,
 		Logger:                 silent{},

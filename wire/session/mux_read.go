@@ -101,7 +101,7 @@ func (m *mux) forget(l *laneStream) {
 
 // accept takes a stream that the peer opens: a client's are awaited by the server only, once the hellos are exchanged.
 func (m *mux) accept(h muxHeader, now time.Time) (*laneStream, error) {
-	if m.client || h.flags&muxSYN == 0 {
+	if m.client || h.flags&muxSYN == 0 || !m.met {
 		return nil, ErrProtocol
 	}
 	select {

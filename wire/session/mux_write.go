@@ -116,6 +116,7 @@ func (m *mux) write(wait bool) (rest bool, err error) {
 // gather appends what streams have to say, as much as one write takes. The stream that begins changes, so that none
 // waits for more than one write of another's.
 func (m *mux) gather(out []byte) []byte {
+	out = m.pongs.take(out)
 	all := *m.streams.Load()
 	frames := 0
 	for i := range all {

@@ -48,7 +48,7 @@ func newScrub(st net.Conn) net.Conn {
 		buf:  (**bytes.Buffer)(unsafe.Add(at, recvFields.buf)),
 	}
 	// bytes.Buffer slides what is unread to the front, instead of growing, while it fills less than half.
-	whole := bytes.NewBuffer(make([]byte, 0, 2*(streamWindow+bytes.MinRead)))
+	whole := bytes.NewBuffer(make([]byte, 0, 2*(libraryWindow+bytes.MinRead)))
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	if old := *s.buf; old != nil {

@@ -21,6 +21,7 @@ type Server struct {
 	draining atomic.Bool
 	idle     chan struct{}
 	lanesN   atomic.Int32
+	opening  atomic.Int32 // egress streams
 
 	ctl serverControl
 }

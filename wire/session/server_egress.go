@@ -24,6 +24,11 @@ func (s *Server) OpenEgress(ctx context.Context, target string) (net.Conn, error
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	opening := int(s.opening.Add(1))
+	defer s.opening.Add(-1)
+	if s.ys.NumStreams()-1+opening > s.cfg.MaxEgress { // those that the peer has not seen the end of, too
+		return nil, errTooManyEgress
+	}
 	st, err := s.openStream(ctx)
 	if err != nil {
 		return nil, err
@@ -49,6 +54,8 @@ func (s *Server) OpenEgress(ctx context.Context, target string) (net.Conn, error
 	}
 	return nil, errors.Join(ErrUnreachable, err)
 }
+
+var errTooManyEgress = fmt.Errorf("%w: too many are open", ErrRefused)
 
 // openStream opens a yamux stream within ctx, which yamux does not know: it waits when the peer accepts none.
 func (s *Server) openStream(ctx context.Context) (net.Conn, error) {

@@ -126,7 +126,7 @@ var sides = map[string]beginner{
 	},
 	"parent": func(ctx context.Context, conn net.Conn, panicked func()) (end, error) {
 		return orNil(session.NewClient(ctx, conn, session.ClientConfig{
-			Config: limited(), OnPanic: func(any) { panicked() },
+			Config: limited(), PingTimeout: time.Minute, OnPanic: func(any) { panicked() },
 		}))
 	},
 }

@@ -10,6 +10,8 @@ const (
 
 	muxData   = 0
 	muxWindow = 1 // the length is by how much the sender's window grows
+	muxPing   = 2 // the length is what the answer repeats
+	muxGoAway = 3
 
 	muxSYN = 1
 	muxACK = 2
