@@ -57,6 +57,23 @@ func TestOperatorsDay(t *testing.T) {
 	if got := strings.TrimSpace(run(0, "vault", "decrypt", id, "ssn4", "--reason", "test", "--json")); got != `{"absent":null,"data":{"ssn4":"6789"},"errors":[]}` {
 		t.Fatal(got)
 	}
+	run(0, "vault", "decrypt", id, "ssn4", "--only", "--expression", "masked=len(ssn4)", "--reason", "a\nb")
+	shown := run(0, "audit", "show", id)
+	for _, want := range []string{
+		`CreateVault ok by "key:app"`, `DecryptVault ok by "key:app"`, `reason "test" fields ssn4 released ssn4`,
+		`reason "a\nb" fields ssn4 released ssn4`, "\n  \"masked\" reads ssn4 raw ssn4 source ",
+		"(not reported: taken as raw)", // by this parent, which evaluates nothing either
+	} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("audit show lacks %q: %s", want, shown)
+		}
+	}
+	if got := run(0, "audit", "show", id, "--limit", "1", "--json"); !strings.Contains(got, `"next":"`) {
+		t.Error(got)
+	}
+	if got := run(1, "audit", "show", "v_none"); !strings.Contains(got, "not found") {
+		t.Error(got)
+	}
 	if got := run(1, "vault", "create", "ssn9=SENTINEL"); strings.Contains(got, "SENTINEL") || !strings.Contains(got, "ssn9 does not match the pattern") {
 		t.Fatal(got)
 	}

@@ -69,6 +69,10 @@ func TestEveryRoute(t *testing.T) {
 	if err != nil || len(log) != 3 || next == "" || log[2].Reason != "test" {
 		t.Fatalf("%+v, %v", log, err)
 	}
+	if a := log[2].Access["n"]; !slices.Equal(a.Reads, []string{"city"}) || len(a.Raw) > 0 || a.Unknown ||
+		len(a.SourceMAC) != 64 || !slices.Equal(log[2].Released, []string{"city"}) || log[1].Released != nil {
+		t.Fatalf("%+v", log[2])
+	}
 	if err := c.Ready(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -55,10 +55,22 @@ type AuditEntry struct {
 	Reason      string    `json:"reason"`
 	Fields      []string  `json:"fields"`
 	Expressions []string  `json:"expressions"`
-	Omitted     uint64    `json:"omitted"` // refusals before this one that were counted only
-	Chain       string    `json:"chain"`
-	Seq         uint64    `json:"seq"`
-	Hash        []byte    `json:"hash"`
+	// Released are the fields whose values left as they are; nil where that was not recorded. Access says what each
+	// expression may have let out.
+	Released []string          `json:"released"`
+	Access   map[string]Access `json:"access"`
+	Omitted  uint64            `json:"omitted"` // refusals before this one that were counted only
+	Chain    string            `json:"chain"`
+	Seq      uint64            `json:"seq"`
+	Hash     []byte            `json:"hash"`
+}
+
+// Access is what the result of one expression may tell of fields.
+type Access struct {
+	Reads     []string `json:"reads"`      // fields that it reads, itself or through other expressions
+	Raw       []string `json:"raw"`        // those that it may hold unchanged
+	Unknown   bool     `json:"unknown"`    // no enclave reported it: every requested field counts as raw
+	SourceMAC string   `json:"source_mac"` // keyed hash of its source, in hex: equal for equal sources
 }
 
 // Audit returns a page of a vault's audit log, oldest first, and the next cursor.

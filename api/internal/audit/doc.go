@@ -7,6 +7,12 @@
 //     no data. Writes carry their entry in the same transaction. Refused and failed attempts on an existing vault are
 //     written too, but for those listed below.
 //   - An entry never holds a value of a field, an expression's source or a key: names, the caller's reason, outcome.
+//   - The entry of a decrypt that was answered tells a raw release from a reduced one: which fields left as they are
+//     (Released) and, for each expression, which fields it reads, which its result may hold raw (Access) and a keyed
+//     hash of its source. What raw means is said in package expr of the enclave. The report is the enclave's and comes
+//     through the parent; without one, or with one that does not fit the request, the entry says unknown, and every
+//     field counts as raw. So an entry errs to one side, as long as the parent's host is not hostile: that host can
+//     send a false report, as it can open records past the API (SECURITY.md).
 //   - Entries form hash chains. Each process writes chains of its own: one per vault and per request at a time, so
 //     that concurrent decrypts of one vault do not wait for each other. An entry's hash covers all its attributes and
 //     the hash of the entry before it; the first entry of a chain covers the newest entry of the vault that the

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 
 	"redoubt/api/internal/store"
 )
@@ -46,19 +48,126 @@ type Event struct {
 	Name        string // one of the events
 	Fields      []string
 	Expressions []string // names
-	Reason      string
-	Outcome     string
-	Code        string // why it failed or was refused: a static word
-	Omitted     uint64 // refusals like this one since the last entry of one, which were counted only
+	// Released are those of Fields whose values left as they are; nil where that was not recorded, as before a decrypt
+	// was answered. Access says what each of Expressions may have let out, in their order, or is nil.
+	Released []string
+	Access   []Access
+	Reason   string
+	Outcome  string
+	Code     string // why it failed or was refused: a static word
+	Omitted  uint64 // refusals like this one since the last entry of one, which were counted only
+}
+
+// Access is what the result of one expression may tell of fields, which are among the event's Fields.
+type Access struct {
+	Reads []string // fields that it reads, itself or through other expressions
+	Raw   []string // those that it may hold unchanged
+	// Unknown says that no enclave reported it: Reads and Raw are then all of Fields.
+	Unknown bool
+	// SourceMAC is a keyed hash of the expression's source (package vault): equal for equal sources.
+	SourceMAC []byte
 }
 
 // body is what an entry holds beside the reference's attributes.
 type body struct {
 	Caller
-	Expressions []string `json:"expressions,omitempty"`
-	Outcome     string   `json:"outcome"`
-	Code        string   `json:"code,omitempty"`
-	Omitted     uint64   `json:"omitted,omitempty"`
+	Expressions []string     `json:"expressions,omitempty"`
+	Released    []int        `json:"released,omitzero"`
+	Access      []accessBody `json:"access,omitempty"`
+	Outcome     string       `json:"outcome"`
+	Code        string       `json:"code,omitempty"`
+	Omitted     uint64       `json:"omitted,omitempty"`
+}
+
+// accessBody is an Access with indexes into the entry's fields: the names of a hundred fields for each of a hundred
+// expressions would be more than a DynamoDB item holds.
+type accessBody struct {
+	Reads     []int  `json:"reads,omitempty"`
+	Raw       []int  `json:"raw,omitempty"`
+	Unknown   bool   `json:"unknown,omitempty"`
+	SourceMAC []byte `json:"source_mac"`
+}
+
+func bodyOf(ev *Event) (*body, error) {
+	b := &body{
+		Caller: ev.Caller, Expressions: ev.Expressions, Outcome: ev.Outcome, Code: ev.Code, Omitted: ev.Omitted,
+	}
+	if len(ev.Access) > 0 && len(ev.Access) != len(ev.Expressions) {
+		return nil, errIndex
+	}
+	var err error
+	if b.Released, err = indexes(ev.Fields, ev.Released); err != nil {
+		return nil, err
+	}
+	for _, a := range ev.Access {
+		out := accessBody{Unknown: a.Unknown, SourceMAC: a.SourceMAC}
+		if !a.Unknown {
+			var err2 error
+			out.Reads, err = indexes(ev.Fields, a.Reads)
+			out.Raw, err2 = indexes(ev.Fields, a.Raw)
+			if err != nil || err2 != nil {
+				return nil, errIndex
+			}
+		}
+		b.Access = append(b.Access, out)
+	}
+	return b, nil
+}
+
+// restore gives the event back what bodyOf took.
+func (b *body) restore(ev *Event) error {
+	ev.Caller, ev.Expressions, ev.Outcome, ev.Code, ev.Omitted = b.Caller, b.Expressions, b.Outcome, b.Code, b.Omitted
+	if len(b.Access) > 0 && len(b.Access) != len(b.Expressions) {
+		return errIndex
+	}
+	var err error
+	if ev.Released, err = names(ev.Fields, b.Released); err != nil {
+		return err
+	}
+	for _, in := range b.Access {
+		a := Access{Reads: ev.Fields, Raw: ev.Fields, Unknown: in.Unknown, SourceMAC: in.SourceMAC}
+		if !in.Unknown {
+			var err2 error
+			a.Reads, err = names(ev.Fields, in.Reads)
+			a.Raw, err2 = names(ev.Fields, in.Raw)
+			if err != nil || err2 != nil {
+				return errIndex
+			}
+		}
+		ev.Access = append(ev.Access, a)
+	}
+	return nil
+}
+
+var errIndex = errors.New("audit: what an entry refers to is not in it")
+
+// indexes are the places of some names among all; nil for nil.
+func indexes(all, some []string) ([]int, error) {
+	if some == nil {
+		return nil, nil
+	}
+	out := make([]int, len(some))
+	for i, name := range some {
+		if out[i] = slices.Index(all, name); out[i] < 0 {
+			return nil, errIndex
+		}
+	}
+	return out, nil
+}
+
+// names is its inverse.
+func names(all []string, places []int) ([]string, error) {
+	if places == nil {
+		return nil, nil
+	}
+	out := make([]string, len(places))
+	for i, at := range places {
+		if at < 0 || at >= len(all) {
+			return nil, errIndex
+		}
+		out[i] = all[at]
+	}
+	return out, nil
 }
 
 // Read gives the event of a stored entry back. Entries of the reference have no caller and no outcome.
@@ -71,8 +180,7 @@ func Read(e *store.Entry) (Event, error) {
 	if err := json.Unmarshal(e.Body, &b); err != nil {
 		return ev, fmt.Errorf("audit: entry: %w", err)
 	}
-	ev.Caller, ev.Expressions, ev.Outcome, ev.Code, ev.Omitted = b.Caller, b.Expressions, b.Outcome, b.Code, b.Omitted
-	return ev, nil
+	return ev, b.restore(&ev)
 }
 
 // hashDomain separates entry hashes from every other use of SHA-256.

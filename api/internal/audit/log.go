@@ -62,9 +62,11 @@ func (p *Pending) Entry() *store.Entry { return p.entry }
 
 // Begin makes the next entry of a chain of the vault, for a write to carry. The error is the store's.
 func (l *Log) Begin(ctx context.Context, ev Event) (*Pending, error) {
-	b, err := json.Marshal(body{
-		Caller: ev.Caller, Expressions: ev.Expressions, Outcome: ev.Outcome, Code: ev.Code, Omitted: ev.Omitted,
-	})
+	content, err := bodyOf(&ev)
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(content)
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 )
 
 type auditCmd struct {
+	Show   auditShowCmd   `cmd:"" help:"Read a vault's audit log: who opened what, and how much of it was let out."`
 	Verify auditVerifyCmd `cmd:"" help:"Check every vault's hash chains; exit 1 if an entry was removed or altered."`
 }
 

@@ -16,7 +16,7 @@ type commands struct {
 	Lambda     lambdaCmd     `cmd:"" help:"Serve the API on AWS Lambda; the default when Lambda starts the program."`
 	Vault      vaultCmd      `cmd:"" help:"Make, look at and open vaults through a running API."`
 	Key        keyCmd        `cmd:"" help:"Make, list and revoke API keys."`
-	Audit      auditCmd      `cmd:"" help:"Verify audit logs."`
+	Audit      auditCmd      `cmd:"" help:"Read and verify audit logs."`
 	Backup     backupCmd     `cmd:"" help:"Copy the embedded store to a file, also while it serves."`
 	Restore    restoreCmd    `cmd:"" help:"Replace the embedded store's content by a backup, also while it serves."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for bash or zsh."`

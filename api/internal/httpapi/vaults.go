@@ -1,11 +1,13 @@
 package httpapi
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
 
+	"redoubt/api/internal/audit"
 	"redoubt/api/internal/schema"
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/strictjson"
@@ -64,12 +66,23 @@ type (
 		Reason      string    `json:"reason,omitempty"`
 		Fields      []string  `json:"fields,omitempty"`
 		Expressions []string  `json:"expressions,omitempty"`
-		Omitted     uint64    `json:"omitted,omitempty" doc:"Refusals before this one that were counted only"`
-		Chain       string    `json:"chain,omitempty"`
-		Seq         uint64    `json:"seq,omitempty"`
-		Hash        []byte    `json:"hash,omitempty"`
+		Released    []string  `json:"released,omitzero" doc:"Fields whose values left as they are; absent if not recorded"`
+		// Access is by the name of the expression.
+		Access  map[string]AccessLine `json:"access,omitempty" doc:"What each expression may have let out, by its name"`
+		Omitted uint64                `json:"omitted,omitempty" doc:"Refusals before this one that were counted only"`
+		Chain   string                `json:"chain,omitempty"`
+		Seq     uint64                `json:"seq,omitempty"`
+		Hash    []byte                `json:"hash,omitempty"`
 	}
 )
+
+// AccessLine is what the result of one expression may tell of fields.
+type AccessLine struct {
+	Reads     []string `json:"reads" doc:"Fields that it reads, itself or through other expressions"`
+	Raw       []string `json:"raw" doc:"Those that its result may hold unchanged"`
+	Unknown   bool     `json:"unknown,omitempty" doc:"No enclave reported it: every requested field counts as raw"`
+	SourceMAC string   `json:"source_mac" doc:"Keyed hash of its source, in hex: equal for equal sources"`
+}
 
 func create(c *call) (*reply, error) {
 	o, err := c.readBody()
@@ -253,10 +266,21 @@ func auditLog(c *call) (*reply, error) {
 		out.Entries[i] = AuditLine{
 			Time: micro(e.Time), Event: e.Name, Outcome: e.Outcome, Code: e.Code, Principal: e.Principal, Source: e.Source,
 			RequestID: e.RequestID, Reason: e.Reason, Fields: e.Fields, Expressions: e.Expressions,
-			Omitted: e.Omitted, Chain: e.Chain, Seq: e.Seq, Hash: e.Hash,
+			Omitted: e.Omitted, Chain: e.Chain, Seq: e.Seq, Hash: e.Hash, Released: e.Released, Access: accessLines(&e.Event),
 		}
 	}
 	return ok(out), nil
+}
+
+func accessLines(e *audit.Event) map[string]AccessLine {
+	lines := make(map[string]AccessLine, len(e.Access))
+	for i, a := range e.Access {
+		lines[e.Expressions[i]] = AccessLine{
+			Reads: append([]string{}, a.Reads...), Raw: append([]string{}, a.Raw...), Unknown: a.Unknown,
+			SourceMAC: hex.EncodeToString(a.SourceMAC),
+		}
+	}
+	return lines
 }
 
 func schemaBody(c *call) (*reply, error) {

@@ -88,14 +88,31 @@ func New(cfg Config) (*Client, error) {
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Decrypt asks for one vault's fields. The error is an [*Error]. The caller wipes the result.
+// Decrypt asks for one vault's fields and, if there are expressions, for a report of what they read. The error is an
+// [*Error]. The caller wipes the result.
+//
+// A parent of an earlier release refuses a request for a report: it is asked once more without, so that the API may be
+// rolled first.
 func (c *Client) Decrypt(ctx context.Context, r *Request) (*Result, error) {
-	body, err := json.Marshal(c.encode(r))
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	w := c.encode(r)
+	w.Report = len(r.Expressions) > 0
+	out, err := c.ask(ctx, w)
+	var refused *Error
+	if w.Report && errors.As(err, &refused) && refused.Code == wire.BadRequest {
+		w.Report = false
+		return c.ask(ctx, w)
+	}
+	return out, err
+}
+
+// ask sends one request, with its retry.
+func (c *Client) ask(ctx context.Context, w *wireRequest) (*Result, error) {
+	body, err := json.Marshal(w)
 	if err != nil {
 		return nil, &Error{Code: wire.Internal, Err: errors.New("request not encodable")}
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
 	status, header, answer, err := c.post(ctx, body)
 	if err != nil {
 		return nil, transportError(ctx, err)

@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -56,7 +58,7 @@ func TestRequestIsTheParentsJSON(t *testing.T) {
 	}
 	want := `{"encoding":"3","encrypted_private_key":"AQI=","expressions":{"age":"7"},"fields":{"email":"A/8="},` +
 		`"include":[],"key_context":1,"region":"us-east-1","reply_key":{"public_key":"p","suite_id":"s"},` +
-		`"suite_id":"SFBLRQ==","vault_id":"v_1"}`
+		`"report_access":true,"suite_id":"SFBLRQ==","vault_id":"v_1"}`
 	if text, _ := json.Marshal(got); string(text) != want {
 		t.Fatalf("got  %s\nwant %s", text, want)
 	}
@@ -266,6 +268,76 @@ func TestTheParentIsToldRequestAndTrace(t *testing.T) {
 	for _, name := range []string{"Traceparent", "Tracestate", "X-Request-Id"} {
 		if got[name] != nil {
 			t.Errorf("%s: %q of no request", name, got[name])
+		}
+	}
+}
+
+// asks serves a parent that remembers which requests asked for a report, and answers with answer.
+func asks(t *testing.T, answer func(report bool) (int, string)) (*Client, func() []bool) {
+	t.Helper()
+	var mu sync.Mutex
+	var seen []bool
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Report bool `json:"report_access"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		seen = append(seen, body.Report)
+		mu.Unlock()
+		status, text := answer(body.Report)
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, text)
+	})
+	return client(t, s.URL, 0), func() []bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return seen
+	}
+}
+
+func TestTheReportIsTheParents(t *testing.T) {
+	c, seen := asks(t, func(bool) (int, string) {
+		return 200, `{"fields":{},"errors":{},"access":{"x":{"reads":["a","b"],"raw":["a"]}}}`
+	})
+	res, err := c.Decrypt(t.Context(), &Request{Expressions: map[string]string{"x": "a"}})
+	if err != nil || len(res.Access) != 1 || !slices.Equal(res.Access["x"].Reads, []string{"a", "b"}) ||
+		!slices.Equal(res.Access["x"].Raw, []string{"a"}) {
+		t.Errorf("%+v, %v", res, err)
+	}
+	if _, err := c.Decrypt(t.Context(), &Request{}); err != nil || !slices.Equal(seen(), []bool{true, false}) {
+		t.Errorf("asked %v, %v; want a report for expressions alone", seen(), err)
+	}
+}
+
+// TestAParentWithoutReportsIsAskedOnceMore: it refuses a member that it does not know. What is wrong in itself stays so.
+func TestAParentWithoutReportsIsAskedOnceMore(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answer func(report bool) (int, string)
+		asked  []bool
+		ok     bool
+	}{
+		"an earlier parent": {func(report bool) (int, string) {
+			if report {
+				return 422, `{"code":"bad_request"}`
+			}
+			return 200, `{"fields":{},"errors":{}}`
+		}, []bool{true, false}, true},
+		"an earlier enclave": {func(bool) (int, string) {
+			return 200, `{"fields":{},"errors":{},"access":null}`
+		}, []bool{true}, true},
+		"wrong in itself": {func(bool) (int, string) { return 400, `{"code":"bad_request"}` }, []bool{true, false}, false},
+		"denied":          {func(bool) (int, string) { return 403, `{"code":"key_denied"}` }, []bool{true}, false},
+	} {
+		c, seen := asks(t, tc.answer)
+		res, err := c.Decrypt(t.Context(), &Request{Expressions: map[string]string{"x": "a"}})
+		if (err == nil) != tc.ok || !slices.Equal(seen(), tc.asked) {
+			t.Errorf("%s: %v after %v", name, err, seen())
+		}
+		if err == nil && res.Access != nil {
+			t.Errorf("%s: a report came from nowhere", name)
 		}
 	}
 }

@@ -48,6 +48,15 @@ type Result struct {
 	Fields map[string]json.RawMessage `json:"fields"`
 	Sealed map[string]string          `json:"sealed,omitempty"`
 	Errors map[string]FieldError      `json:"errors"`
+	// Access says by name what each expression reads; nil when the parent or the enclave makes no reports.
+	Access map[string]Access `json:"access"`
+}
+
+// Access are the fields that an expression reads, itself or through others, and those of them that its result may hold
+// unchanged.
+type Access struct {
+	Reads []string `json:"reads"`
+	Raw   []string `json:"raw"`
 }
 
 // Wipe overwrites the values.
@@ -87,4 +96,5 @@ type wireRequest struct {
 	Include     *[]string         `json:"include,omitempty"`
 	Compat      bool              `json:"compat,omitempty"`
 	ReplyKey    *ReplyKey         `json:"reply_key,omitempty"`
+	Report      bool              `json:"report_access,omitempty"`
 }

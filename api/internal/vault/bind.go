@@ -14,6 +14,8 @@ import (
 const (
 	bindDomain = "redoubt/v1/public-key\x00"
 	bodyDomain = "redoubt/v1/idempotency\x00"
+	// sourceDomain is all of a message, whose MAC is the key of expressions' sources.
+	sourceDomain = "redoubt/v1/expression-source\x00"
 	// maxBound bounds the records whose MAC is remembered as checked.
 	maxBound = 65_536
 )

@@ -39,6 +39,9 @@ type Decrypted struct {
 	Absent   []string // requested fields that the vault does not have; null in Data
 
 	failed wire.Code // why something failed, if Errors says so
+	// released and report are for the audit: what left as it is, and what the parent says of expressions.
+	released []string
+	report   map[string]upstream.Access
 }
 
 // Wipe overwrites the values.
@@ -71,7 +74,11 @@ func (s *Service) Decrypt(ctx context.Context, c *Caller, req *DecryptRequest) (
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.open(ctx, r, req, fields, include)
+	access, err := s.hashSources(ctx, ev.Expressions, req.Expressions)
+	var out *Decrypted
+	if err == nil {
+		out, err = s.open(ctx, r, req, fields, include)
+	}
 	if err != nil {
 		var up *upstream.Error
 		code := "unavailable"
@@ -80,7 +87,8 @@ func (s *Service) Decrypt(ctx context.Context, c *Caller, req *DecryptRequest) (
 		}
 		return nil, s.failed(ctx, ev, code, err)
 	}
-	ev.Outcome = audit.OutcomeOK
+	enter(access, ev.Expressions, fields, out.report)
+	ev.Outcome, ev.Released, ev.Access = audit.OutcomeOK, out.released, access
 	if len(out.Errors) > 0 {
 		ev.Outcome, ev.Code = audit.OutcomePartial, out.failed.String()
 	}
@@ -142,7 +150,9 @@ func (s *Service) open(ctx context.Context, r *store.Record, req *DecryptRequest
 	include *[]string,
 ) (*Decrypted, error) {
 	blobs, absent, broken := collect(r, fields)
-	out := &Decrypted{Data: map[string]json.RawMessage{}, Errors: []string{}, Absent: absent}
+	out := &Decrypted{
+		Data: map[string]json.RawMessage{}, Errors: []string{}, Absent: absent, released: []string{},
+	}
 	// A wanted field that the record lacks is null; one that include leaves out is not there at all.
 	for _, name := range append(slices.Clone(absent), broken...) {
 		if include == nil || slices.Contains(*include, name) {
@@ -162,6 +172,7 @@ func (s *Service) open(ctx context.Context, r *store.Record, req *DecryptRequest
 	}
 	maps.Copy(out.Data, res.Fields)
 	out.Sealed = res.Sealed
+	out.released, out.report = released(res, fields, req.Expressions), res.Access
 	for name, e := range res.Errors {
 		out.fail(name, e)
 		if e.Code != wire.ExpressionFailed.String() {

@@ -13,6 +13,10 @@
 //   - A write changes the revision that was read, or nothing; its audit entry is in the same transaction. A decrypt's
 //     entry is durable before the values are returned. If it cannot be written, there are no values. A caller who
 //     goes away does not keep the entry of a refused or failed attempt from being written.
+//   - The entry of a decrypt says which fields left raw and what each expression may have let out (package audit). It
+//     is written between the parent's answer, which has the report, and the release. Sources are told apart by
+//     HMAC-SHA-256 under a key that is the KMS MAC of a label, asked for once per process and the same in all. If KMS
+//     does not give it, decrypts with expressions fail before anything is opened; those without do not need it.
 //   - What refused attempts cost is bounded: of equal ones (principal, vault, event, code and fields) one a minute is
 //     written, and of each principal's 60 at once and then one a second are looked into at all. The others are
 //     counted, in memory that is bounded too; the next entry says how many there were.
@@ -32,5 +36,7 @@
 // # Limits
 //
 // Values are Go strings between the JSON decoder and sealing; such copies live in the heap until it is reused.
+// The key of expressions' sources stays in the heap for the life of the process. Whoever may use the KMS MAC key, or
+// reads that heap, can test guesses of a source against the log.
 // A legacy record before the cut-over is as open to a swapped key as it was with the reference.
 package vault

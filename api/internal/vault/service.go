@@ -94,6 +94,7 @@ type Service struct {
 	limiter  *auth.Limiter
 	refusals *refusals
 	bound    *boundCache
+	sources  sourceKey
 }
 
 // New checks the configuration and makes a service. [ErrCutover].

@@ -1,6 +1,7 @@
 // Package vaulttest plays KMS and the enclave for tests of the API alone: keys are real, fields are really sealed and
 // opened, and what the two must refuse (another vault's key, another context, a bad MAC) is refused. Expressions are
-// not evaluated: one whose source is "fail" fails, "len(NAME)" gives a field's length, anything else its own text.
+// not evaluated: one whose source is "fail" fails, "len(NAME)" gives a field's length, a field's name its value,
+// anything else its own text.
 package vaulttest
 
 import (
@@ -33,6 +34,7 @@ type World struct {
 	failKMS error
 	calls   map[string]int
 	last    *upstream.Request
+	report  *map[string]upstream.Access // nil: what is so
 }
 
 type pair struct {
@@ -51,6 +53,9 @@ func (w *World) FailDecrypt(err error) { w.set(func() { w.fail = err }) }
 
 // FailKMS makes every call of KMS end in err until it is nil again.
 func (w *World) FailKMS(err error) { w.set(func() { w.failKMS = err }) }
+
+// Report makes answers carry this report of what expressions read; nil is none.
+func (w *World) Report(r map[string]upstream.Access) { w.set(func() { w.report = &r }) }
 
 // Calls says how often an operation was called: NewKeyPair, MAC, VerifyMAC, Decrypt.
 func (w *World) Calls(operation string) (n int) {
@@ -160,6 +165,10 @@ func (w *World) Decrypt(_ context.Context, r *upstream.Request) (*upstream.Resul
 	for name, source := range r.Expressions {
 		evaluate(out, values, name, source)
 	}
+	out.Access = access(r)
+	if w.report != nil {
+		out.Access = *w.report
+	}
 	if len(r.Fields) > 0 && len(values) == 0 {
 		return nil, &upstream.Error{Code: wire.DecryptFailed}
 	}
@@ -240,9 +249,30 @@ func evaluate(out *upstream.Result, values map[string]json.RawMessage, name, sou
 		}
 		return
 	}
+	if v, ok := values[source]; ok {
+		out.Fields[name] = slices.Clone(v)
+		return
+	}
 	var v any = source
 	if of, ok := strings.CutPrefix(source, "len("); ok {
 		v = len(values[strings.TrimSuffix(of, ")")]) - 2
 	}
 	out.Fields[name], _ = json.Marshal(v)
+}
+
+// access is the report of what evaluate does.
+func access(r *upstream.Request) map[string]upstream.Access {
+	report := map[string]upstream.Access{}
+	for name, source := range r.Expressions {
+		a := upstream.Access{Reads: []string{}, Raw: []string{}}
+		of, reduced := strings.CutPrefix(strings.TrimSuffix(source, ")"), "len(")
+		if _, ok := r.Fields[of]; ok {
+			a.Reads = append(a.Reads, of)
+			if !reduced {
+				a.Raw = append(a.Raw, of)
+			}
+		}
+		report[name] = a
+	}
+	return report
 }

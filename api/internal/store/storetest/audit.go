@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -49,6 +50,20 @@ func auditPutIfAbsent(e *env) {
 	}
 	if got, want := fmt.Sprintf("%#v", log[0]), fmt.Sprintf("%#v", *a); got != want {
 		e.Fatalf("got  %s\nwant %s", got, want)
+	}
+}
+
+// auditLong stores an entry of the most that an event of a hundred fields and a hundred expressions takes.
+func auditLong(e *env) {
+	a := e.entry("v_1", "DecryptVault")
+	for i := range 100 {
+		a.Fields = append(a.Fields, fmt.Sprintf("%0255d", i))
+	}
+	a.Body = bytes.Repeat([]byte("0123456789"), 12_000)
+	e.must(e.s.AppendAudit(e.ctx(), a))
+	log := e.audit("v_1")
+	if len(log) != 1 || !bytes.Equal(log[0].Body, a.Body) || !slices.Equal(log[0].Fields, a.Fields) {
+		e.Fatal("the entry changed")
 	}
 }
 

@@ -55,6 +55,7 @@ func Run(t *testing.T, open Open) {
 		"a refused write leaves no audit entry":                 auditIsAtomic,
 		"two audit entries in one microsecond both survive":     sameMicrosecond,
 		"an audit entry is never replaced":                      auditPutIfAbsent,
+		"a long audit entry comes back as it was":               auditLong,
 		"audit pages hold every entry once, oldest first":       auditPages,
 		"one vault's audit log never shows another's":           auditSeparate,
 		"list pages hold every record once":                     listPages,
@@ -113,7 +114,7 @@ func (e *env) entry(id, event string) *store.Entry {
 	return &store.Entry{
 		VaultID: id, Time: Start*1_000_000 + int64(n), Event: event, Chain: "chain", Seq: n,
 		Reason: "because", Fields: []string{"email"}, Hash: []byte{byte(n), 1}, Prev: []byte{2}, Link: []byte{3},
-		Body: []byte(`{"outcome":"ok"}`),
+		Body: []byte(`{"expressions":["n"],"released":[],"access":[{"reads":[0],"source_mac":"AQI="}],"outcome":"ok"}`),
 	}
 }
 
