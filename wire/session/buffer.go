@@ -2,9 +2,13 @@ package session
 
 import "sync"
 
-// Buffers that hold bodies come from pools by size and are wiped before they go back.
+// Buffers that hold bodies come from pools by size and are wiped before they go back. The sizes grow by a third or a
+// half: what a body holds is charged by its buffer's size.
 
-var bufferSizes = [...]int{4 << 10, 32 << 10, 256 << 10, 1 << 20, 2<<20 + 4096}
+var bufferSizes = [...]int{
+	4 << 10, 8 << 10, 16 << 10, 24 << 10, 32 << 10, 48 << 10, 64 << 10, 96 << 10, 128 << 10, 192 << 10, 256 << 10,
+	384 << 10, 512 << 10, 768 << 10, 1 << 20, 3 << 19, 2<<20 + 4096,
+}
 
 var bufferPools [len(bufferSizes)]sync.Pool
 
@@ -19,6 +23,16 @@ func getBuffer(n int) []byte {
 		}
 	}
 	return make([]byte, 0, n)
+}
+
+// bufferSize is the capacity of getBuffer(n).
+func bufferSize(n int) int {
+	for _, size := range bufferSizes {
+		if n <= size {
+			return size
+		}
+	}
+	return n
 }
 
 // putBuffer wipes all of a buffer of getBuffer's and gives it back. Buffers of other sizes are wiped and dropped.

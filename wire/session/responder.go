@@ -30,16 +30,29 @@ func (r *Request) Own() []byte {
 	if a == nil || a.uses.Load() != r.Responder.use || a.owned {
 		return r.Body
 	}
-	if cap(a.body) < len(r.Body) {
+	if size := bufferSize(len(r.Body)); cap(a.body) != size { // one that is larger than need be would be held too
 		if a.body != nil {
 			putBuffer(a.body)
 		}
 		a.body = getBuffer(len(r.Body))
 	}
+	if a.out != nil {
+		putBuffer(a.out)
+		a.out = nil
+	}
 	a.body = append(a.body[:0], r.Body...)
 	a.owned = true
 	r.Body = a.body
 	return r.Body
+}
+
+// Held is the memory that the request holds once it owns its Body: what is to be charged for one that waits.
+func (r *Request) Held() int {
+	const each = 512 // of the answer, and of what its waiting takes in the session
+	if a := r.Responder.a; a != nil && a.owned {
+		return each + cap(a.body)
+	}
+	return each + bufferSize(len(r.Body))
 }
 
 // answer is what an unanswered request holds. It is pooled; uses tells its lives apart.

@@ -144,6 +144,12 @@ func (j *job) parseFields() wire.Code {
 		return wire.DecryptFailed
 	}
 	j.plain = room(j.plain, total)[:total]
+	j.layOut()
+	return wire.OK
+}
+
+// layOut gives each field that can be opened its part of the memory for plaintexts.
+func (j *job) layOut() {
 	at := 0
 	for i := range j.fields {
 		f := &j.fields[i]
@@ -153,7 +159,6 @@ func (j *job) parseFields() wire.Code {
 			at = end
 		}
 	}
-	return wire.OK
 }
 
 // rebind makes the request borrow from another copy of the same body.

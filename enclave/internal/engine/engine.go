@@ -70,7 +70,8 @@ type Config struct {
 	KeyARNs map[string]string
 	// DenyContextless refuses requests without an encryption context.
 	DenyContextless bool
-	// MaxWaiting bounds the requests that wait for a key or a worker, MaxWaitingBytes their bodies.
+	// MaxWaiting bounds the requests that wait for a key or a worker, MaxWaitingBytes the memory that they hold: buffers
+	// by their capacity, not bodies by their length.
 	MaxWaiting      int
 	MaxWaitingBytes int64
 	// Panicked is told that a panic was recovered. It must not block.

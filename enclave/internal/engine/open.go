@@ -99,7 +99,8 @@ func (j *job) failField(f *field) {
 
 // leave takes the request off the reader: into the queue of the workers, or to wait for its key first.
 func (j *job) leave(r *session.Request) {
-	j.admitted, j.waitBytes = true, int64(len(r.Body))
+	j.lighten()
+	j.admitted, j.waitBytes = true, j.held(r)
 	if !j.e.admit(j.waitBytes) {
 		j.overloaded()
 		return

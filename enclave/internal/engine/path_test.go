@@ -180,7 +180,7 @@ func TestExpiredWorkIsDroppedUnopened(t *testing.T) {
 func TestAFullQueueRefusesAtOnce(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"by number": func(c *Config) { c.MaxWaiting = 8 },
-		"by memory": func(c *Config) { c.MaxWaitingBytes = 2500 },
+		"by memory": func(c *Config) { c.MaxWaitingBytes = 100 << 10 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, options{change: change})
