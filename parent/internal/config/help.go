@@ -18,11 +18,12 @@ var help = kong.Vars{
 	"help_write_timeout":   "Longest time for a client to take an answer. More than 0.",
 	"help_idle_timeout": "Idle connections are closed after this. Keep it under the 350 s after which an NLB " +
 		"drops them. More than 0.",
-	"help_max_connections": "Connections served at once, 1 or more; what comes beyond is answered 503 and closed.",
-	"help_batch_fan_out":   "Items of one batch that are in an enclave at once, 1 or more.",
-	"help_cert":            "Certificate chain, PEM. Read again when it changes.",
-	"help_key":             "The certificate's key, PEM.",
-	"help_clientca":        "Require client certificates issued by these roots, PEM.",
+	"help_max_connections": "Connections open at once, 1 or more. A new one beyond takes the place of a connection of a " +
+		"stranger, else of an idle caller; if every one has a request in work, it is answered 503 and closed.",
+	"help_batch_fan_out": "Items of one batch that are in an enclave at once, 1 or more.",
+	"help_cert":          "Certificate chain, PEM. Read again when it changes.",
+	"help_key":           "The certificate's key, PEM.",
+	"help_clientca":      "Require client certificates issued by these roots, PEM.",
 	"help_clientsan": "Accept only client certificates with one of these DNS or URI names. Repeatable; " +
 		"without it, any of the CA.",
 	"help_proxy_from": "Load balancers that send a PROXY protocol v2 header. Repeatable. From them it is " +

@@ -41,6 +41,13 @@ type conn struct {
 	linger int64 // bytes that may be read and dropped before the connection is closed; 0: close at once
 
 	scan h1.Scanner // of the goroutine that reads
+
+	// What the registry goes by. Until a handler has begun, a request is still on its way.
+	registry *registry // nil in some tests
+	known    atomic.Bool
+	serving  atomic.Bool
+	since    atomic.Int64 // when the last request began, or the connection: nanoseconds since 1970
+	leaving  atomic.Bool  // the registry has asked it to end
 }
 
 // lingerMore is what is dropped of a request that was too large, beyond what it might have been: a single request is
@@ -102,6 +109,7 @@ func (c *conn) last(p []byte, n int, err error) (int, error) {
 	if n == 0 && !pending(c.Conn) {
 		return 0, net.ErrClosed
 	}
+	c.leaving.Store(false)
 	if derr := c.SetReadDeadline(time.Now().Add(lingerTime)); derr != nil || n > 0 {
 		return n, err
 	}
@@ -117,6 +125,7 @@ func connState(nc net.Conn, state fasthttp.ConnState) {
 	}
 	c.mu.Lock()
 	c.busy, c.asked = state == fasthttp.StateActive, false
+	c.serving.Store(false)
 	c.mu.Unlock()
 }
 
@@ -157,9 +166,11 @@ func (c *conn) Close() error {
 		c.evict()
 		return nil
 	}
-	if c.linger > 0 {
+	c.serving.Store(false)
+	if c.linger > 0 && !c.leaving.Load() {
 		c.drain()
 	}
+	c.registry.remove(c)
 	return c.Conn.Close()
 }
 
@@ -221,18 +232,36 @@ func (c *conn) peer() string {
 // listener wraps accepted connections.
 type listener struct {
 	net.Listener
-	config  *tls.Config // nil for plain
-	sweeper *sweeper
+	config   *tls.Config // nil for plain
+	sweeper  *sweeper
+	registry *registry // nil: as many as come
 }
 
 func (l *listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		nc, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &conn{Conn: nc, sweeper: l.sweeper, registry: l.registry}
+		if l.config != nil {
+			c.tls = tls.Server(nc, l.config)
+			c.Conn = c.tls
+		}
+		if l.registry.admit(c) {
+			return c, nil
+		}
+		c.turnAway()
 	}
-	if l.config == nil {
-		return &conn{Conn: c, sweeper: l.sweeper}, nil
+}
+
+const turnedAway = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+
+// turnAway refuses a connection for which there is no room. Over TLS it says nothing: a handshake would take time.
+func (c *conn) turnAway() {
+	if c.tls == nil {
+		_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // a new socket has room for it
+		_, _ = io.WriteString(c.Conn, turnedAway)
 	}
-	t := tls.Server(c, l.config)
-	return &conn{Conn: t, tls: t, sweeper: l.sweeper}, nil
+	_ = socket(c.Conn).Close()
 }

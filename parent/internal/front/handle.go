@@ -51,6 +51,8 @@ func (s *Server) begin(x *exchange, ctx *fasthttp.RequestCtx) {
 	ctx.SetUserValue(bufferKey, x.out)
 	if c, ok := ctx.Conn().(*conn); ok {
 		c.secret = true
+		c.serving.Store(true)
+		c.since.Store(x.start.UnixNano())
 	}
 	x.identify(s.o.Spans)
 }
@@ -114,8 +116,16 @@ func (s *Server) admit(x *exchange) *fault {
 	if !info.open && s.o.Auth != nil {
 		var ok bool
 		if x.caller, ok = s.o.Auth.allow(ctx); !ok {
+			// A stranger keeps no connection.
+			ctx.SetConnectionClose()
+			if n := ctx.Request.Header.ContentLength(); n > 0 || n == -1 { // -1: chunked
+				lingering(ctx, x.route.maxBody())
+			}
 			return faultAuth
 		}
+	}
+	if c, ok := ctx.Conn().(*conn); ok && !info.open && !c.known.Load() {
+		c.known.Store(true)
 	}
 	switch {
 	case x.route == RouteUnknown:

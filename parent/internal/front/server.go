@@ -81,6 +81,7 @@ type Server struct {
 	answers  budget
 	draining atomic.Bool
 	sweeper  sweeper
+	registry *registry
 	logRate  *rate.Limiter
 }
 
@@ -89,7 +90,7 @@ const logsPerSecond = 50
 
 // New makes a server. It does not listen yet.
 func New(o Options) *Server {
-	s := &Server{o: o, logRate: rate.NewLimiter(logsPerSecond, logsPerSecond)}
+	s := &Server{o: o, registry: newRegistry(o.MaxConnections), logRate: rate.NewLimiter(logsPerSecond, logsPerSecond)}
 	s.bodies.left.Store(bodyBudget)
 	s.answers.left.Store(answerBudget)
 	s.http = &fasthttp.Server{
@@ -110,14 +111,14 @@ func New(o Options) *Server {
 		ReadTimeout:                  o.HeaderTimeout,
 		WriteTimeout:                 o.WriteTimeout,
 		IdleTimeout:                  o.IdleTimeout,
-		Concurrency:                  o.MaxConnections,
+		Concurrency:                  o.MaxConnections + spareWorkers,
 	}
 	return s
 }
 
 // Serve answers requests from ln until Shutdown. It owns ln.
 func (s *Server) Serve(ln net.Listener) error {
-	return s.http.Serve(&listener{Listener: ln, config: s.o.TLS, sweeper: &s.sweeper})
+	return s.http.Serve(&listener{Listener: ln, config: s.o.TLS, sweeper: &s.sweeper, registry: s.registry})
 }
 
 // StartDraining makes each answer from now on end its connection, so that clients move away before Shutdown.
