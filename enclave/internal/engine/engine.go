@@ -26,6 +26,13 @@ const (
 	// at the most that a unit takes (see package expr), a tenth of that as a rule. What exceeds it goes to a worker.
 	inlineUnits = 500
 
+	// compileAtOnce bounds the sources, in bytes, that are compiled as part of opening fields: some 1 ms. Longer ones are
+	// units of their own, so that the queue sees them, and others' work goes in between.
+	compileAtOnce = 1 << 10
+
+	// sliceUnits is the cost after which an evaluation lets others' work go first, at the end of an expression.
+	sliceUnits = 10_000
+
 	// tooSlow is what a shape is taken to need that has exceeded inlineUnits: some evaluations go by on workers before
 	// the reader tries again.
 	tooSlow = 8 * inlineExpressions
@@ -45,8 +52,10 @@ const (
 	kindOpen workers.Kind = 0
 	// kindSeal + suite is a key agreement, and its share of a sealed reply.
 	kindSeal workers.Kind = 3
-	// kindEvaluate is a request without public-key work.
+	// kindEvaluate is a request without public-key work, or a slice of an evaluation that takes long.
 	kindEvaluate workers.Kind = 7
+	// kindCompile is the compiling of one expression.
+	kindCompile workers.Kind = 8
 )
 
 // Costs are the first estimates of the kinds, replaced by what is measured.
@@ -57,6 +66,7 @@ func Costs() (c [workers.Kinds]time.Duration) {
 		c[kindSeal+1+workers.Kind(i)] = 2 * d
 	}
 	c[kindEvaluate] = 50 * time.Microsecond
+	c[kindCompile] = 500 * time.Microsecond
 	return c
 }
 

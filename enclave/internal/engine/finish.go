@@ -15,14 +15,14 @@ const (
 	headOverhead   = 16
 )
 
-// finish evaluates, encodes and answers a request of which every field has been tried.
+// finish encodes and answers a request of which every field has been tried and every expression evaluated.
 func (j *job) finish() {
 	if j.lost() {
 		j.fail(wire.DecryptFailed, 0)
 		return
 	}
 	if len(j.exprs) > 0 {
-		if !j.evaluated && !j.evaluate() {
+		if len(j.spans) != len(j.exprs) {
 			j.fail(wire.BadRequest, 0)
 			return
 		}
@@ -45,12 +45,6 @@ func (j *job) lost() bool {
 	return len(j.fields) > 0
 }
 
-// prepared returns the plan of the request's expressions if it takes no compiling.
-func (j *job) prepared() (*expr.Plan, bool) {
-	j.variables()
-	return j.e.cfg.Expressions.Cached(j.vars, j.exprs)
-}
-
 // variables makes the fields the variables of the expressions. Their names are as the caller wrote them.
 func (j *job) variables() {
 	j.vars = j.vars[:0]
@@ -58,22 +52,6 @@ func (j *job) variables() {
 		f := &j.fields[i]
 		j.vars = append(j.vars, expr.Field{Name: j.req.Fields[i].Name, Value: f.plain, Null: f.state != opened})
 	}
-}
-
-// evaluate runs the expressions; false when they cannot be run at all.
-func (j *job) evaluate() bool {
-	j.variables()
-	if j.plan == nil {
-		plan, err := j.e.cfg.Expressions.Prepare(j.vars, j.exprs)
-		if err != nil {
-			return false
-		}
-		j.plan = plan
-	}
-	begun := time.Now()
-	j.results, j.spans = j.plan.Eval(j.vars, j.deadline, j.results[:0], j.spans[:0])
-	j.e.costs.learn(j.plan, time.Since(begun))
-	return len(j.spans) == len(j.exprs)
 }
 
 // countExpressions counts what was evaluated, once for each request: what the reader gave up is not in it.

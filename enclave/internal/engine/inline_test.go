@@ -105,7 +105,8 @@ func (w *world) planOf(t *testing.T, q *wire.DecryptRequest) *expr.Plan {
 		t.Fatal(err)
 	}
 	j.parseNames()
-	plan, ok := j.prepared()
+	j.variables()
+	plan, ok := w.engine.cfg.Expressions.Cached(j.vars, j.exprs)
 	if !ok {
 		t.Fatal("no plan")
 	}
@@ -206,4 +207,76 @@ func btoi(b bool) int {
 		return 1
 	}
 	return 0
+}
+
+// gatedMAC waits until others have been served.
+type gatedMAC struct {
+	t    *testing.T
+	open chan struct{}
+}
+
+func (g gatedMAC) HMACSHA256(dst, _ []byte) ([]byte, error) {
+	select {
+	case <-g.open:
+	case <-time.After(10 * time.Second):
+		g.t.Error("the cold field waited for the other request's expressions")
+	}
+	return append(dst, make([]byte, 32)...), nil
+}
+
+// TestDearWorkOnExpressionsLetsOthersGoFirst: two requests wait for the only worker, the first with much to compile or
+// to evaluate. The second one's cold field is opened before the first is through, and the first is answered rightly.
+func TestDearWorkOnExpressionsLetsOthersGoFirst(t *testing.T) {
+	for name, source := range map[string]string{"compile": strings.Repeat(" ", compileAtOnce) + slow, "evaluate": slow} {
+		t.Run(name, func(t *testing.T) {
+			open := make(chan struct{})
+			w := newWorld(t, options{
+				workers: workers.Config{Workers: 1}, expr: expr.Config{MAC: gatedMAC{t, open}},
+			})
+			dear, cold := w.twoCold()
+			for i := range 2 {
+				dear.AddExpression(fmt.Appendf(nil, "x%d", i), []byte(source))
+			}
+			dear.AddExpression([]byte("y"), []byte("name.hmac_sha256().size()"))
+			release := w.hold(1)
+			var done sync.WaitGroup
+			done.Go(func() {
+				m, code := w.do(dear)
+				want(t, dear, m, code, "@x0=0", "@x1=0", "@y=64")
+			})
+			w.queued(1)
+			done.Go(func() {
+				defer close(open)
+				m, code := w.do(cold)
+				want(t, cold, m, code, "name=Bob")
+			})
+			w.queued(2)
+			release()
+			done.Wait()
+			if n := w.engine.Stats().Get(wire.StatExpressionsEvaluated); n != 3 {
+				t.Errorf("%d expressions counted, want 3", n)
+			}
+		})
+	}
+}
+
+// twoCold returns requests for a field of two vaults whose keys are cached.
+func (w *world) twoCold() (q, r *wire.DecryptRequest) {
+	var both [2]*wire.DecryptRequest
+	for i := range both {
+		v := w.vault(fmt.Sprintf("v_%d", i), sealed.P256, true)
+		blobs := w.seal(v, sealed.EncodingField, map[string]string{"name": "Bob", "other": "Ann"})
+		if _, code := w.do(v.request(sealed.EncodingField, blobs, "other")); code != wire.OK {
+			w.tb.Fatal(code)
+		}
+		both[i] = v.request(sealed.EncodingField, blobs, "name")
+	}
+	return both[0], both[1]
+}
+
+// queued waits until n jobs are.
+func (w *world) queued(n int) {
+	for w.pool.Queued() < n {
+		time.Sleep(time.Millisecond)
+	}
 }

@@ -52,7 +52,10 @@ type job struct {
 	bad     int              // expressions that failed
 	reads   []wire.FieldRead // the access report
 
-	evaluated bool // by the reader
+	phase phase
+	eval  *expr.Run // while evaluating
+	more  bool      // the last slice was not the last
+	took  time.Duration
 
 	waitBytes int64
 	admitted  bool
@@ -199,6 +202,7 @@ func (j *job) unref() {
 
 // wipe gives up the key and wipes plaintexts and results.
 func (j *job) wipe() {
+	j.endEvaluation()
 	if j.keyed {
 		j.keyed = false
 		j.key.Release()

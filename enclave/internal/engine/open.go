@@ -36,27 +36,6 @@ func (j *job) run(r *session.Request) {
 	j.leave(r)
 }
 
-// inline evaluates the expressions, if any, on the reader: false if they have to be left to a worker. That those of
-// the shape were quick so far decides whether to try, not what it may cost: other values may take another way.
-func (j *job) inline() bool {
-	if len(j.exprs) == 0 || j.lost() {
-		return true
-	}
-	var ok bool
-	if j.plan, ok = j.prepared(); !ok || !j.e.costs.quick(j.plan) {
-		return false
-	}
-	begun := time.Now()
-	j.results, j.spans, ok = j.plan.Try(inlineUnits, j.vars, j.deadline, j.results[:0], j.spans[:0])
-	if !ok {
-		j.e.costs.learn(j.plan, tooSlow)
-		return false
-	}
-	j.e.costs.learn(j.plan, time.Since(begun))
-	j.evaluated = true
-	return true
-}
-
 // openCached opens the fields whose context is cached, as far as their length allows it on a reader.
 func (j *job) openCached() {
 	left := inlineBytes
@@ -182,6 +161,9 @@ func (j *job) queue() {
 	if j.group() > 0 || j.reply != nil {
 		kind = openKind(j.keyReq.Suite, j.reply != nil)
 	}
+	if len(j.heads) == 0 && j.plan != nil { // the reader has looked: it is not quick
+		j.phase = evaluating
+	}
 	j.handed.Store(true)
 	err := j.e.cfg.Workers.Submit(&j.Task, j, j.class, kind, max(1, len(j.heads)), left)
 	if err == nil {
@@ -225,7 +207,8 @@ func (j *job) join(i int) bool {
 	return false
 }
 
-// Unit implements [workers.Job]: it opens the fields of one encapsulated key, if the answer is still wanted.
+// Unit implements [workers.Job]: it opens the fields of one encapsulated key, compiles an expression, or evaluates some,
+// if the answer is still wanted.
 func (j *job) Unit(i int) {
 	if j.started.CompareAndSwap(false, true) {
 		j.stage(wire.StageQueue)
@@ -233,7 +216,22 @@ func (j *job) Unit(i int) {
 	if j.drop() != wire.OK {
 		j.late.Store(true)
 	}
-	if j.late.Load() || i >= len(j.heads) {
+	if j.late.Load() {
+		return
+	}
+	switch j.phase {
+	case compiling:
+		j.e.cfg.Expressions.Compile(j.exprs, i)
+	case evaluating:
+		j.slice()
+	default:
+		j.open(i)
+	}
+}
+
+// open opens the fields of unit i.
+func (j *job) open(i int) {
+	if i >= len(j.heads) {
 		return
 	}
 	for k := j.heads[i]; k >= 0; k = j.fields[k].next {
@@ -243,16 +241,20 @@ func (j *job) Unit(i int) {
 	}
 }
 
-// Done implements [workers.Job]: it ends the request after its last unit.
+// Done implements [workers.Job]: after the last unit it queues what is still to do, or ends the request.
 func (j *job) Done() {
 	j.handed.Store(false)
 	defer j.guard()
-	j.stage(wire.StageOpen)
+	if j.phase == opening {
+		j.stage(wire.StageOpen)
+	}
 	switch {
 	case j.panicked.Load():
 		j.fail(wire.Internal, 0)
 	case j.late.Load():
 		j.fail(j.drop(), 0)
+	case j.goOn():
+		return
 	default:
 		j.finish()
 	}

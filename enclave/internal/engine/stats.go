@@ -81,6 +81,9 @@ func (c *costs) quick(p *expr.Plan) bool {
 	return d > 0 && d < int64(inlineExpressions)
 }
 
+// slow says whether the shape is known not to be.
+func (c *costs) slow(p *expr.Plan) bool { return c.slot(p).Load() >= int64(inlineExpressions) }
+
 func (c *costs) learn(p *expr.Plan, took time.Duration) {
 	s := c.slot(p)
 	old := s.Load()

@@ -22,7 +22,7 @@ const (
 // Limits bound what one request may cost. Zero means the default; a negative number is refused.
 type Limits struct {
 	// Source is the longest expression, in bytes (the reference's limit), and RequestSource the sum over a request:
-	// compiling takes up to 0.5 ms for 1 KiB. Expressions beyond the sum, in request order, are too long.
+	// compiling takes up to 1 ms for 1 KiB. Expressions beyond the sum, in request order, are too long.
 	Source, RequestSource int
 	// Expressions is the largest number of expressions in a request (the reference's limit).
 	Expressions int

@@ -49,6 +49,18 @@ func (e *Evaluator) Cached(fields []Field, exprs []Expression) (*Plan, bool) {
 	return e.shape(fields, exprs, false)
 }
 
+// Compile compiles expression i, so that Prepare of the same expressions finds it. It is safe for concurrent use: what
+// takes long in preparing a request can be done by several goroutines, or in between other work.
+func (e *Evaluator) Compile(exprs []Expression, i int) {
+	sources := 0
+	for k := range i + 1 {
+		sources += len(exprs[k].Source)
+	}
+	if len(exprs) <= e.limits.Expressions && sources <= e.limits.RequestSource {
+		e.program(exprs[i].Source)
+	}
+}
+
 // shape finds a plan, and builds it on demand.
 func (e *Evaluator) shape(fields []Field, exprs []Expression, build bool) (*Plan, bool) {
 	buf, _ := e.keys.Get().(*[]byte)

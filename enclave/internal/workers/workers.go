@@ -6,6 +6,9 @@
 // runs exactly once, on the worker that finished it. A panic in either is caught and handed to the job's Panicked;
 // the worker lives.
 //
+// A job with more to do than opening goes on with [Pool.Again] when its Done runs: its next units are queued anew, at
+// their own cost, so that they are seen in the queue and do not lengthen the units of another kind.
+//
 // Order: within a class, by a virtual deadline of arrival plus a multiple ([Stretch]) of the job's own work. So the
 // units of one job spread over all workers, a small job overtakes a large one that is being worked on after the unit
 // in hand, and a large job is not starved by a stream of small ones: after Stretch times its own work it is the most
@@ -49,7 +52,7 @@ const (
 type Kind uint8
 
 // Kinds is the number of estimates kept.
-const Kinds = 8
+const Kinds = 9
 
 // Stretch is the multiple of its own work (on one worker) after which a job goes before every later one.
 const Stretch = 4
@@ -149,6 +152,15 @@ func (p *Pool) Submit(t *Task, job Job, class Class, kind Kind, units int, left 
 	}
 	p.push(t)
 	return nil
+}
+
+// Again queues more units of a job whose Done runs, without a bound on the wait: it was admitted, and is worked on. It
+// takes its place behind jobs that have less to do. It MUST be called by Done, whose worker sees to it after Close too.
+func (p *Pool) Again(t *Task, job Job, kind Kind, units int) {
+	p.prepare(t, job, t.class, kind, units)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.push(t)
 }
 
 // enqueue is Submit of one unit without a bound on the wait; false after Close.

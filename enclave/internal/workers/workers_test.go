@@ -329,3 +329,36 @@ type bench struct {
 func (*bench) Unit(int)  {}
 func (j *bench) Done()   { j.done <- struct{}{} }
 func (*bench) Panicked() {}
+
+// relay is a job that goes on as another kind of work when its first part is done.
+type relay struct {
+	*job
+	pool  *Pool
+	parts int
+}
+
+func (r *relay) Done() {
+	if r.parts--; r.parts > 0 {
+		r.pool.Again(&r.Task, r, 1, 2)
+		return
+	}
+	r.job.Done()
+}
+
+// TestAJobGoesOnBehindOthers: what a job queues when its first part is done comes after a job with less to do that was
+// queued meanwhile, each unit runs once, and Close waits for all of it.
+func TestAJobGoesOnBehindOthers(t *testing.T) {
+	cfg := Config{Workers: 1}
+	cfg.Cost[0], cfg.Cost[1] = time.Millisecond, time.Hour
+	p, log, open := held(t, cfg)
+	long, short := &relay{job: newJob("long", log), pool: p, parts: 3}, newJob("short", log)
+	if err := p.Submit(&long.Task, long, Single, 0, 1, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	submit(t, p, short, Single, 1)
+	open() // closes the pool too
+	<-long.finished
+	if want := []string{"plug", "long", "short", "long", "long", "long", "long"}; !slices.Equal(log.seq, want) {
+		t.Errorf("%v, want %v", log.seq, want)
+	}
+}

@@ -1,0 +1,116 @@
+package engine
+
+import (
+	"time"
+)
+
+// phase is what the units of a job do.
+type phase uint8
+
+const (
+	opening    phase = iota
+	compiling        // one expression each
+	evaluating       // one slice
+)
+
+// inline evaluates the expressions, if any, on the reader: false if they have to be left to a worker. That those of
+// the shape were quick so far decides whether to try, not what it may cost: other values may take another way.
+func (j *job) inline() bool {
+	if len(j.exprs) == 0 || j.lost() {
+		return true
+	}
+	j.variables()
+	var ok bool
+	if j.plan, ok = j.e.cfg.Expressions.Cached(j.vars, j.exprs); !ok || !j.e.costs.quick(j.plan) {
+		return false
+	}
+	return j.try()
+}
+
+// try evaluates the expressions if that costs little.
+func (j *job) try() bool {
+	begun := time.Now()
+	var ok bool
+	j.results, j.spans, ok = j.plan.Try(inlineUnits, j.vars, j.deadline, j.results[:0], j.spans[:0])
+	if !ok {
+		j.e.costs.learn(j.plan, tooSlow)
+		return false
+	}
+	j.e.costs.learn(j.plan, time.Since(begun))
+	return true
+}
+
+// goOn queues the next part of the work on the expressions; false when there is none left. What takes long is not done
+// behind the opening of fields, whose unit others' admission is reckoned by, and not in one go.
+func (j *job) goOn() bool {
+	if len(j.exprs) == 0 || j.lost() {
+		return false
+	}
+	if j.phase == evaluating {
+		return j.more && j.again(evaluating, 1)
+	}
+	j.variables()
+	if j.plan == nil && !j.prepare() {
+		return j.phase == opening && j.again(compiling, len(j.exprs))
+	}
+	if j.plan == nil || (j.phase == opening && !j.e.costs.slow(j.plan) && j.try()) {
+		return false
+	}
+	return j.again(evaluating, 1)
+}
+
+// prepare gets the plan; false if there is so much to compile that it should be queued first. A request of too many
+// expressions has no plan.
+func (j *job) prepare() bool {
+	var ok bool
+	if j.plan, ok = j.e.cfg.Expressions.Cached(j.vars, j.exprs); ok {
+		return true
+	}
+	sources := 0
+	for i := range j.exprs {
+		sources += len(j.exprs[i].Source)
+	}
+	if sources > compileAtOnce && j.phase == opening {
+		return false
+	}
+	plan, err := j.e.cfg.Expressions.Prepare(j.vars, j.exprs)
+	if err == nil {
+		j.plan = plan
+	}
+	return true
+}
+
+// again queues units of a phase. Others own the job then; again returns true.
+func (j *job) again(next phase, units int) bool {
+	kind := kindEvaluate
+	if next == compiling {
+		kind = kindCompile
+	}
+	j.phase = next
+	j.handed.Store(true)
+	j.e.cfg.Workers.Again(&j.Task, j, kind, units)
+	return true
+}
+
+// slice evaluates for a while.
+func (j *job) slice() {
+	begun := time.Now()
+	if j.eval == nil {
+		j.variables()
+		j.eval = j.plan.Start(j.vars, j.deadline, j.results[:0], j.spans[:0])
+	}
+	j.more = j.eval.Slice(sliceUnits)
+	j.took += time.Since(begun)
+	if !j.more {
+		j.endEvaluation()
+		j.e.costs.learn(j.plan, j.took)
+	}
+}
+
+// endEvaluation takes over what was evaluated so far.
+func (j *job) endEvaluation() {
+	if j.eval != nil {
+		j.results, j.spans = j.eval.End()
+		j.eval = nil
+	}
+}
