@@ -30,7 +30,7 @@ func (p *Plan) Reads() []Read { return p.reads }
 // access fills p.reads. Expressions that are never evaluated read nothing.
 func (p *Plan) access() {
 	of := make([]shares, len(p.exprs))
-	a := analyst{fields: p.fields}
+	a := analyst{fields: p.fields, price: 1 + p.fields/fieldsPerUnit, left: accessBudget}
 	for _, i := range p.order {
 		if x := &p.exprs[i]; x.err == KindNone {
 			of[i] = a.expression(x, of)
@@ -45,11 +45,12 @@ func (p *Plan) access() {
 	}
 }
 
-// Budgets of the analysis: visits for each node of a program and for each program. A program that takes more, by
-// loops in loops over literal lists, counts as holding all that it reads.
+// The analysis of a plan has a budget, about 5 ms: hostile loops in loops over literal lists could take much longer
+// than compiling them. Expressions for which nothing is left count as holding all that they read.
 const (
-	visitsPerNode    = 8
-	visitsPerProgram = 1000
+	// accessBudget is in units, of which a visit of a node costs one, and one more for each fieldsPerUnit fields.
+	accessBudget  = 1 << 16
+	fieldsPerUnit = 25
 	// maxRounds is the longest literal list over which a loop is followed round by round.
 	maxRounds = 16
 )
@@ -59,7 +60,8 @@ type analyst struct {
 	fields  int
 	current *planned
 	of      []shares // of the expressions so far
-	visits  int      // left
+	price   int      // of a visit
+	left    int      // of the budget
 	scope   []bound
 	spare   []shares
 }
@@ -72,9 +74,9 @@ type bound struct {
 
 // expression returns what x tells of each field.
 func (a *analyst) expression(x *planned, of []shares) shares {
-	a.current, a.of, a.visits = x, of, visitsPerNode*x.prog.nodes+visitsPerProgram
+	a.current, a.of = x, of
 	out := a.visit(x.prog.tree)
-	if a.visits >= 0 {
+	if a.left >= 0 {
 		return out
 	}
 	a.scope = a.scope[:0]
@@ -91,7 +93,7 @@ func (a *analyst) expression(x *planned, of []shares) shares {
 
 // visit returns what the value of a node tells. The caller owns it.
 func (a *analyst) visit(x ast.Expr) shares {
-	if a.visits--; a.visits < 0 {
+	if a.left -= a.price; a.left < 0 {
 		return nil
 	}
 	switch x.Kind() {

@@ -148,14 +148,16 @@ func TestAccessThroughOtherExpressions(t *testing.T) {
 	}
 }
 
-// TestAccessThatTakesTooLongIsRaw: loops in loops are followed within a budget, and then everything is raw.
+// TestAccessThatTakesTooLongIsRaw: a plan's analysis has a budget, and what comes after it is raw. What came before is not.
 func TestAccessThatTakesTooLongIsRaw(t *testing.T) {
 	e := newTest(t, Config{})
 	list := "[" + strings.Repeat("'1',", maxRounds-1) + "'2']"
-	source := fmt.Sprintf("%[1]s.map(x, %[1]s.map(y, %[1]s.map(z, ok ? redact(name) : x)))", list)
-	got := accessOf(t, e, accessFields, exprsOf("x", source, "ok", "size(ssn9) == 1"))
-	if !slices.Equal(got, []string{"x: ssn9! name!", "ok: ssn9"}) {
-		t.Error(got)
+	loops := fmt.Sprintf("%[1]s.map(x, %[1]s.map(y, %[1]s.map(z, ok ? redact(name) : x)))", list)
+	got := accessOf(t, e, accessFields, exprsOf("before", "ssn9.mask()", "x", loops, "ok", "size(ssn9) == 1", "y", loops,
+		"after", "ssn9.mask()", "neither", "'x'"))
+	want := []string{"before: ssn9", "x: ssn9! name", "ok: ssn9", "y: ssn9! name!", "after: ssn9!", "neither:"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

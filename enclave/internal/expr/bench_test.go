@@ -1,6 +1,8 @@
 package expr
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -26,6 +28,40 @@ func BenchmarkCompile(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				e.compile(c.source)
+			}
+		})
+	}
+}
+
+// BenchmarkAccess is the analysis of what expressions read: of a request as it is usual, and of the largest and worst ones,
+// which the budget ends.
+func BenchmarkAccess(b *testing.B) {
+	e := newTest(b, Config{})
+	var fields []Field
+	all := "["
+	for i := range 100 {
+		fields = append(fields, Field{Name: fmt.Appendf(nil, "f%d", i)})
+		all += fmt.Sprintf("f%d,", i)
+	}
+	worst := exprsOf("x", all+"1]")
+	for i := range 12 {
+		list := "[" + strings.Repeat("x == x,", 1000) + "x]"
+		worst = append(worst, Expression{Name: fmt.Appendf(nil, "e%d", i), Source: []byte(list)})
+	}
+	usual := exprsOf("age", "date(dob).age()", "email", "email.to_lowercase()", "initial", "name.first(1) + '.'")
+	for name, p := range map[string]func() (*Plan, error){
+		"usual": func() (*Plan, error) { return e.Prepare(documented, usual) },
+		"worst": func() (*Plan, error) { return e.Prepare(fields, worst) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			p, err := p()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				p.reads = nil
+				p.access()
 			}
 		})
 	}

@@ -22,9 +22,8 @@ type program struct {
 	// vars are the free names, in order, and places where each is found first, in characters.
 	vars   []string
 	places []int32
-	// tree is the expression as it runs, and nodes its size.
-	tree  ast.Expr
-	nodes int
+	// tree is the expression as it runs.
+	tree ast.Expr
 	// size estimates the memory that the program holds.
 	size int
 	// units is the price of going through the tree once.
@@ -89,7 +88,7 @@ func (e *Evaluator) compile(source string) (p *program) {
 		return &program{err: KindCompile}
 	}
 	return &program{
-		prog: prog, vars: vars, places: places, tree: tree.Expr(), nodes: w.nodes, size: w.nodes * nodeBytes,
+		prog: prog, vars: vars, places: places, tree: tree.Expr(), size: w.nodes * nodeBytes,
 		units: uint64(w.work / nodesPerUnit),
 	}
 }

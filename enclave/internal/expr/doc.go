@@ -56,7 +56,8 @@
 //
 // What a result shows of a field is added up, over other expressions and the rounds of loops too. More than
 // [ReducedChars] characters or [ReducedFacts] facts are raw: ssn9.first(4) + ssn9.last(4) is. So is whatever grows with
-// each round of a loop whose rounds are not those of a short literal list.
+// each round of a loop whose rounds are not those of a short literal list. The analysis of a plan has a budget of some
+// milliseconds; expressions for which nothing is left hold raw whatever they read.
 //
 // This is a count, not a proof about the flow of information. "Reduced" promises little where values are short:
 // last(4) of a value of four characters is that value (mask never shows more than half). It is told for each

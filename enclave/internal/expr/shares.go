@@ -43,22 +43,29 @@ func (s shares) limit(n int) {
 
 // add returns what the two tell together. It takes both.
 func (a *analyst) add(s, t shares) shares {
-	return a.merge(s, t, func(x, y uint8) uint8 { return uint8(min(int(x)+int(y), most)) })
-}
-
-// either returns what one of the two tells, it is not known which. It takes both.
-func (a *analyst) either(s, t shares) shares {
-	return a.merge(s, t, func(x, y uint8) uint8 { return max(x, y) })
-}
-
-func (a *analyst) merge(s, t shares, op func(x, y uint8) uint8) shares {
 	if s == nil {
 		return t
 	}
-	for k, other := range t {
-		if other.read {
-			s[k] = share{read: true, chars: op(s[k].chars, other.chars), facts: op(s[k].facts, other.facts)}
-		}
+	for k := range t {
+		x, y := &s[k], &t[k]
+		x.read = x.read || y.read
+		x.chars, x.facts = sum(x.chars, y.chars), sum(x.facts, y.facts)
+	}
+	a.drop(t)
+	return s
+}
+
+func sum(x, y uint8) uint8 { return uint8(min(uint(x)+uint(y), most)) }
+
+// either returns what one of the two tells, it is not known which. It takes both.
+func (a *analyst) either(s, t shares) shares {
+	if s == nil {
+		return t
+	}
+	for k := range t {
+		x, y := &s[k], &t[k]
+		x.read = x.read || y.read
+		x.chars, x.facts = max(x.chars, y.chars), max(x.facts, y.facts)
 	}
 	a.drop(t)
 	return s
