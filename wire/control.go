@@ -85,7 +85,8 @@ type Health uint32
 const (
 	// HealthSelfTest says that the last self-test (a vector opened, sealed and refused) passed.
 	HealthSelfTest Health = 1 << 0
-	// HealthCredentials says that credentials are held and have not ended.
+	// HealthCredentials says that the session that asks has given credentials that have not ended, and that KMS has not
+	// refused lately.
 	HealthCredentials Health = 1 << 1
 	// HealthKMS says that KMS answered lately, or has not been needed.
 	HealthKMS Health = 1 << 2

@@ -21,9 +21,9 @@
 //     After the session and a collection none is left, but for one that no program can reach: a signal that stops a
 //     thread amid a copy (the scheduler's, say) makes the kernel save the vector registers, at most 2 KiB, on the
 //     thread's signal stack, where they stay until its next signal: one such frame for each thread.
-//   - The parent's credentials are there twice as long as they are in use, whether a session is open or not: in memory
-//     of ours, which the AWS SDK's strings share, and after "AWS4" in a dead block that the SDK's signing left. Without
-//     an attested enclave they open nothing.
+//   - A session's credentials are there twice as long as it is open: in memory of ours, which the AWS SDK's strings
+//     share (and other sessions with equal credentials), and after "AWS4" in a dead block that the SDK's signing left,
+//     which alone may remain after the session. Without an attested enclave they open nothing.
 package app
 
 import (
@@ -192,6 +192,7 @@ func (p *parts) idle() bool {
 func (p *parts) serverConfig(cfg *config.Config, opt Options, ca []byte) server.Config {
 	c := server.Config{
 		Engine: p.engine, Keys: p.keys, KMS: p.kms, Module: opt.Module, Egress: p.egress, Logs: p.logs,
+		Identity:     func() server.Identity { return p.kms.NewIdentity() },
 		Session:      session.ServerConfig{Config: session.Config{Hello: hello(opt)}, Idle: p.idle},
 		Commitment:   cfg.Commitment(ca),
 		MaxSessions:  cfg.Sessions.Max,

@@ -229,7 +229,10 @@ func (r *rig) connect() {
 	r.t.Fatalf("no session: %v", err)
 }
 
-func (r *rig) dial() (*session.Client, error) {
+func (r *rig) dial() (*session.Client, error) { return r.dialAs("local", r.secret) }
+
+// dialAs opens a session with credentials.
+func (r *rig) dialAs(id, secret string) (*session.Client, error) {
 	conn, err := net.Dial("unix", filepath.Join(r.dir, "s"))
 	if err != nil {
 		return nil, err
@@ -252,7 +255,7 @@ func (r *rig) dial() (*session.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := wire.Credentials{AccessKeyID: []byte("local"), Secret: []byte(r.secret)}
+	m := wire.Credentials{AccessKeyID: []byte(id), Secret: []byte(secret)}
 	if err := c.SetCredentials(ctx, &m); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}

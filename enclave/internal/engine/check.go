@@ -31,6 +31,7 @@ func (j *job) parse(body []byte) wire.Code {
 	}
 	j.keyReq = keys.Request{
 		Suite: sealed.Suite(q.Suite), KeyContext: q.KeyContext, KeyARN: arn, VaultID: q.VaultID, Wrapped: q.WrappedKey,
+		By: j.from.Credentials,
 	}
 	return j.parseFields()
 }

@@ -113,7 +113,12 @@ func New(cfg Config) *Engine {
 
 // Origin is the session that requests came from. End it when the session ends: its requests are then dropped where
 // they wait.
-type Origin struct{ gone atomic.Bool }
+type Origin struct {
+	// Credentials are the session's own: KMS is asked with them for its requests. Set them before the first request.
+	Credentials keys.Credentials
+
+	gone atomic.Bool
+}
 
 // End says that nobody waits for the answers any more.
 func (o *Origin) End() { o.gone.Store(true) }

@@ -130,8 +130,14 @@ func (c *Cache) refreshTime(now int64) int64 {
 	return now + ttl*65/100 + mathrand.Int64N(ttl/5) //nolint:gosec // jitter is no secret
 }
 
-// refresh starts an unwrap for a key that is still good. Whoever hit it does not wait.
+// refresh starts an unwrap for a key that is still good, with the credentials of whoever hit it, who does not wait. One
+// who has none, or whose were refused for this key, leaves the refresh to the next.
 func (c *Cache) refresh(s *shard, e *entry, r *Request, now int64) {
+	by := number(r.By)
+	if r.By != nil && by == 0 || by != 0 && by == e.refusedBy.Load() && now < e.refusedUntil.Load() {
+		e.refreshing.Store(false)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.calls[e.hash] != nil || e.dead.Load() {
@@ -149,6 +155,15 @@ func (c *Cache) refresh(s *shard, e *entry, r *Request, now int64) {
 func (c *Cache) postpone(e *entry, now int64) {
 	step := int64(c.cfg.TTL) / 20
 	e.refreshAt.Store(now + step/2 + mathrand.Int64N(step)) //nolint:gosec // jitter is no secret
+	e.refreshing.Store(false)
+}
+
+// spare is postpone for the credentials that a refresh failed with. Others may try much sooner.
+func (c *Cache) spare(e *entry, by uint64, now int64) {
+	step := int64(c.cfg.TTL) / 20
+	e.refusedUntil.Store(now + step/2 + mathrand.Int64N(step)) //nolint:gosec // jitter is no secret
+	e.refusedBy.Store(by)
+	e.refreshAt.Store(now + step/16)
 	e.refreshing.Store(false)
 }
 

@@ -21,7 +21,13 @@ type entry struct {
 	key     *sealed.PrivateKey
 	vaultID string
 	hash    identity
-	links   [2]link // in the shard's two lists
+
+	allowedBy uint64 // the credentials that KMS last allowed it to, 0: not known; guarded by shard.mu
+	// The credentials that a refresh failed with for a reason of theirs, and until when they refresh nothing.
+	refusedBy    atomic.Uint64
+	refusedUntil atomic.Int64
+
+	links [2]link // in the shard's two lists
 }
 
 type link struct{ prev, next *entry }

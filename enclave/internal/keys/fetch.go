@@ -18,6 +18,7 @@ type Waiter interface {
 // Wait is one caller's place in the queue for a key. A nil Wait is one whose answer has been given.
 type Wait struct {
 	waiter Waiter
+	by     Credentials
 	shard  *shard
 	call   *call // nil once answered or cancelled; guarded by shard.mu
 	at     int   // index in call.waits
@@ -31,6 +32,7 @@ type call struct {
 	waits   []*Wait
 	entry   *entry // the entry that is refreshed, nil when the key is new
 	noCache bool   // a purge came meanwhile: answer those who wait, keep nothing
+	by      uint64 // the credentials that KMS was asked with; 0: none, or they changed meanwhile
 }
 
 // Fetch gets a key, from the cache or by an unwrap that all who want the same key share, and tells w. It does not
@@ -57,7 +59,7 @@ func (c *Cache) join(s *shard, id identity, r *Request, w Waiter) (*Wait, Key, e
 		e.refs.Add(1)
 		return nil, Key{e, c}, nil
 	}
-	if err, ok := s.negatives.get(id, now); ok {
+	if err, ok := s.negatives.get(id, number(r.By), now); ok {
 		s.negativeHits.Add(1)
 		return nil, Key{}, &wire.Error{Code: err.Code, RetryAfterMS: err.RetryAfterMS}
 	}
@@ -71,14 +73,25 @@ func (c *Cache) join(s *shard, id identity, r *Request, w Waiter) (*Wait, Key, e
 	if cl == nil || len(cl.waits) >= max(1, c.cfg.MaxWaiters/4) {
 		return nil, Key{}, c.refuse()
 	}
-	wait := &Wait{waiter: w, shard: s, call: cl, at: len(cl.waits), cache: c}
-	cl.waits = append(cl.waits, wait)
+	wait := &Wait{waiter: w, by: r.By, shard: s, cache: c}
+	cl.add(wait)
 	return wait, Key{}, nil
+}
+
+// add gives w a place. The shard is locked.
+func (cl *call) add(w *Wait) {
+	w.call, w.at = cl, len(cl.waits)
+	cl.waits = append(cl.waits, w)
 }
 
 // refuse takes back a waiter that was counted but finds no place.
 func (c *Cache) refuse() error {
 	c.waiters.Add(-1)
+	return c.full()
+}
+
+// full is the failure of a waiter who has no place.
+func (c *Cache) full() error {
 	if c.closed.Load() {
 		return errShuttingDown
 	}
@@ -165,8 +178,12 @@ func (c *Cache) run(s *shard, cl *call) {
 	err := c.enter(ctx, s, cl)
 	if err == nil {
 		allowed = c.now() // the TTL counts from here: KMS may have decided at any time after
+		by := number(cl.req.By)
 		key, err = c.unwrapKey(ctx, &cl.req)
 		<-c.running
+		if number(cl.req.By) == by {
+			cl.by = by
+		}
 	}
 	c.finish(s, cl, key, allowed, err)
 }

@@ -9,7 +9,8 @@ import (
 	"redoubt/wire/sealed"
 )
 
-// finish publishes the outcome of a call: into the cache, then to those who wait. allowed is when KMS was asked.
+// finish publishes the outcome of a call: into the cache, then to those who wait. allowed is when KMS was asked. When
+// the credentials failed, those who have others go on waiting, for a call with theirs.
 func (c *Cache) finish(s *shard, cl *call, key *sealed.PrivateKey, allowed int64, err error) {
 	var failure *wire.Error
 	if err != nil {
@@ -23,8 +24,11 @@ func (c *Cache) finish(s *shard, cl *call, key *sealed.PrivateKey, allowed int64
 		delete(s.calls, cl.id)
 	}
 	c.pending.Add(-1)
-	waits := cl.waits
+	waits, others := cl.waits, []*Wait(nil)
 	cl.waits = nil
+	if failure != nil && ofCredentials(err) {
+		waits, others = cl.split(waits)
+	}
 	for _, w := range waits {
 		w.call = nil
 	}
@@ -33,8 +37,9 @@ func (c *Cache) finish(s *shard, cl *call, key *sealed.PrivateKey, allowed int64
 	if failure == nil {
 		e, victim = c.keep(s, cl, key, allowed, int32(len(waits)))
 	} else {
-		victim = c.lose(s, cl, failure, ownFault(err))
+		victim = c.lose(s, cl, failure, err)
 	}
+	refused := c.again(s, cl, others)
 	s.mu.Unlock()
 	c.drop(victim)
 	for _, w := range waits {
@@ -44,6 +49,47 @@ func (c *Cache) finish(s *shard, cl *call, key *sealed.PrivateKey, allowed int64
 			w.waiter.KeyReady(Key{e, c}, nil)
 		}
 	}
+	for _, w := range refused {
+		w.waiter.KeyReady(Key{}, c.full())
+	}
+}
+
+// split parts those whom a failure of the call's credentials concerns from those who have others. The one whose
+// credentials were used is always among the first, so each call that follows leaves fewer.
+func (cl *call) split(waits []*Wait) (same, others []*Wait) {
+	for _, w := range waits {
+		if w.by == cl.req.By || number(w.by) == cl.by {
+			same = append(same, w)
+		} else {
+			others = append(others, w)
+		}
+	}
+	return same, others
+}
+
+// again has those who waited in vain wait for a call with the credentials of the first of them, or for one that runs
+// already. It returns those for whom there is no place any more. The shard is locked.
+func (c *Cache) again(s *shard, cl *call, waits []*Wait) (refused []*Wait) {
+	if len(waits) == 0 {
+		return nil
+	}
+	next := s.calls[cl.id]
+	if next == nil {
+		r := cl.req
+		r.By = waits[0].by
+		next = c.begin(s, cl.id, &r, nil)
+	}
+	if next == nil {
+		for _, w := range waits {
+			w.call = nil
+		}
+		c.waiters.Add(int64(-len(waits)))
+		return waits
+	}
+	for _, w := range waits {
+		next.add(w)
+	}
+	return nil
 }
 
 // keep puts a key that KMS allowed into the cache and takes refs references for those who wait. An entry that is
@@ -54,6 +100,7 @@ func (c *Cache) keep(s *shard, cl *call, key *sealed.PrivateKey, allowed int64, 
 	if old := s.keys[cl.id]; cached && old != nil {
 		key.Destroy()
 		s.renew(old, allowed+int64(c.cfg.TTL), c.refreshTime(allowed))
+		old.allowedBy = cl.by
 		old.refreshing.Store(false)
 		old.refs.Add(refs)
 		return old, nil
@@ -62,7 +109,7 @@ func (c *Cache) keep(s *shard, cl *call, key *sealed.PrivateKey, allowed int64, 
 		key.Destroy()
 		return nil, nil
 	}
-	e = &entry{id: c.lastID.Add(1), key: key, vaultID: string(cl.req.VaultID), hash: cl.id}
+	e = &entry{id: c.lastID.Add(1), key: key, vaultID: string(cl.req.VaultID), hash: cl.id, allowedBy: cl.by}
 	e.expires.Store(allowed + int64(c.cfg.TTL))
 	e.refreshAt.Store(c.refreshTime(allowed))
 	if !cached {
@@ -72,30 +119,50 @@ func (c *Cache) keep(s *shard, cl *call, key *sealed.PrivateKey, allowed int64, 
 	}
 	e.refs.Store(refs + 1)
 	victim = s.insert(e)
-	s.negatives.remove(cl.id)
+	s.negatives.remove(failedKey{cl.id, 0})
+	s.negatives.remove(failedKey{cl.id, cl.by})
 	c.keyAlarm.set(int(c.keys.Add(1)))
 	return e, victim
 }
 
 // lose handles a failed unwrap. A key that KMS denies is evicted at once; any other failure leaves a cached key
-// alone until its TTL ends. One that is our own fault is not remembered. The shard is locked.
-func (c *Cache) lose(s *shard, cl *call, failure *wire.Error, own bool) (victim *entry) {
+// alone until its TTL ends. One that is our own fault is not remembered. A failure that other credentials might not
+// meet counts for those alone that met it: it evicts a key only if KMS allowed it to them before. The shard is locked.
+func (c *Cache) lose(s *shard, cl *call, failure *wire.Error, err error) (victim *entry) {
 	now := c.now()
+	personal := ofCredentials(err)
+	whose := cl.by != 0 || cl.req.By == nil // is known
 	if old := s.keys[cl.id]; old != nil {
-		if failure.Code == wire.KeyDenied {
+		switch {
+		case failure.Code == wire.KeyDenied && (!personal || whose && cl.by == old.allowedBy):
 			s.remove(old)
 			victim = old
-		} else {
+		case personal && cl.by != 0:
+			c.spare(old, cl.by, now)
+		default:
 			c.postpone(old, now)
 		}
 	}
 	if cl.entry != nil {
 		c.refreshFailures.Add(1)
 	}
-	if life := rememberFor(failure); life > 0 && !own && !cl.noCache && !c.closed.Load() && (s.keys[cl.id] == nil) {
-		s.negatives.add(negative{id: cl.id, vault: string(cl.req.VaultID), until: now + int64(life), err: *failure})
+	by := uint64(0)
+	if personal {
+		by = cl.by
+	}
+	if life := rememberFor(failure); life > 0 && (whose || !personal) && !ownFault(err) && !cl.noCache &&
+		!c.closed.Load() && s.keys[cl.id] == nil {
+		s.negatives.add(negative{
+			key: failedKey{cl.id, by}, vault: string(cl.req.VaultID), until: now + int64(life), err: *failure,
+		})
 	}
 	return victim
+}
+
+// ofCredentials tells whether the unwrapper says of its error that other credentials might not meet it.
+func ofCredentials(err error) bool {
+	var of interface{ OfCredentials() bool }
+	return errors.As(err, &of) && of.OfCredentials()
 }
 
 // ownFault tells whether the unwrapper says of its error that the key has no part in it: credentials that ended,

@@ -17,11 +17,29 @@ type Request struct {
 	KeyARN     string // the pinned KMS key of the request's region
 	VaultID    []byte
 	Wrapped    []byte // KMS ciphertext blob
+	// By is whose credentials KMS is asked with, should it have to be. It is no part of what a key is kept under: a key
+	// that is cached serves everybody.
+	By Credentials
+}
+
+// Credentials stand for those of a session, which may change or be none.
+type Credentials interface {
+	// Number tells those that it has now: equal numbers mean equal credentials, 0 means none. It does not block.
+	Number() uint64
+}
+
+// number is that of the credentials of by. Nobody's are 0.
+func number(by Credentials) uint64 {
+	if by == nil {
+		return 0
+	}
+	return by.Number()
 }
 
 // Unwrapper asks KMS. It MUST NOT keep the request's slices after it returns, and SHOULD return soon after ctx ends.
 // Its errors carry a code (errors.As to *wire.Error); any other error counts as internal. One with a method
-// OwnFault() bool that returns true is not remembered against the key.
+// OwnFault() bool that returns true is not remembered against the key. One with a method OfCredentials() bool that
+// returns true may be no failure for other credentials than the request's, and is taken for one of theirs alone.
 type Unwrapper interface {
 	// Unwrap returns the DER of the private key (PKCS#8 or SEC 1) in secret memory, which then is the caller's.
 	Unwrap(ctx context.Context, r Request) (*secret.Buffer, error)

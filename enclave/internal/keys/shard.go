@@ -106,24 +106,30 @@ func (s *shard) expired(now int64) *entry {
 
 // negatives remembers failures for a moment, in a ring of fixed size.
 type negatives struct {
-	byID map[identity]int
+	byID map[failedKey]int
 	ring []negative
 	next int
 }
 
+// failedKey is a key, and the credentials that failed for it; 0: whoever asks fails.
+type failedKey struct {
+	id identity
+	by uint64
+}
+
 type negative struct {
-	id    identity
+	key   failedKey
 	vault string
 	until int64
 	err   wire.Error
 	used  bool
 }
 
-func (n *negatives) init() { n.byID = make(map[identity]int) }
+func (n *negatives) init() { n.byID = make(map[failedKey]int) }
 
 func (n *negatives) add(v negative) {
 	v.used = true
-	i, known := n.byID[v.id]
+	i, known := n.byID[v.key]
 	switch {
 	case known:
 	case len(n.ring) < maxNegatives:
@@ -135,32 +141,35 @@ func (n *negatives) add(v negative) {
 		n.forget(i)
 	}
 	n.ring[i] = v
-	n.byID[v.id] = i
+	n.byID[v.key] = i
 }
 
 func (n *negatives) forget(i int) {
 	if n.ring[i].used {
-		delete(n.byID, n.ring[i].id)
+		delete(n.byID, n.ring[i].key)
 		n.ring[i] = negative{}
 	}
 }
 
-func (n *negatives) remove(id identity) {
-	if i, ok := n.byID[id]; ok {
+func (n *negatives) remove(k failedKey) {
+	if i, ok := n.byID[k]; ok {
 		n.forget(i)
 	}
 }
 
-func (n *negatives) get(id identity, now int64) (*wire.Error, bool) {
-	i, ok := n.byID[id]
-	if !ok {
-		return nil, false
-	}
-	if n.ring[i].until <= now {
+// get returns the failure that who asks with these credentials would meet.
+func (n *negatives) get(id identity, by uint64, now int64) (*wire.Error, bool) {
+	for _, k := range [...]failedKey{{id, 0}, {id, by}} {
+		i, ok := n.byID[k]
+		if !ok {
+			continue
+		}
+		if n.ring[i].until > now {
+			return &n.ring[i].err, true
+		}
 		n.forget(i)
-		return nil, false
 	}
-	return &n.ring[i].err, true
+	return nil, false
 }
 
 // drop forgets those for which match says so.

@@ -27,6 +27,7 @@ const (
 
 // A question is one Decrypt.
 type question struct {
+	by      *Identity
 	region  *regional
 	wrapped []byte
 	context map[string]string
@@ -47,12 +48,17 @@ func (c *Client) ask(ctx context.Context, q question) (*secret.Buffer, error) {
 
 	tries := tracker{}
 	for {
-		plain, changed, failure := c.attempt(ctx, q)
+		plain, with, failure := c.attempt(ctx, q)
 		if failure == nil {
 			c.stats.calls[OK].Add(1)
+			c.wallet.judge(with.set, false)
 			return plain, nil
 		}
+		changed := with.changed
 		pause, again := tries.next(ctx, failure)
+		if failure.Cause == BadCredentials {
+			c.wallet.judge(with.set, true)
+		}
 		if !again || !sleep(ctx, pause, changed) {
 			if failure.Cause == Cancelled && c.ctx.Err() != nil {
 				failure.code = wire.ShuttingDown
@@ -111,16 +117,24 @@ func sleep(ctx context.Context, pause time.Duration, early <-chan struct{}) bool
 	return true
 }
 
-// attempt asks once. When it failed for want of credentials, changed is closed once there are others.
-func (c *Client) attempt(ctx context.Context, q question) (_ *secret.Buffer, changed <-chan struct{}, _ *Error) {
-	s, others := c.sessions.acquire(c.now())
+// used is what an attempt was made with. When it failed for want of credentials, changed is closed once there are
+// others.
+type used struct {
+	set     *set
+	changed <-chan struct{}
+}
+
+// attempt asks once.
+func (c *Client) attempt(ctx context.Context, q question) (*secret.Buffer, used, *Error) {
+	s, others := c.wallet.acquire(q.by, c.now())
 	if s == nil {
-		return nil, others, newError(NoCredentials)
+		return nil, used{changed: others}, newError(NoCredentials)
 	}
-	defer c.sessions.release(s)
+	defer c.wallet.release(s)
+	with := used{set: s}
 	to, document, cause := c.recipients.get(ctx)
 	if cause != OK {
-		return nil, nil, newError(cause)
+		return nil, with, newError(cause)
 	}
 	answer, failure := c.send(ctx, q, s.clients[q.region.name], document)
 	if failure != nil {
@@ -128,15 +142,15 @@ func (c *Client) attempt(ctx context.Context, q question) (_ *secret.Buffer, cha
 		case Rejected:
 			to.distrust(document)
 		case BadCredentials:
-			return nil, others, failure
+			with.changed = others
 		}
-		return nil, nil, failure
+		return nil, with, failure
 	}
 	plain, err := cms.Open(to.key, answer)
 	if err != nil {
-		return nil, nil, newError(BadAnswer)
+		return nil, with, newError(BadAnswer)
 	}
-	return plain, nil, nil
+	return plain, with, nil
 }
 
 // send puts the question to KMS under limiter and circuit, and returns the envelope.
@@ -162,10 +176,11 @@ func (c *Client) send(ctx context.Context, q question, client sdkClient, documen
 		q.region.circuit.report(time.Now(), p, verdict)
 	}()
 	var answer []byte
-	if answer, cause = c.decrypt(ctx, q, client, document); cause != OK {
+	var personal bool
+	if answer, cause, personal = c.decrypt(ctx, q, client, document); cause != OK {
 		cut = cutShort(ctx, cause, time.Since(began))
 		failure := newError(cause)
-		failure.cut = cut
+		failure.cut, failure.personal = cut, personal
 		return nil, failure
 	}
 	return answer, nil
@@ -177,8 +192,10 @@ func cutShort(ctx context.Context, cause Cause, took time.Duration) bool {
 	return cause == Timeout && ctx.Err() != nil && took < patience
 }
 
-// decrypt is the call itself, and the checks of its answer.
-func (c *Client) decrypt(ctx context.Context, q question, client sdkClient, document []byte) ([]byte, Cause) {
+// decrypt is the call itself, and the checks of its answer. personal: with other credentials it may end otherwise.
+func (c *Client) decrypt(
+	ctx context.Context, q question, client sdkClient, document []byte,
+) (envelope []byte, cause Cause, personal bool) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.AttemptTimeout)
 	defer cancel()
 	out, err := client.Decrypt(ctx, &awskms.DecryptInput{
@@ -189,11 +206,12 @@ func (c *Client) decrypt(ctx context.Context, q question, client sdkClient, docu
 		},
 	})
 	if err != nil {
-		return nil, classify(err)
+		cause := classify(err)
+		return nil, cause, ofCaller(err, cause)
 	}
 	defer secret.Wipe(out.Plaintext)
 	if len(out.Plaintext) > 0 || aws.ToString(out.KeyId) != q.region.arn || len(out.CiphertextForRecipient) == 0 {
-		return nil, BadAnswer
+		return nil, BadAnswer, false
 	}
-	return out.CiphertextForRecipient, OK
+	return out.CiphertextForRecipient, OK, false
 }

@@ -2,14 +2,13 @@ package kms
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"redoubt/enclave/internal/keys"
@@ -36,7 +35,7 @@ type Client struct {
 	regions    map[string]*regional // by name
 	byARN      map[string]*regional
 	transport  *http.Transport
-	sessions   *sessions
+	wallet     wallet
 	recipients *recipients
 	limiter    *limiter
 	stats      counters
@@ -60,7 +59,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		cfg: cfg, regions: make(map[string]*regional), byARN: make(map[string]*regional), sessions: newSessions(),
+		cfg: cfg, regions: make(map[string]*regional), byARN: make(map[string]*regional),
 		recipients: newRecipients(&cfg), limiter: newLimiter(cfg.MaxConcurrent, cfg.MaxQueue),
 	}
 	c.transport = newTransport(&c.cfg, roots)
@@ -82,33 +81,15 @@ func New(cfg Config) (*Client, error) {
 // a second to seconds.
 func (c *Client) Prepared() <-chan struct{} { return c.recipients.first }
 
-// SetCredentials replaces the credentials; the former are wiped as soon as no call uses them. It fails with
-// ErrCredentials, and leaves the former, when the new ones are unusable.
-func (c *Client) SetCredentials(creds Credentials) error {
-	if err := creds.valid(c.now()); err != nil {
-		return err
-	}
-	s := &session{
-		accessKeyID: string(creds.AccessKeyID), expiry: creds.Expiry, clients: make(map[string]sdkClient, len(c.regions)),
-		secret: append([]byte(nil), creds.SecretAccessKey...), token: append([]byte(nil), creds.SessionToken...),
-	}
-	for name, r := range c.regions {
-		s.clients[name] = awskms.New(awskms.Options{
-			Region: name, BaseEndpoint: aws.String(r.base.String()), HTTPClient: r.doer, Credentials: s,
-			HTTPSignerV4: v4.NewSigner(), Retryer: aws.NopRetryer{},
-		})
-	}
-	c.sessions.replace(s)
-	return nil
-}
+// CredentialsValid tells whether any identity has credentials that have not ended, and when they do (zero: never).
+func (c *Client) CredentialsValid() (expiry time.Time, ok bool) { return c.wallet.anyValid(c.now()) }
 
-// CredentialsValid tells whether there are credentials that have not ended, and when they do (zero: never).
-func (c *Client) CredentialsValid() (expiry time.Time, ok bool) { return c.sessions.expiry(c.now()) }
-
-// Unwrap asks KMS to open a wrapped private key. A request for an ARN that is not configured is denied. Errors are
-// *Error, which unwraps to a *wire.Error. It returns when ctx ends, or after the configuration's CallTimeout.
+// Unwrap asks KMS to open a wrapped private key, with the credentials of the identity that r.By is; without one it
+// fails for want of credentials. A request for an ARN that is not configured is denied. Errors are *Error, which unwraps to a
+// *wire.Error. It returns when ctx ends, or after the configuration's CallTimeout.
 func (c *Client) Unwrap(ctx context.Context, r keys.Request) (*secret.Buffer, error) {
-	q := question{region: c.byARN[r.KeyARN], wrapped: r.Wrapped}
+	by, _ := r.By.(*Identity)
+	q := question{by: by, region: c.byARN[r.KeyARN], wrapped: r.Wrapped}
 	if len(r.VaultID) == 0 || len(r.VaultID) > maxVaultID {
 		return nil, c.refuse(Invalid)
 	}
@@ -119,11 +100,34 @@ func (c *Client) Unwrap(ctx context.Context, r keys.Request) (*secret.Buffer, er
 }
 
 // UnwrapHMACKey opens the deployment's key of hmac_sha256: wrapped by the region's key with the encryption context
-// {"purpose": "redoubt-hmac"}. Errors are those of Unwrap.
+// {"purpose": "redoubt-hmac"}. No request is behind it, so it asks with the credentials of each identity in turn until
+// one is answered: first those that the key was opened with before. Errors are those of Unwrap, of the last that was
+// asked; one that says something of the wrapped key itself ends the search.
 func (c *Client) UnwrapHMACKey(ctx context.Context, region string, wrapped []byte) (*secret.Buffer, error) {
-	return c.ask(ctx, question{
+	q := question{
 		region: c.regions[region], wrapped: wrapped, context: map[string]string{"purpose": "redoubt-hmac"},
-	})
+	}
+	holders := c.wallet.holders(c.now())
+	if len(holders) == 0 {
+		return c.ask(ctx, q)
+	}
+	var failure error
+	for _, q.by = range holders {
+		number := q.by.Number()
+		plain, err := c.ask(ctx, q)
+		if err == nil {
+			c.wallet.mu.Lock()
+			c.wallet.macBy = number
+			c.wallet.mu.Unlock()
+			return plain, nil
+		}
+		failure = err
+		var e *Error
+		if ctx.Err() != nil || !errors.As(err, &e) || !e.OfCredentials() {
+			break
+		}
+	}
+	return nil, failure
 }
 
 // refuse counts and returns the failure of a call that is not made.
@@ -175,6 +179,6 @@ func (c *Client) now() time.Time {
 func (c *Client) Close() {
 	c.end()
 	c.done.Wait()
-	c.sessions.close()
+	c.wallet.close()
 	c.transport.CloseIdleConnections()
 }

@@ -214,14 +214,15 @@ func TestCheck6ExpiredCredentialsAreWaitedFor(t *testing.T) {
 func TestWithoutCredentialsKMSIsNotAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeKMS(t)
-		c, err := New(Config{
+		client, err := New(Config{
 			Keys: map[string]string{testRegion: testARN}, ExtraRootsPEM: f.ca, Dial: f.dial,
 			Module: &testModule{issuer: f.issuer},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
+		defer client.Close()
+		c := newTestIdentity(client)
 		if _, ok := c.CredentialsValid(); ok {
 			t.Error("valid before any were given")
 		}

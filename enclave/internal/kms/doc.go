@@ -22,6 +22,12 @@
 //
 // # Conduct
 //
+// A call for a request is made with the credentials of the request's session ([Identity], [keys.Request.By]) and no
+// others. Of the calls that no request is behind, [Client.UnwrapHMACKey] tries each session's credentials in turn and
+// [Client.Reach] needs none; nor do RSA keys and documents, which KMS has no part in. A failure tells whether other
+// credentials might not meet it ([Error.OfCredentials]). Circuits are shared: an account that KMS throttles can open its
+// region's circuit for every session.
+//
 // Throttling, 5xx, time-outs, broken connections, credentials that ended, and clocks that differ are retried with full
 // jitter, at most [MaxAttempts] times and never beyond the deadline. Attempts are bounded in number at a time, those
 // that wait in a queue, too. A circuit per region opens when half of the last answers were throttling or failures; it
@@ -32,10 +38,12 @@
 // # Secrets and their copies
 //
 // Opened keys go into secret memory (package cms). Credentials are kept in memory of ours, to which the SDK gets
-// references, and are wiped when replaced, after the last call that uses them. Copies that remain: the SDK's signing
-// key for the day, dropped with the credentials; "AWS4"+secret while that is derived; the session token in the write
-// buffer of each connection, at most [DefaultMaxConcurrent], until its next request; all of them garbage afterwards.
-// RSA private keys are garbage once renewed and unused. TLS session tickets live as long as the client.
+// references, once for all sessions that have the same. They are wiped when the last of these has replaced them or has
+// ended, after the last call that uses them. It is memory of the Go heap: net/http may read a header after its call has
+// returned, and must find zeros then, not a page that is gone. Copies that remain: the SDK's signing key for the day,
+// dropped with the credentials; "AWS4"+secret while that is derived; the session token in the write buffer of each
+// connection, at most [DefaultMaxConcurrent], until its next request; all of them garbage afterwards. RSA private keys
+// are garbage once renewed and unused. TLS session tickets live as long as the client.
 //
 // # Sources
 //

@@ -88,6 +88,7 @@ type Error struct {
 	RetryAfter time.Duration
 	code       wire.Code
 	cut        bool // the caller's deadline ended it before KMS had a fair time
+	personal   bool // with other credentials KMS may answer otherwise
 }
 
 func newError(cause Cause) *Error { return &Error{Cause: cause, code: causeCodes[cause]} }
@@ -115,6 +116,36 @@ func (e *Error) OwnFault() bool {
 	switch e.Cause {
 	case NoCredentials, BadCredentials, ClockSkew, NoDocument, Overloaded, Cancelled, NoEgress:
 		return true
+	}
+	return false
+}
+
+// OfCredentials tells whether the same question may end otherwise with other credentials: they were refused or are
+// missing, or KMS refused whoever they are.
+func (e *Error) OfCredentials() bool {
+	switch e.Cause {
+	case NoCredentials, BadCredentials, ClockSkew: // a wrong secret may look like a clock that is wrong
+		return true
+	}
+	return e.personal
+}
+
+// aboutTheKey are the refusals that KMS gives only to those whom it lets ask, of what they asked.
+var aboutTheKey = map[string]bool{
+	"InvalidCiphertextException": true, "IncorrectKeyException": true, "DisabledException": true,
+	"NotFoundException": true, "KMSInvalidStateException": true, "InvalidKeyUsageException": true,
+	"InvalidArnException": true, "ValidationException": true, "ValidationError": true, "SerializationException": true,
+}
+
+// ofCaller tells whether a failure may depend on whose credentials were used. What is not known to be about the key is
+// taken to be; quotas are those of the caller's account.
+func ofCaller(err error, cause Cause) bool {
+	switch cause {
+	case Throttled:
+		return true
+	case Denied, Rejected:
+		var api smithy.APIError
+		return !errors.As(err, &api) || !aboutTheKey[api.ErrorCode()]
 	}
 	return false
 }

@@ -34,6 +34,7 @@ import (
 	"redoubt/enclave/internal/nsm"
 	"redoubt/wire/attest"
 	"redoubt/wire/attest/attesttest"
+	"redoubt/wire/secret"
 )
 
 const (
@@ -363,19 +364,37 @@ func (m *testModule) made() []attesttest.Spec {
 	return slices.Clone(m.calls)
 }
 
+// testClient is a client with one identity, by which it asks unless a request names another.
+type testClient struct {
+	*Client
+	by *Identity
+}
+
+func newTestIdentity(c *Client) *testClient { return &testClient{c, c.NewIdentity()} }
+
+func (c *testClient) SetCredentials(creds Credentials) error { return c.by.Set(creds) }
+
+func (c *testClient) Unwrap(ctx context.Context, r keys.Request) (*secret.Buffer, error) {
+	if r.By == nil {
+		r.By = c.by
+	}
+	return c.Client.Unwrap(ctx, r)
+}
+
 // newTestClient makes a client of the fake, with credentials.
-func newTestClient(t testing.TB, f *fakeKMS, change ...func(*Config)) (*Client, *testModule) {
+func newTestClient(t testing.TB, f *fakeKMS, change ...func(*Config)) (*testClient, *testModule) {
 	t.Helper()
 	module := &testModule{issuer: f.issuer}
 	cfg := Config{Keys: map[string]string{testRegion: testARN}, ExtraRootsPEM: f.ca, Dial: f.dial, Module: module}
 	for _, edit := range change {
 		edit(&cfg)
 	}
-	c, err := New(cfg)
+	client, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.Close)
+	t.Cleanup(client.Close)
+	c := newTestIdentity(client)
 	if err := c.SetCredentials(testCredentials("AKIDTEST", time.Time{})); err != nil {
 		t.Fatal(err)
 	}
@@ -398,7 +417,7 @@ func vaultKey(id, plain string) keys.Request {
 	}
 }
 
-func mustUnwrap(t testing.TB, c *Client, r keys.Request, want string) {
+func mustUnwrap(t testing.TB, c *testClient, r keys.Request, want string) {
 	t.Helper()
 	got, err := c.Unwrap(t.Context(), r)
 	if err != nil {

@@ -40,8 +40,8 @@ func FuzzAnswers(f *testing.F) {
 			status: 100 + abs(status)%500, body: body, header: http.Header{"Date": {date}, "X-Amzn-Errortype": {date}},
 		}
 		r.circuit = circuit{}
-		s, _ := c.sessions.acquire(c.now())
-		defer c.sessions.release(s)
+		s, _ := c.wallet.acquire(c.by, c.now())
+		defer c.wallet.release(s)
 		answer, failure := c.send(t.Context(), question{region: r, wrapped: []byte("w")}, s.clients[testRegion], nil)
 		if failure == nil && !bytes.Contains(body, []byte("CiphertextForRecipient")) {
 			t.Errorf("an envelope of %d bytes from an answer without one", len(answer))

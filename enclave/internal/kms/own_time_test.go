@@ -9,7 +9,7 @@ import (
 )
 
 // unwrapWithin gives KMS's client so much time for a call that will not succeed.
-func unwrapWithin(t *testing.T, c *Client, limit time.Duration, want Cause) *Error {
+func unwrapWithin(t *testing.T, c *testClient, limit time.Duration, want Cause) *Error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()

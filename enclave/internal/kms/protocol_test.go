@@ -22,7 +22,7 @@ import (
 )
 
 // mustFail wants this cause, its code for the caller of the service, and a text without anything of the request.
-func mustFail(t testing.TB, c *Client, r keys.Request, want Cause) *Error {
+func mustFail(t testing.TB, c *testClient, r keys.Request, want Cause) *Error {
 	t.Helper()
 	got, err := c.Unwrap(t.Context(), r)
 	if got != nil {
@@ -244,11 +244,12 @@ func TestCheck4OnlyAmazonsRootsAndTheConfiguredOnesAreTrusted(t *testing.T) {
 	if len(module.made()) == 0 {
 		t.Error("the module was not even asked: this proves nothing")
 	}
-	none, err := New(Config{Keys: map[string]string{testRegion: testARN}, Dial: genuine.dial, Module: module})
+	client, err := New(Config{Keys: map[string]string{testRegion: testARN}, Dial: genuine.dial, Module: module})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer none.Close()
+	defer client.Close()
+	none := newTestIdentity(client)
 	if err := none.SetCredentials(testCredentials("AKIDTEST", time.Time{})); err != nil {
 		t.Fatal(err)
 	}

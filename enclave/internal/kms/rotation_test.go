@@ -185,7 +185,7 @@ func TestCredentialsAreWipedAfterTheirLastUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeKMS(t)
 		c, _ := newTestClient(t, f)
-		first := c.sessions.current
+		first := c.by.current
 		entered, release := make(chan struct{}), make(chan struct{})
 		f.set(func(f *fakeKMS) {
 			f.fail = func(int, http.ResponseWriter, *http.Request) bool { close(entered); <-release; return false }
@@ -215,7 +215,7 @@ func TestCredentialsAreWipedAfterTheirLastUse(t *testing.T) {
 		}
 		f.set(func(f *fakeKMS) { f.fail = nil })
 		mustUnwrap(t, c, vaultKey("v_1", "key"), "key")
-		last := c.sessions.current
+		last := c.by.current
 		c.Close()
 		if !allZero(last.secret) || !allZero(last.token) {
 			t.Error("not wiped on close")
@@ -223,7 +223,7 @@ func TestCredentialsAreWipedAfterTheirLastUse(t *testing.T) {
 		if err := c.SetCredentials(testCredentials("AKIDLATE", time.Time{})); err != nil {
 			t.Fatal(err)
 		}
-		if c.sessions.current != nil {
+		if c.by.current != nil {
 			t.Error("kept credentials that came after close")
 		}
 	})

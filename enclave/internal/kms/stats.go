@@ -43,7 +43,8 @@ type Stats struct {
 	RSAKeys, Documents, DocumentFailures uint64
 	// RSAKeyAge and DocumentAge are those in use; 0 when there is none.
 	RSAKeyAge, DocumentAge time.Duration
-	// CredentialsLeft is the remaining life: negative once over, 0 when there are none, a year when they never end.
+	// CredentialsLeft is the remaining life of those that end first: negative once over, 0 when there are none, a year
+	// when they never end.
 	CredentialsLeft time.Duration
 	// CredentialsRenewed is how often they were replaced.
 	CredentialsRenewed uint64
@@ -66,7 +67,7 @@ func (c *Client) Stats() Stats {
 		out.Calls[i], out.Attempts[i] = c.stats.calls[i].Load(), c.stats.attempts[i].Load()
 	}
 	out.RSAKeyAge, out.DocumentAge, _ = c.recipients.ages(now)
-	out.CredentialsLeft, out.CredentialsRenewed = c.sessions.left(c.now())
+	out.CredentialsLeft, out.CredentialsRenewed = c.wallet.left(c.now())
 	for name, r := range c.regions {
 		state, opened := r.circuit.snapshot(now)
 		out.Regions = append(out.Regions, RegionStats{Region: name, Circuit: state, Opened: opened})
@@ -75,16 +76,23 @@ func (c *Client) Stats() Stats {
 	return out
 }
 
-// left returns the remaining life of the credentials, and how often they were replaced.
-func (s *sessions) left(now time.Time) (time.Duration, uint64) {
+// left returns the remaining life of the credentials that end first, and how often any were replaced.
+func (w *wallet) left(now time.Time) (time.Duration, uint64) {
 	const forever = 365 * 24 * time.Hour
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.current == nil:
-		return 0, s.renewed
-	case s.current.expiry.IsZero():
-		return forever, s.renewed
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	least, some := forever, false
+	for _, i := range w.identities {
+		if i.current == nil {
+			continue
+		}
+		some = true
+		if end := i.current.expiry; !end.IsZero() {
+			least = min(least, end.Sub(now))
+		}
 	}
-	return s.current.expiry.Sub(now), s.renewed
+	if !some {
+		return 0, w.renewed
+	}
+	return least, w.renewed
 }

@@ -2,9 +2,10 @@
 //
 // # Guarantee
 //
-// The key is asked for as soon as there are credentials, and again before its time ends: what KMS refuses is forgotten
-// at once, what KMS cannot be asked for works on until the time since the last success is over. Without a key the
-// function fails, closed. The key lies in memory outside the Go heap; see package secret.
+// The key is asked for as soon as a session has credentials, with those of whichever session KMS answers, and again
+// before its time ends. A key that KMS refuses to all of them is forgotten at once; one that KMS cannot be asked for
+// works on until the time since the last success is over. Without a key the function fails, closed. The key lies in
+// memory outside the Go heap; see package secret.
 //
 // # Limits
 //

@@ -117,7 +117,8 @@ func newDay(t *testing.T) (*day, func()) {
 	})
 	d.server = New(Config{
 		Engine: e, Keys: d.cache, KMS: d.kms, Module: &fakeModule{}, Egress: &Egress{}, Logs: NewLogs(10, nil),
-		Regions: []string{region}, MaxSessions: 8, DrainTimeout: time.Second,
+		Identity: func() Identity { return &fakeIdentity{kms: d.kms} },
+		Regions:  []string{region}, MaxSessions: 8, DrainTimeout: time.Second,
 	})
 	d.server.health.run = func() error { return nil } // the self-test has a test of its own; 17,000 of them take a minute
 	ctx, stop := context.WithCancel(context.Background())

@@ -18,6 +18,8 @@ type link struct {
 	s       *Server
 	session *session.Server
 	origin  engine.Origin
+	// identity has the session's credentials, which end with it.
+	identity Identity
 }
 
 var _ session.Handler = (*link)(nil)
@@ -25,13 +27,14 @@ var _ session.Handler = (*link)(nil)
 // Request implements [session.Handler].
 func (k *link) Request(r *session.Request) { k.s.cfg.Engine.Request(r, &k.origin) }
 
-// Credentials implements [session.Handler]. The KMS client copies what it needs; the session wipes m.
+// Credentials implements [session.Handler]. They serve this session alone. The KMS client copies what it needs; the
+// session wipes m.
 func (k *link) Credentials(m *wire.Credentials) error {
 	c := kms.Credentials{AccessKeyID: m.AccessKeyID, SecretAccessKey: m.Secret, SessionToken: m.Token}
 	if m.ExpiresMS != 0 {
 		c.Expiry = time.UnixMilli(m.ExpiresMS)
 	}
-	if err := k.s.cfg.KMS.SetCredentials(c); err != nil {
+	if err := k.identity.Set(c); err != nil {
 		k.s.cfg.Logs.Logger().Warn("credentials were refused")
 		return &wire.Error{Code: wire.BadRequest}
 	}
@@ -65,8 +68,12 @@ func (k *link) Purge(m *wire.Purge) (wire.Purged, error) {
 // Pong implements [session.Handler].
 func (k *link) Pong() wire.Pong {
 	all, waiting := k.s.cfg.Engine.InFlight()
+	health := k.s.Health()
+	if _, ok := k.identity.Valid(); ok {
+		health |= wire.HealthCredentials
+	}
 	return wire.Pong{
-		Health: k.s.Health(), ClockMS: time.Now().UnixMilli(),
+		Health: health, ClockMS: time.Now().UnixMilli(),
 		InFlight: uint32(all), Queued: uint32(waiting),
 	}
 }

@@ -31,9 +31,17 @@ const (
 
 // KMS is what the server needs of the KMS client.
 type KMS interface {
-	SetCredentials(kms.Credentials) error
+	// CredentialsValid tells whether any session has credentials that have not ended.
 	CredentialsValid() (expiry time.Time, ok bool)
 	Reach(ctx context.Context, region string) error
+}
+
+// Identity is what KMS knows a session by: its own credentials. See kms.Identity, which is one.
+type Identity interface {
+	keys.Credentials
+	Set(creds kms.Credentials) error
+	Valid() (expiry time.Time, ok bool)
+	Close()
 }
 
 // Config is what a server needs. Everything is required but where it says otherwise.
@@ -41,9 +49,11 @@ type Config struct {
 	Engine *engine.Engine
 	Keys   *keys.Cache
 	KMS    KMS
-	Module nsm.Module
-	Egress *Egress
-	Logs   *Logs
+	// Identity makes that of a new session.
+	Identity func() Identity
+	Module   nsm.Module
+	Egress   *Egress
+	Logs     *Logs
 
 	// Session is the template of each session's configuration; its Handler is set by the server.
 	Session session.ServerConfig
@@ -146,7 +156,9 @@ func (s *Server) admit(ctx context.Context, conn net.Conn) {
 
 // serve opens one session and waits for its end.
 func (s *Server) serve(ctx context.Context, conn net.Conn) {
-	k := &link{s: s}
+	k := &link{s: s, identity: s.cfg.Identity()}
+	defer k.identity.Close()
+	k.origin.Credentials = k.identity
 	cfg := s.cfg.Session
 	cfg.Handler = k
 	sess, err := session.NewServer(ctx, conn, cfg)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,6 +63,35 @@ func (f *fakeKMS) SetCredentials(c kms.Credentials) error {
 	}
 	return nil
 }
+
+// fakeIdentity has what its session was given; its credentials are valid as long as the fake's are.
+type fakeIdentity struct {
+	kms interface {
+		SetCredentials(kms.Credentials) error
+		CredentialsValid() (time.Time, bool)
+	}
+	given atomic.Bool
+}
+
+func (i *fakeIdentity) Set(c kms.Credentials) error {
+	err := i.kms.SetCredentials(c)
+	i.given.Store(i.given.Load() || err == nil)
+	return err
+}
+
+func (i *fakeIdentity) Valid() (time.Time, bool) {
+	expiry, ok := i.kms.CredentialsValid()
+	return expiry, ok && i.given.Load()
+}
+
+func (i *fakeIdentity) Number() uint64 {
+	if !i.given.Load() {
+		return 0
+	}
+	return 1
+}
+
+func (i *fakeIdentity) Close() { i.given.Store(false) }
 
 func (f *fakeKMS) CredentialsValid() (time.Time, bool) {
 	f.mu.Lock()
@@ -156,6 +186,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	})
 	cfg := Config{
 		Engine: w.engine, Keys: w.cache, KMS: w.kms, Module: w.module, Egress: w.egress, Logs: w.logs,
+		Identity: func() Identity { return &fakeIdentity{kms: w.kms} },
 		Session: session.ServerConfig{Config: session.Config{Hello: wire.Hello{
 			Features: wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeatureAttest | wire.FeatureStats,
 			BuildID:  []byte("test"),

@@ -1,0 +1,246 @@
+package kms
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+
+	"redoubt/enclave/internal/keys"
+)
+
+// An Identity is what KMS knows a parent's session by: the credentials that the session gave, and no other's. It is safe
+// for concurrent use. A request names its session's identity in [keys.Request.By].
+type Identity struct {
+	client *Client
+	number atomic.Uint64 // of current; 0 without
+
+	// Guarded by wallet.mu.
+	current *set
+	changed chan struct{} // closed when current is replaced
+	closed  bool
+}
+
+var _ keys.Credentials = (*Identity)(nil)
+
+// wallet holds the identities, and through them the sets.
+type wallet struct {
+	mu         sync.Mutex
+	identities []*Identity // those that are open, the last to be given credentials last
+	macBy      uint64      // the set that last opened the HMAC key
+	closed     bool
+	renewed    uint64
+	last       uint64 // number of a set
+}
+
+// NewIdentity returns one without credentials. The caller MUST close it.
+func (c *Client) NewIdentity() *Identity {
+	i := &Identity{client: c, changed: make(chan struct{})}
+	w := &c.wallet
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		i.closed = true
+		close(i.changed)
+		return i
+	}
+	w.identities = append(w.identities, i)
+	return i
+}
+
+// Set replaces the credentials; the former are wiped as soon as no call and no other identity uses them. It fails with
+// ErrCredentials, and leaves the former, when the new ones are unusable. After Close it does nothing.
+func (i *Identity) Set(creds Credentials) error {
+	if err := creds.valid(i.client.now()); err != nil {
+		return err
+	}
+	w := &i.client.wallet
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if i.closed {
+		return nil
+	}
+	next := w.find(&creds)
+	if next == nil {
+		next = i.client.newSet(&creds)
+	}
+	w.renewed++
+	w.replace(i, next)
+	w.identities = append(slices.DeleteFunc(w.identities, func(x *Identity) bool { return x == i }), i)
+	return nil
+}
+
+// newSet makes a set of a copy of creds. The caller holds the wallet.
+func (c *Client) newSet(creds *Credentials) *set {
+	c.wallet.last++
+	s := &set{
+		number: c.wallet.last, accessKeyID: string(creds.AccessKeyID), expiry: creds.Expiry,
+		clients: make(map[string]sdkClient, len(c.regions)),
+		secret:  append([]byte(nil), creds.SecretAccessKey...), token: append([]byte(nil), creds.SessionToken...),
+	}
+	for name, r := range c.regions {
+		s.clients[name] = awskms.New(awskms.Options{
+			Region: name, BaseEndpoint: aws.String(r.base.String()), HTTPClient: r.doer, Credentials: s,
+			HTTPSignerV4: v4.NewSigner(), Retryer: aws.NopRetryer{},
+		})
+	}
+	return s
+}
+
+// Number implements [keys.Credentials].
+func (i *Identity) Number() uint64 { return i.number.Load() }
+
+// Valid tells whether there are credentials that have not ended and that KMS did not refuse lately, and when they do end
+// (zero: never).
+func (i *Identity) Valid() (expiry time.Time, ok bool) {
+	now := i.client.now()
+	w := &i.client.wallet
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if i.current == nil {
+		return time.Time{}, false
+	}
+	return i.current.expiry, i.current.good(now) && time.Since(i.current.refused) >= refusedFor
+}
+
+// Close gives the credentials up. Calls under way end with them; later ones have none.
+func (i *Identity) Close() {
+	w := &i.client.wallet
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.remove(i)
+}
+
+// find returns the set of equal credentials that some identity has, or nil.
+func (w *wallet) find(creds *Credentials) *set {
+	for _, i := range w.identities {
+		if i.current != nil && i.current.is(creds) {
+			return i.current
+		}
+	}
+	return nil
+}
+
+// replace puts next, which may be nil, in the place of i's set. The caller holds mu.
+func (w *wallet) replace(i *Identity, next *set) {
+	old := i.current
+	i.current = next
+	i.number.Store(0)
+	if next != nil {
+		next.held++
+		i.number.Store(next.number)
+	}
+	if old != nil {
+		old.held--
+		old.retire()
+	}
+	close(i.changed)
+	i.changed = make(chan struct{})
+}
+
+// retire wipes a set that nobody needs. The caller holds mu.
+func (s *set) retire() {
+	if s.held == 0 && s.uses == 0 {
+		s.wipe()
+	}
+}
+
+// remove closes an identity. The caller holds mu.
+func (w *wallet) remove(i *Identity) {
+	if i.closed {
+		return
+	}
+	i.closed = true
+	w.replace(i, nil)
+	close(i.changed) // nothing will change any more: nobody is to wait for it
+	w.identities = slices.DeleteFunc(w.identities, func(x *Identity) bool { return x == i })
+}
+
+// close closes every identity, and those that come later.
+func (w *wallet) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	for _, i := range slices.Clone(w.identities) {
+		w.remove(i)
+	}
+}
+
+// acquire returns the set to use, nil if there is none that is still good, and a channel that is closed when there is
+// another. The caller must release what it got.
+func (w *wallet) acquire(i *Identity, now time.Time) (*set, <-chan struct{}) {
+	if i == nil {
+		return nil, nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !i.current.good(now) {
+		return nil, i.changed
+	}
+	i.current.uses++
+	return i.current, i.changed
+}
+
+func (w *wallet) release(used *set) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	used.uses--
+	used.retire()
+}
+
+// judge keeps what KMS said of the credentials themselves.
+func (w *wallet) judge(s *set, refused bool) {
+	if s == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s.refused = time.Time{}
+	if refused {
+		s.refused = time.Now()
+	}
+}
+
+// anyValid tells whether an identity has credentials that have not ended, and when the first of them do.
+func (w *wallet) anyValid(now time.Time) (expiry time.Time, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, i := range w.identities {
+		if !i.current.good(now) {
+			continue
+		}
+		if end := i.current.expiry; !ok || (!end.IsZero() && (expiry.IsZero() || end.Before(expiry))) {
+			expiry = end
+		}
+		ok = true
+	}
+	return expiry, ok
+}
+
+// holders are identities with credentials that are good, one for each set: the one that last opened the HMAC key first,
+// then those that KMS did not refuse, the newest credentials before older ones.
+func (w *wallet) holders(now time.Time) []*Identity {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []*Identity
+	rank := func(s *set) int {
+		switch {
+		case s.number == w.macBy:
+			return 0
+		case time.Since(s.refused) >= refusedFor:
+			return 1
+		}
+		return 2
+	}
+	for _, i := range slices.Backward(w.identities) {
+		if i.current.good(now) && !slices.ContainsFunc(out, func(x *Identity) bool { return x.current == i.current }) {
+			out = append(out, i)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *Identity) int { return rank(a.current) - rank(b.current) })
+	return out
+}
