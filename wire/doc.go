@@ -62,13 +62,16 @@
 //	                   bytes[256] vault id, bytes[64] region, bytes[6144] wrapped key,
 //	                   list[100] of field: u8 flags (1 include; others refused), bytes[256] name, bytes blob,
 //	                   list[100] of expression: bytes[256] name, bytes[65536] source
-//	                   extension 1: u8 suite and the reply key, SubjectPublicKeyInfo in DER [2048]
+//	                   extension 1, behind feature 7: u8 suite and the reply key, SubjectPublicKeyInfo in DER [2048].
+//	                   Each result is then code 0 and value kind 4, whatever became of it, and only what was asked for
+//	                   is there: without the feature the request is bad_request
 //	                   extension 2: caller token [4096], reserved
 //	                   extension 3, empty: asks for the access report; sent only under feature bit 9
 //	2    decrypted     u8 code, uv retry after in ms, list[200] of result: u8 kind (1 field, 2 expression), uv index
 //	                   in the request's list of that kind, u8 code, u8 value kind (0 absent, 1 string raw, 2 JSON text,
-//	                   3 sealed, encoding 3), bytes value. A code other than 0 goes with no results; a result's code
-//	                   other than 0 goes with no value. Unknown codes are taken as internal
+//	                   4 sealed, package sealed/reply; 3 was another layout and is refused), bytes value. A code other
+//	                   than 0 goes with no results; a result's code other than 0 goes with no value. Unknown codes are
+//	                   taken as internal
 //	                   extension 1, behind feature 8: list[100] of why an expression failed: uv index in the request's
 //	                   list of expressions, u8 kind ([ExpressionKind]), uv line and uv column in bytes, both from 1, or
 //	                   both 0. Unknown kinds are passed over

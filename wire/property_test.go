@@ -59,7 +59,7 @@ var generators = map[string]*rapid.Generator[message]{
 				Code: codeGen.Draw(t, "code"),
 			}
 			if r.Code == OK {
-				r.ValueKind = ValueKind(rapid.Uint8Range(0, 3).Draw(t, "value kind"))
+				r.ValueKind = rapid.SampledFrom([]ValueKind{ValueAbsent, ValueString, ValueJSON, ValueSealed}).Draw(t, "value kind")
 			}
 			if r.ValueKind != ValueAbsent {
 				r.Value = bytesGen(300).Draw(t, "value")

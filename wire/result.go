@@ -21,8 +21,11 @@ const (
 	ValueString ValueKind = 1
 	// ValueJSON is the JSON text of a value.
 	ValueJSON ValueKind = 2
-	// ValueSealed is an encoding-3 blob sealed to the request's reply key.
-	ValueSealed ValueKind = 3
+	// ValueSealed is a value or its failure, padded and sealed to the request's reply key (package sealed/reply).
+	ValueSealed ValueKind = 4
+
+	// valueUnpadded was a value sealed as it is. It told its length, and is refused.
+	valueUnpadded ValueKind = 3
 )
 
 // Result is the outcome of one field or expression.
@@ -109,7 +112,7 @@ func (r *Result) check() error {
 		limit = MaxExpressions
 	}
 	if r.Kind < ResultField || r.Kind > ResultExpression || r.Index >= limit ||
-		r.ValueKind > ValueSealed || (r.ValueKind == ValueAbsent && len(r.Value) > 0) ||
+		r.ValueKind > ValueSealed || r.ValueKind == valueUnpadded || (r.ValueKind == ValueAbsent && len(r.Value) > 0) ||
 		(r.Code != OK && r.ValueKind != ValueAbsent) {
 		return ErrValue
 	}

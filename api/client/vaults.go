@@ -120,7 +120,8 @@ func (c *Client) remove(ctx context.Context, id string, body any, ifMatch string
 	return err
 }
 
-// ReplyKey is an HPKE public key of the caller's, to which the enclave seals each value.
+// ReplyKey is an HPKE public key of the caller's, to which the enclave seals each result, failures included: they are
+// in Decrypted.Sealed alone. Open in package redoubt/wire/sealed/reply opens them.
 type ReplyKey struct {
 	SuiteID   []byte `json:"suite_id"`
 	PublicKey []byte `json:"public_key"` // DER SubjectPublicKeyInfo
@@ -141,7 +142,7 @@ type Decrypted struct {
 	Data   map[string]json.RawMessage `json:"data"`   // values by field or expression name
 	Errors []string                   `json:"errors"` // what failed, as "[name] text"
 	Absent []string                   `json:"absent"` // requested fields that the vault does not have
-	Sealed map[string][]byte          `json:"sealed"` // with ReplyKey
+	Sealed map[string][]byte          `json:"sealed"` // with ReplyKey: results by name
 	// Failures says the same as Errors, by name, for programs.
 	Failures map[string]Failure `json:"failures"`
 }

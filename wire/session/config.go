@@ -151,7 +151,7 @@ func (c *ClientConfig) fill() error {
 	orDefault(&c.MaxInFlight, DefaultMaxInFlight)
 	orDefault(&c.PingInterval, DefaultPingInterval)
 	orDefault(&c.PingTimeout, DefaultPingTimeout)
-	c.Hello.Features |= wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeatureReplyKey |
+	c.Hello.Features |= wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeaturePaddedReply |
 		wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats | wire.FeatureExpressionKinds
 	if c.Lanes < 1 || c.Lanes >= DefaultMaxLanes || c.MaxInFlight < 1 || c.MaxInFlight > maxSlots ||
 		c.PingInterval < 0 || c.PingTimeout < 0 {

@@ -235,7 +235,8 @@ func decryptRequest(d *document) *requestDoc {
 			"compat":      nullable(&huma.Schema{Type: "boolean", Description: "Answer as the reference did"}),
 			"reply_key": nullable(&huma.Schema{
 				Type: "object", AdditionalProperties: false, Required: []string{"suite_id", "public_key"},
-				Description: "HPKE public key to which the enclave seals each value",
+				Description: "HPKE public key to which the enclave seals each result. data then holds absent fields alone, and " +
+					"errors only stored values that are malformed: what else failed is sealed as values are",
 				Properties: map[string]*huma.Schema{
 					"suite_id": text(maxKeyText), "public_key": text(maxKeyText),
 				},

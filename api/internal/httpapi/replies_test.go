@@ -19,8 +19,9 @@ import (
 	"redoubt/api/internal/httpapi"
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/vault"
-	"redoubt/api/internal/vaulttest"
+	"redoubt/wire"
 	"redoubt/wire/sealed"
+	"redoubt/wire/sealed/reply"
 )
 
 func TestReplyKeyIsPassedOnAndItsHolderOpensTheAnswer(t *testing.T) {
@@ -36,20 +37,22 @@ func TestReplyKeyIsPassedOnAndItsHolderOpensTheAnswer(t *testing.T) {
 	suiteText, keyText := base64.StdEncoding.EncodeToString(suite[:]), base64.StdEncoding.EncodeToString(public)
 	a := apitest.New(t)
 	id := create(t, a, person)
-	r := a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["email","city"],"reason":"r","expressions":{"n":"len(email)"},
+	r := a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["email","city"],"reason":"r","expressions":{"n":"len(email)","typo":"1 + typo"},
 		"reply_key":{"suite_id":"`+suiteText+`","public_key":"`+keyText+`"}}`).WantStatus(200)
 	if k := a.World.Last().ReplyKey; k == nil || k.SuiteID != suiteText || k.PublicKey != keyText {
 		t.Fatalf("the parent got %+v", k)
 	}
 	var out struct {
 		Data   map[string]json.RawMessage
-		Sealed map[string]string
+		Sealed map[string][]byte
 		Absent []string
+		Errors []string
 	}
 	if err := json.Unmarshal([]byte(r.Body), &out); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(r.Body, "example.com") || len(out.Data) != 1 || string(out.Data["city"]) != "null" || len(out.Sealed) != 2 {
+	if strings.Contains(r.Body, "example.com") || len(out.Data) != 1 || string(out.Data["city"]) != "null" || len(out.Sealed) != 3 ||
+		len(out.Errors) != 0 || strings.Contains(r.Body, "failures") {
 		t.Fatalf("answer %s", r.Body)
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(private)
@@ -60,9 +63,13 @@ func TestReplyKeyIsPassedOnAndItsHolderOpensTheAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"email": `"a@example.com"`, "n": "13"} {
-		if got := unseal(t, key, vaulttest.ReplyInfo+id, name, out.Sealed[name]); got != want {
-			t.Errorf("%s: %s", name, got)
+	for name, want := range map[string]string{
+		"email": `"a@example.com"`, "n": "13", "typo": `{"code":"expression_failed","message":"` +
+			wire.ExpressionUndeclaredName.Text() + `","kind":"undeclared_name","position":{"line":1,"column":5}}`,
+	} {
+		got, err := reply.Open(key, id, name, out.Sealed[name])
+		if err != nil || string(got.Data) != want || (got.Type == reply.Problem) != (name == "typo") {
+			t.Errorf("%s: %v, %d, %s", name, err, got.Type, got.Data)
 		}
 	}
 }
@@ -80,27 +87,6 @@ func TestFaultyExpressionsComeWithTheirKindAndPlace(t *testing.T) {
 	if spec := string(a.Spec); !strings.Contains(spec, `"undeclared_name"`) || !strings.Contains(spec, `"failures"`) {
 		t.Error("the document does not tell of kinds")
 	}
-}
-
-func unseal(t *testing.T, key *sealed.PrivateKey, info, name, text string) string {
-	t.Helper()
-	raw, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	blob, err := sealed.ParseBlob(key.Suite(), sealed.EncodingRecord, raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := key.Derive(make([]byte, sealed.ContextSize), []byte(info), blob.Enc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plain, err := c.Open(nil, []byte(name), blob)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(plain)
 }
 
 func TestTimeToLiveTakesTheRightToRemoveTheVault(t *testing.T) {

@@ -33,7 +33,7 @@ type (
 		Data   map[string]any    `json:"data" doc:"Values by field or expression name; null for what failed or is absent"`
 		Errors []string          `json:"errors" doc:"What failed, as \"[name] text\""`
 		Absent []string          `json:"absent,omitempty" doc:"Requested fields that the vault does not have"`
-		Sealed map[string]string `json:"sealed,omitempty" doc:"With reply_key: values sealed to it, base64"`
+		Sealed map[string]string `json:"sealed,omitempty" doc:"With reply_key: each result or failure, sealed to it; base64"`
 		// Failures repeats Errors for programs.
 		Failures map[string]upstream.FieldError `json:"failures,omitempty" doc:"What failed, by field or expression name"`
 	}

@@ -33,7 +33,7 @@ type FieldError struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 	// Kind and Position say why an expression failed and where, if that depends on no value; see wire.ExpressionKind.
-	Kind     string    `json:"kind,omitempty" doc:"Why an expression failed, if that depends on no value" enum:"too_long,syntax,too_complex,undeclared_name,unknown_function,cycle,dependency"`
+	Kind     string    `json:"kind,omitempty" enum:"too_long,syntax,too_complex,undeclared_name,unknown_function,cycle,dependency"` //nolint:lll // one tag
 	Position *Position `json:"position,omitempty"`
 }
 

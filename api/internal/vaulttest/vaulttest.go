@@ -23,6 +23,7 @@ import (
 	"redoubt/api/internal/upstream"
 	"redoubt/wire"
 	"redoubt/wire/sealed"
+	"redoubt/wire/sealed/reply"
 )
 
 // World is KMS and the enclave. Its fields may be set before or between requests.
@@ -173,16 +174,13 @@ func (w *World) Decrypt(_ context.Context, r *upstream.Request) (*upstream.Resul
 		return nil, &upstream.Error{Code: wire.DecryptFailed}
 	}
 	if r.ReplyKey != nil {
-		return reply(r, out)
+		return seal(r, out)
 	}
 	return out, nil
 }
 
-// ReplyInfo begins the HPKE info of a sealed reply; the vault's id follows. The enclave's engine has it, too.
-const ReplyInfo = "redoubt/v1/reply\x00"
-
-// reply seals what would be shown to the caller's key, as the enclave does.
-func reply(r *upstream.Request, out *upstream.Result) (*upstream.Result, error) {
+// seal seals what would be shown to the caller's key, as the enclave does: what failed, too.
+func seal(r *upstream.Request, out *upstream.Result) (*upstream.Result, error) {
 	refused := &upstream.Error{Code: wire.BadRequest}
 	id, err := base64.StdEncoding.DecodeString(r.ReplyKey.SuiteID)
 	der, err2 := base64.StdEncoding.DecodeString(r.ReplyKey.PublicKey)
@@ -194,15 +192,23 @@ func reply(r *upstream.Request, out *upstream.Result) (*upstream.Result, error) 
 	if err != nil {
 		return nil, refused
 	}
-	plain := map[string][]byte{}
+	bodies := map[string][]byte{}
 	for name, v := range out.Fields {
-		plain[name] = v
+		bodies[name] = reply.Append(nil, reply.JSON, v)
 	}
-	blobs, err := sealed.SealRecord(suite, key, ReplyInfo+r.VaultID, plain)
+	for name, e := range out.Errors {
+		v, err := json.Marshal(e)
+		if err != nil {
+			return nil, refused
+		}
+		bodies[name] = reply.Append(nil, reply.Problem, v)
+	}
+	blobs, err := sealed.SealRecord(suite, key, reply.Info(r.VaultID), bodies)
 	if err != nil {
 		return nil, &upstream.Error{Code: wire.Internal}
 	}
 	out.Fields, out.Sealed = map[string]json.RawMessage{}, map[string]string{}
+	out.Errors = map[string]upstream.FieldError{}
 	for name, blob := range blobs {
 		out.Sealed[name] = base64.StdEncoding.EncodeToString(blob)
 	}

@@ -21,6 +21,7 @@ import (
 	"redoubt/deploy/local/internal/record"
 	"redoubt/wire/attest"
 	"redoubt/wire/sealed"
+	"redoubt/wire/sealed/reply"
 )
 
 func TestOneBadItemOfABatchFailsAlone(t *testing.T) {
@@ -164,7 +165,7 @@ func TestSealedRepliesOpenWithTheCallersKeyAloneAndLeaveNothingInTheParent(t *te
 		t.Fatal(err)
 	}
 	rec := r.seal(t, record.Options{VaultID: "v_reply", Context: true})
-	body := rec.Request(map[string]string{"masked": "ssn9.mask(4)", "years": "date(dob).getFullYear()"})
+	body := rec.Request(map[string]string{"masked": "ssn9.mask(4)", "years": "date(dob).getFullYear()", "typo": "nam3"})
 	body.Include = []string{"first_name", "note"}
 	data, err := body.JSON()
 	if err != nil {
@@ -183,12 +184,19 @@ func TestSealedRepliesOpenWithTheCallersKeyAloneAndLeaveNothingInTheParent(t *te
 		if err != nil || a.Status != 200 || len(a.Fields) != 0 || bytes.Contains(a.Raw, []byte(sentinel)) {
 			t.Fatalf("%v, %v", a, err)
 		}
-		var out struct{ Sealed map[string][]byte }
+		var out struct {
+			Sealed map[string][]byte
+			Errors map[string]any
+		}
 		if err := json.Unmarshal(a.Raw, &out); err != nil {
 			t.Fatal(err)
 		}
+		if len(out.Errors) != 0 {
+			t.Error("what failed is told in the clear")
+		}
 		want := map[string]any{
 			"first_name": rec.Fields["first_name"], "note": rec.Fields["note"], "masked": "*************1120", "years": 1990.0,
+			"typo": "expression_failed undeclared_name",
 		}
 		for name, value := range want {
 			if got := openReply(t, private, "v_reply", name, out.Sealed[name]); got != value {
@@ -202,27 +210,26 @@ func TestSealedRepliesOpenWithTheCallersKeyAloneAndLeaveNothingInTheParent(t *te
 	t.Run("the parent's memory", func(t *testing.T) { searchParent(t, r, data) })
 }
 
+// openReply opens a sealed result: a string, what its JSON holds, or a problem's code and kind.
 func openReply(t *testing.T, private []byte, vault, name string, value []byte) any {
 	t.Helper()
 	key, err := sealed.ParsePrivateKey(sealed.P384, private)
 	if err != nil {
 		t.Fatal(err)
 	}
-	blob, err := sealed.ParseBlob(sealed.P384, sealed.EncodingRecord, value)
+	v, err := reply.Open(key, vault, name, value)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	hpke, err := key.Derive(make([]byte, sealed.ContextSize), []byte("redoubt/v1/reply\x00"+vault), blob.Enc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := hpke.Open(nil, []byte(name), blob)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+	if v.Type == reply.String {
+		return string(v.Data)
 	}
 	var out any
-	if err := json.Unmarshal(text, &out); err != nil {
+	if err := json.Unmarshal(v.Data, &out); err != nil {
 		t.Fatalf("%s: %v", name, err)
+	}
+	if problem, ok := out.(map[string]any); ok && v.Type == reply.Problem {
+		return fmt.Sprint(problem["code"], " ", problem["kind"])
 	}
 	return out
 }

@@ -97,6 +97,9 @@ func (j *job) parseReply() wire.Code {
 	if len(q.ReplyKey) == 0 {
 		return wire.OK
 	}
+	if !j.to.Features().Has(wire.FeaturePaddedReply) {
+		return wire.BadRequest // for the first layout, which told lengths and failures
+	}
 	if !sealed.Suite(q.ReplySuite).Valid() {
 		return wire.BadRequest
 	}

@@ -7,9 +7,13 @@
 // opened any more. Admission is bounded by number, by memory and by expected queue time; what exceeds a bound is
 // answered overloaded at once.
 //
+// With a reply key each result that was asked for is sealed, padded, as a value or as the reason why there is none
+// (package sealed/reply). Number, names and form of the results do not depend on what became of them, nor do the
+// counters. A request that cannot be served at all (malformed, no key, overload) fails in the clear as any other.
+//
 // What the caller did not ask for is not in the answer. A field that cannot be opened is decrypt_failed whatever is
-// wrong with it; if no field can be opened, so is the request. Under the name of an expression there is never the raw
-// field of that name, also when the expression failed.
+// wrong with it; if no field can be opened, so is the request, or with a reply key each of its results. Under the name
+// of an expression there is never the raw field of that name, also when the expression failed.
 //
 // # Who does what
 //
@@ -29,7 +33,7 @@
 //
 // # Memory
 //
-// Plaintexts, expression results and the texts of sealed replies lie in buffers of the request, which are wiped before
+// Plaintexts, expression results and the bodies of sealed replies lie in buffers of the request, which are wiped before
 // they are used for another one; the answer is appended to the session's buffer, which the session wipes. A
 // request that ends in a panic is wiped and not used again. Strings that CEL makes are the exception: see package expr.
 package engine

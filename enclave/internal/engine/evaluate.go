@@ -16,7 +16,7 @@ const (
 // inline evaluates the expressions, if any, on the reader: false if they have to be left to a worker. That those of
 // the shape were quick so far decides whether to try, not what it may cost: other values may take another way.
 func (j *job) inline() bool {
-	if len(j.exprs) == 0 || j.lost() {
+	if j.idle() {
 		return true
 	}
 	j.variables()
@@ -43,7 +43,7 @@ func (j *job) try() bool {
 // goOn queues the next part of the work on the expressions; false when there is none left. What takes long is not done
 // behind the opening of fields, whose unit others' admission is reckoned by, and not in one go.
 func (j *job) goOn() bool {
-	if len(j.exprs) == 0 || j.lost() {
+	if j.idle() {
 		return false
 	}
 	if j.phase == evaluating {

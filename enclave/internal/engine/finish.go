@@ -17,7 +17,8 @@ const (
 
 // finish encodes and answers a request of which every field has been tried and every expression evaluated.
 func (j *job) finish() {
-	if j.lost() {
+	lost := j.lost()
+	if lost && j.reply == nil {
 		j.fail(wire.DecryptFailed, 0)
 		return
 	}
@@ -29,7 +30,7 @@ func (j *job) finish() {
 		j.countExpressions()
 	}
 	if j.reply != nil {
-		j.answerSealed()
+		j.answerSealed(lost)
 	} else {
 		j.answerPlain()
 	}
@@ -43,6 +44,12 @@ func (j *job) lost() bool {
 		}
 	}
 	return len(j.fields) > 0
+}
+
+// idle says that there is nothing to do for the expressions. Those of a sealed answer are evaluated also when no field
+// opened, so that neither its time nor its access report tells.
+func (j *job) idle() bool {
+	return len(j.exprs) == 0 || j.reply == nil && j.lost()
 }
 
 // variables makes the fields the variables of the expressions. Their names are as the caller wrote them.
@@ -63,19 +70,19 @@ func (j *job) countExpressions() {
 		}
 	}
 	j.e.stats.Add(wire.StatExpressionsEvaluated, int64(len(j.spans)))
-	if j.bad > 0 {
+	if j.bad > 0 && j.reply == nil {
 		j.countFailures()
 	}
 	j.stage(wire.StageExpression)
 }
 
 // shown says whether field i is in the answer. One that failed always is, so that a caller learns why an expression
-// over it did; it carries no value.
+// over it did; it carries no value. Not so in a sealed answer: the number of results would tell that it failed.
 func (j *job) shown(i int) bool {
 	switch f := &j.fields[i]; {
 	case f.hidden:
 		return false
-	case f.state != opened || j.req.Compat:
+	case f.state != opened && j.reply == nil || j.req.Compat:
 		return true
 	case j.req.IncludeMode == wire.IncludeListed:
 		return j.req.Fields[i].Include

@@ -69,8 +69,8 @@ func checkAnswer(t *testing.T, q *wire.DecryptRequest, answer []byte) {
 		if int(r.Index) >= n {
 			t.Errorf("a result for number %d of %d", r.Index, n)
 		}
-		if len(q.ReplyKey) > 0 && r.ValueKind != wire.ValueSealed && r.ValueKind != wire.ValueAbsent {
-			t.Error("a value that is not sealed, in spite of a reply key")
+		if len(q.ReplyKey) > 0 && (r.ValueKind != wire.ValueSealed || r.Code != wire.OK) {
+			t.Error("a result that is not sealed, in spite of a reply key")
 		}
 	}
 }

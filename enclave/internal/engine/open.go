@@ -68,12 +68,16 @@ func (j *job) openedField(f *field, plain []byte, err error) {
 		return
 	}
 	f.state = opened
-	j.e.stats.Count(wire.StatFieldsOpened)
+	if j.reply == nil {
+		j.e.stats.Count(wire.StatFieldsOpened)
+	}
 }
 
 func (j *job) failField(f *field) {
 	f.state = failed
-	j.e.stats.Count(wire.StatFieldsFailed)
+	if j.reply == nil { // the counters are the parent's to read, and would tell it what the answer hides
+		j.e.stats.Count(wire.StatFieldsFailed)
+	}
 }
 
 // leave takes the request off the reader: into the queue of the workers, or to wait for its key first.

@@ -3,44 +3,40 @@ package engine
 import (
 	"redoubt/wire"
 	"redoubt/wire/sealed"
+	"redoubt/wire/sealed/reply"
 	"redoubt/wire/secret"
 )
 
-// replyInfo begins the HPKE info of a sealed reply; a zero byte and the vault id follow.
-const replyInfo = "redoubt/v1/reply\x00"
-
-// answerSealed answers with each value sealed to the caller's key: the JSON text of the value, all values of the
-// answer in one record of encoding 3 (one encapsulation).
-func (j *job) answerSealed() {
-	results := j.replyResults()
-	texts := make(map[string][]byte, len(results))
+// answerSealed answers with each result that was asked for sealed to the caller's key, all under one encapsulation. A
+// result that failed looks like one that did not. lost: no field opened, so that no result has a value.
+func (j *job) answerSealed(lost bool) {
+	results := j.replyResults(lost)
+	bodies := make(map[string][]byte, len(results))
 	defer func() {
-		for _, t := range texts {
-			secret.Wipe(t)
+		for _, b := range bodies {
+			secret.Wipe(b)
 		}
 	}()
 	names := make([]string, len(results))
+	size := headOverhead
+	for i := range results {
+		names[i] = j.replyName(&results[i])
+		body := j.replyBody(&results[i])
+		bodies[names[i]] = body
+		size += resultOverhead + 1 + j.reply.Suite().EncSize() + len(body) + sealed.TagSize
+	}
+	if size > wire.MaxBody {
+		j.fail(wire.BadRequest, 0)
+		return
+	}
+	blobs, err := sealed.SealRecord(j.reply.Suite(), j.reply, reply.Info(string(j.req.VaultID)), bodies)
+	if err != nil {
+		j.fail(wire.Internal, 0)
+		return
+	}
 	for i := range results {
 		r := &results[i]
-		if r.ValueKind == wire.ValueAbsent {
-			continue
-		}
-		names[i] = j.replyName(r)
-		texts[names[i]] = appendJSON(r)
-	}
-	size := headOverhead + len(results)*resultOverhead
-	if len(texts) > 0 {
-		blobs, err := sealed.SealRecord(j.reply.Suite(), j.reply, replyInfo+string(j.req.VaultID), texts)
-		if err != nil {
-			j.fail(wire.Internal, 0)
-			return
-		}
-		for i := range results {
-			if r := &results[i]; r.ValueKind != wire.ValueAbsent {
-				r.ValueKind, r.Value = wire.ValueSealed, blobs[names[i]]
-				size += len(r.Value)
-			}
-		}
+		*r = wire.Result{Kind: r.Kind, Index: r.Index, ValueKind: wire.ValueSealed, Value: blobs[names[i]]}
 	}
 	j.e.stats.Count(wire.StatSealedReplies)
 	m := wire.DecryptResponse{Results: results}
@@ -51,8 +47,8 @@ func (j *job) answerSealed() {
 	j.send(m.Append(j.to.Buffer(size)))
 }
 
-// replyResults gathers what the answer shows.
-func (j *job) replyResults() []wire.Result {
+// replyResults gathers what was asked for.
+func (j *job) replyResults(lost bool) []wire.Result {
 	results := make([]wire.Result, 0, len(j.fields)+len(j.exprs))
 	for i := range j.fields {
 		if j.shown(i) {
@@ -60,12 +56,18 @@ func (j *job) replyResults() []wire.Result {
 		}
 	}
 	for i := range j.exprs {
+		if lost {
+			results = append(results, wire.Result{
+				Kind: wire.ResultExpression, Index: uint16(i), Code: wire.DecryptFailed,
+			})
+			continue
+		}
 		results = append(results, j.expressionResult(i))
 	}
 	return results
 }
 
-// replyName is the name that a value is sealed under: in lower case, as parseReply has seen to.
+// replyName is the name that a result is sealed under: in lower case, as parseReply has seen to.
 func (j *job) replyName(r *wire.Result) string {
 	if r.Kind == wire.ResultField {
 		return string(j.fields[r.Index].name)
@@ -74,50 +76,16 @@ func (j *job) replyName(r *wire.Result) string {
 	return string(name)
 }
 
-// appendJSON returns the JSON text of a value in memory of its own, of the right size from the start.
-func appendJSON(r *wire.Result) []byte {
-	if r.ValueKind == wire.ValueJSON {
-		return append(make([]byte, 0, len(r.Value)), r.Value...)
+// replyBody is what is sealed for a result, in memory of its own, of the right size from the start.
+func (j *job) replyBody(r *wire.Result) []byte {
+	t, value := reply.JSON, r.Value
+	switch {
+	case r.Code == wire.ExpressionFailed:
+		t, value = reply.Problem, wire.AppendProblem(nil, r.Code, j.failure(int(r.Index)))
+	case r.Code != wire.OK:
+		t, value = reply.Problem, wire.AppendProblem(nil, r.Code, wire.Failure{})
+	case r.ValueKind == wire.ValueString:
+		t = reply.String
 	}
-	return appendQuoted(make([]byte, 0, quotedSize(r.Value)), r.Value)
-}
-
-const hexDigits = "0123456789abcdef"
-
-// quotedSize is the size of what appendQuoted appends.
-func quotedSize(s []byte) int {
-	n := 2
-	for _, c := range s {
-		switch {
-		case c == '"' || c == '\\' || c == '\n' || c == '\r' || c == '\t':
-			n += 2
-		case c < ' ':
-			n += 6
-		default:
-			n++
-		}
-	}
-	return n
-}
-
-// appendQuoted appends s, which is UTF-8, as a JSON string (RFC 8259, section 7).
-func appendQuoted(dst, s []byte) []byte {
-	dst = append(dst, '"')
-	for _, c := range s {
-		switch {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c == '\n':
-			dst = append(dst, '\\', 'n')
-		case c == '\r':
-			dst = append(dst, '\\', 'r')
-		case c == '\t':
-			dst = append(dst, '\\', 't')
-		case c < ' ':
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return append(dst, '"')
+	return reply.Append(make([]byte, 0, reply.Size(len(value))), t, value)
 }

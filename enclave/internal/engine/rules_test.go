@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"encoding/json"
 	"strings"
 	"testing"
 
@@ -230,99 +229,5 @@ func TestMalformedRequestsAreRefusedBeforeKMSIsAsked(t *testing.T) {
 	}
 	if n := w.kms.asked.Load(); n != 0 {
 		t.Errorf("KMS was asked %d times", n)
-	}
-}
-
-func TestAReplyKeySealsEveryValueAndNothingElseLeaves(t *testing.T) {
-	w := newWorld(t, options{})
-	v := w.vault("v_1", sealed.P384, true)
-	fields := map[string]string{"note": "line\n\"quoted\" \x01 ü \\", "dob": "1979-04-05"}
-	blobs := w.seal(v, sealed.EncodingRecord, fields)
-	caller := w.vault("caller", sealed.P256, true)
-	q := v.request(sealed.EncodingRecord, blobs, "note", "dob")
-	q.AddField([]byte("bad"), blobs["dob"])
-	q.AddExpression([]byte("Size"), []byte("size(note)"))
-	q.AddExpression([]byte("fails"), []byte("1/0"))
-	q.Compat = true
-	q.ReplySuite, q.ReplyKey = uint8(caller.suite), caller.spki
-	for range 2 {
-		m, code := w.do(q)
-		if code != wire.OK || len(m.Results) != 5 {
-			t.Fatalf("code %v, %d results", code, len(m.Results))
-		}
-		open := func(i int, name string) (v any) {
-			r := m.Results[i]
-			if r.ValueKind != wire.ValueSealed || bytes.Contains(r.Value, []byte("1979")) {
-				t.Fatalf("result %d is not sealed", i)
-			}
-			if err := json.Unmarshal(openReply(t, caller, "v_1", name, r.Value), &v); err != nil {
-				t.Fatal(err)
-			}
-			return v
-		}
-		if got := open(0, "note"); got != fields["note"] {
-			t.Errorf("note is %q", got)
-		}
-		if got := open(1, "dob"); got != fields["dob"] {
-			t.Errorf("dob is %q", got)
-		}
-		if got := open(3, "size"); got != float64(len(fields["note"])) {
-			t.Errorf("size is %v", got)
-		}
-		if m.Results[2].Code != wire.DecryptFailed || m.Results[4].Code != wire.ExpressionFailed {
-			t.Errorf("codes %v and %v", m.Results[2].Code, m.Results[4].Code)
-		}
-	}
-	if n := w.engine.Stats().Get(wire.StatSealedReplies); n != 2 {
-		t.Errorf("%d sealed replies counted", n)
-	}
-}
-
-// openReply opens a sealed value as a caller would.
-func openReply(t *testing.T, caller *vault, vaultID, name string, value []byte) []byte {
-	t.Helper()
-	k, err := sealed.ParsePrivateKey(caller.suite, caller.der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	blob, err := sealed.ParseBlob(caller.suite, sealed.EncodingRecord, value)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, err := k.Derive(make([]byte, sealed.ContextSize), []byte("redoubt/v1/reply\x00"+vaultID), blob.Enc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := ctx.Open(nil, []byte(name), blob)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return got
-}
-
-func TestAnAnswerThatIsTooLargeIsRefused(t *testing.T) {
-	w := newWorld(t, options{})
-	v := w.vault("v_1", sealed.P256, true)
-	big := strings.Repeat("\x01", 600<<10) // six bytes each in JSON
-	q := v.request(sealed.EncodingRecord, w.seal(v, sealed.EncodingRecord, map[string]string{"a": big}), "a")
-	if m, code := w.do(q); code != wire.OK || len(m.Results[0].Value) != len(big) {
-		t.Fatalf("plain: %v", code)
-	}
-	q.ReplySuite, q.ReplyKey = uint8(v.suite), v.spki
-	if _, code := w.do(q); code != wire.BadRequest {
-		t.Errorf("sealed: %v, want bad_request", code)
-	}
-}
-
-func TestQuotedTextIsJSON(t *testing.T) {
-	for _, s := range []string{"", "a", "\"\\/\b\f\n\r\t\x00\x1f\x7f", "ü\u2028", strings.Repeat("\x02", 100)} {
-		b := appendQuoted(nil, []byte(s))
-		var got string
-		if err := json.Unmarshal(b, &got); err != nil || got != s {
-			t.Errorf("%q became %s: %v", s, b, err)
-		}
-		if len(b) != quotedSize([]byte(s)) {
-			t.Errorf("size of %q is %d, not %d", s, len(b), quotedSize([]byte(s)))
-		}
 	}
 }

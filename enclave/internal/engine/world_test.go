@@ -178,7 +178,8 @@ func newWorld(tb testing.TB, opt options) *world {
 	return w
 }
 
-const features = wire.FeatureBatchLane | wire.FeatureReplyKey | wire.FeatureEncoding3 | wire.FeatureExpressionKinds
+// features are all that the engine knows of.
+const features = wire.FeatureBatchLane | wire.FeaturePaddedReply | wire.FeatureEncoding3 | wire.FeatureExpressionKinds
 
 // connect makes a session over a unix socket.
 func (w *world) connect(h session.Handler, cfg session.ClientConfig) (*session.Client, *session.Server) {

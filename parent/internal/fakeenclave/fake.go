@@ -44,7 +44,10 @@ type Enclave struct {
 }
 
 // Start makes an enclave on a fresh socket; it ends with the test.
-func Start(t testing.TB, answer Answer) *Enclave {
+func Start(t testing.TB, answer Answer) *Enclave { return StartOlder(t, answer, 0) }
+
+// StartOlder is Start of one that lacks features.
+func StartOlder(t testing.TB, answer Answer, lacks wire.Features) *Enclave {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "rd") // not t.TempDir: the path of a socket must be short
 	if err != nil {
@@ -52,6 +55,7 @@ func Start(t testing.TB, answer Answer) *Enclave {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	e := New("unix://"+filepath.Join(dir, "e.sock"), answer)
+	e.Lack(lacks)
 	if err := e.Up(); err != nil {
 		t.Fatal(err)
 	}
@@ -157,10 +161,8 @@ func (e *Enclave) serve(c net.Conn) {
 	e.mu.Unlock()
 	s, err := session.NewServer(context.Background(), c, session.ServerConfig{
 		Config: session.Config{Hello: wire.Hello{
-			Features: (wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeatureReplyKey |
-				wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats | wire.FeatureExpressionKinds |
-				wire.FeatureAccessReport) &^ wire.Features(e.lacks.Load()),
-			StartMS: started, BuildID: []byte("fake"), EnclaveID: []byte("i-fake"),
+			Features: features &^ wire.Features(e.lacks.Load()),
+			StartMS:  started, BuildID: []byte("fake"), EnclaveID: []byte("i-fake"),
 			PCRs: []wire.PCR{{Index: 0, Value: make([]byte, 48)}},
 		}},
 		Handler: handler{e},
@@ -182,6 +184,10 @@ func (e *Enclave) serve(c net.Conn) {
 	delete(e.sessions, s)
 	e.mu.Unlock()
 }
+
+const features = wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeaturePaddedReply |
+	wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats | wire.FeatureExpressionKinds |
+	wire.FeatureAccessReport
 
 type handler struct{ e *Enclave }
 

@@ -56,9 +56,9 @@ func (a *answer) read(r *request, body []byte) *fault {
 		default:
 			return faultOf(wire.Internal, 0)
 		}
-		if res.Code == wire.OK && res.ValueKind != wire.ValueAbsent &&
-			(res.ValueKind == wire.ValueSealed) != r.sealedReply() {
-			return faultOf(wire.Internal, 0) // never hand out plaintext where a sealed value was asked for
+		if (res.ValueKind == wire.ValueSealed) != r.sealedReply() {
+			// Never hand out plaintext where a sealed value was asked for, nor say in clear what has none.
+			return faultOf(wire.Internal, 0)
 		}
 	}
 	if !a.readsExist(r) {
@@ -142,8 +142,8 @@ func (a *answer) values(dst *buffer, r *request, sealed bool) {
 	dst.text("}")
 }
 
-// Beside its name and value, a result takes at most resultRoom bytes of an answer, and an answer at most answerRoom. The
-// enclave's word on an expression that failed comes on top: at most wire.MaxProblem.
+// Beside its name and value, a result takes at most resultRoom bytes of an answer, and an answer at most answerRoom.
+// What the enclave tells of an expression that failed comes on top: at most wire.MaxProblem.
 const (
 	resultRoom = 160
 	answerRoom = 64

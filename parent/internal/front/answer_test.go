@@ -24,18 +24,15 @@ func drawAnswer(t *rapid.T) (*request, []byte) {
 	}
 	add := func(kind wire.ResultKind, i int) {
 		res := wire.Result{Kind: kind, Index: uint16(i)}
-		switch rapid.IntRange(0, 3).Draw(t, "outcome") {
-		case 0:
+		switch outcome := rapid.IntRange(0, 3).Draw(t, "outcome"); {
+		case r.sealedReply(): // whatever became of it
+			res.ValueKind, res.Value = wire.ValueSealed, []byte(value.Draw(t, "value"))
+		case outcome == 0:
 			res.Code = wire.Code(rapid.IntRange(1, wire.Codes-1).Draw(t, "code"))
-		case 1: // absent
+		case outcome == 1: // absent
 		default:
 			res.Value = []byte(value.Draw(t, "value"))
-			switch {
-			case r.sealedReply():
-				res.ValueKind = wire.ValueSealed
-			case rapid.Bool().Draw(t, "string"):
-				res.ValueKind = wire.ValueString
-			default:
+			if res.ValueKind = wire.ValueString; rapid.Bool().Draw(t, "json") {
 				res.ValueKind, res.Value = wire.ValueJSON, appendString(nil, res.Value)
 			}
 		}

@@ -28,7 +28,9 @@
 // # Against whom
 //
 // Against callers: malformed, oversized, slow or concurrent requests. Not against the host itself: whoever reads this
-// process's memory sees the values of a request while it is answered, unless the caller gave a reply_key.
+// process's memory sees the values of a request while it is answered, unless the caller gave a reply_key. Then each
+// result must come sealed, failures too: an answer that is not sealed throughout is withheld, and a request that no
+// enclave of this version can take is refused.
 //
 // # What remains in memory
 //

@@ -28,6 +28,8 @@ const (
 	codeBadRequest = "bad_request"
 	// codeNoEnclave is the front's own: no enclave is there to ask.
 	codeNoEnclave = "no_enclave"
+	// codeReplyKey is the front's own too: the enclaves are of a version that does not pad sealed replies.
+	codeReplyKey = "reply_key_unsupported"
 	// codeNotReady is what metrics and the answer itself call a /ready that fails.
 	codeNotReady = "not_ready"
 )
@@ -86,6 +88,10 @@ var (
 	faultNonce         = invalid("nonce must be 8 to 64 bytes in hex or base64url")
 	faultNoEnclaves    = &fault{status: 404, code: codeNoEnclave, text: "No enclaves found"}
 	faultNoneReady     = &fault{status: 503, code: codeNoEnclave, text: "no enclave is ready", retryMS: defaultRetryMS}
+	faultNoPaddedReply = &fault{
+		status: 503, code: codeReplyKey, retryMS: defaultRetryMS,
+		text: "no enclave that can be asked pads sealed replies: it must be of the parent's version",
+	}
 	faultUndecryptable = &fault{status: 422, code: wire.DecryptFailed.String(), text: "no field could be decrypted"}
 
 	faultUnanswered = &fault{

@@ -261,6 +261,8 @@ func upstreamFault(err error, route Route) *fault {
 		return faultNoneReady
 	case errors.Is(err, pool.ErrUnanswered):
 		return faultUnanswered
+	case errors.Is(err, pool.ErrNoPaddedReply):
+		return faultNoPaddedReply
 	case errors.Is(err, context.DeadlineExceeded):
 		return faultOf(wire.DeadlineExceeded, 0)
 	}

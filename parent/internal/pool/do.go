@@ -24,7 +24,8 @@ type tried struct {
 	clients [maxAttempts]*session.Client
 	enclave *enclave // of the last
 	n       int
-	lost    int // sessions that ended while their enclave may have had the request
+	lost    int           // sessions that ended while their enclave may have had the request
+	need    wire.Features // what a session must have
 }
 
 func (t *tried) add(l *link, c *session.Client) {
@@ -69,7 +70,8 @@ func (p *Pool) pick(t *tried) (*link, *session.Client) {
 	for i := range links {
 		l := links[(first+i)%len(links)]
 		c := l.client.Load()
-		if c == nil || t.has(c) || !l.health().Has(usable) || c.Draining() {
+		if c == nil || t.has(c) || !l.health().Has(usable) || c.Draining() ||
+			t.need != 0 && !c.Features().Has(t.need) {
 			continue
 		}
 		cost := c.InFlight()
@@ -90,11 +92,14 @@ func (p *Pool) pick(t *tried) (*link, *session.Client) {
 const penalty = 1 << 30
 
 // Do sends msg to an enclave and waits for the answer, until deadline or ctx ends. The caller MUST Release the call.
-// Errors: *wire.Error, ErrNoEnclave, ErrNoneReady, ErrUnanswered.
+// Errors: *wire.Error, ErrNoEnclave, ErrNoneReady, ErrUnanswered, ErrNoPaddedReply.
 func (p *Pool) Do(
 	ctx context.Context, deadline time.Time, batch bool, msg *wire.DecryptRequest,
 ) (*session.Call, error) {
 	var t tried
+	if len(msg.ReplyKey) > 0 {
+		t.need = wire.FeaturePaddedReply
+	}
 	full := false
 	for {
 		l, c := p.pick(&t)
@@ -102,7 +107,7 @@ func (p *Pool) Do(
 		case c == nil && full:
 			return nil, errOverloaded
 		case c == nil:
-			return nil, p.none()
+			return nil, p.noneFor(&t)
 		}
 		call := c.NewCall()
 		call.Batch, call.Deadline = batch, deadline
@@ -141,6 +146,17 @@ func (p *Pool) give(err error) error {
 		return ErrUnanswered
 	}
 	return translate(err)
+}
+
+// noneFor says why there is no session to use for a request.
+func (p *Pool) noneFor(t *tried) error {
+	if t.need != 0 {
+		t.need = 0
+		if _, c := p.pick(t); c != nil {
+			return ErrNoPaddedReply
+		}
+	}
+	return p.none()
 }
 
 // none says why there is no session to use.

@@ -149,7 +149,7 @@ func (p *Pool) connect(ctx context.Context, l *link) (*session.Client, error) {
 
 func (p *Pool) hello() wire.Hello {
 	h := wire.Hello{
-		Features: wire.FeatureBatchLane | wire.FeatureLog | wire.FeatureReplyKey | wire.FeatureEncoding3 |
+		Features: wire.FeatureBatchLane | wire.FeatureLog | wire.FeaturePaddedReply | wire.FeatureEncoding3 |
 			wire.FeatureAttest | wire.FeatureStats | wire.FeatureExpressionKinds | wire.FeatureAccessReport,
 		StartMS: started.UnixMilli(),
 		BuildID: []byte(p.o.Build),

@@ -23,6 +23,9 @@ var (
 	// ErrUnanswered: an enclave may have got the request, its session ended, and the request is not sent to another lest
 	// it end that as well.
 	ErrUnanswered = errors.New("the enclave did not answer, and the request was not sent to another")
+	// ErrNoPaddedReply: a request has a reply key, and each enclave that can be asked is of a version that does not pad
+	// what it seals.
+	ErrNoPaddedReply = errors.New("no enclave pads sealed replies")
 )
 
 // Credentials is where the pool takes the enclaves' credentials from.

@@ -441,3 +441,46 @@ func TestDrainingEnclaveIsLeftWithoutAFailedRequest(t *testing.T) {
 	close(stop)
 	wg.Wait()
 }
+
+// TestAReplyKeyGoesToEnclavesThatPadAlone: during a roll to those of the new version; with none, nobody is asked.
+func TestAReplyKeyGoesToEnclavesThatPadAlone(t *testing.T) {
+	older := fakeenclave.StartOlder(t, nil, wire.FeaturePaddedReply)
+	p, _ := start(t, pool.Options{}, older)
+	sealed := request("value")
+	sealed.ReplySuite, sealed.ReplyKey = 1, []byte("key")
+	do := func(m *wire.DecryptRequest) error {
+		call, err := p.Do(t.Context(), time.Now().Add(time.Minute), false, m)
+		if err == nil {
+			call.Release()
+		}
+		return err
+	}
+	if err := do(sealed); !errors.Is(err, pool.ErrNoPaddedReply) {
+		t.Errorf("%v, want ErrNoPaddedReply", err)
+	}
+	if n := older.Requests.Load(); n != 0 {
+		t.Errorf("%d requests went to an enclave that does not pad", n)
+	}
+	if err := do(request("value")); err != nil || older.Requests.Load() != 1 {
+		t.Errorf("without a reply key: %v", err)
+	}
+	newer := fakeenclave.Start(t, nil)
+	if err := p.Set([]string{older.URL, newer.URL}); err != nil {
+		t.Fatal(err)
+	}
+	fakeenclave.Wait(t, "the new enclave", func() bool { return p.Enclaves()[1].Ready == 2 })
+	for range 20 {
+		if err := do(sealed); err != nil {
+			t.Error(err)
+		}
+	}
+	if older.Requests.Load() != 1 || newer.Requests.Load() != 20 {
+		t.Errorf("%d and %d requests, want 1 and 20", older.Requests.Load(), newer.Requests.Load())
+	}
+	if err := p.Set(nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := do(sealed); !errors.Is(err, pool.ErrNoEnclave) {
+		t.Errorf("%v, want ErrNoEnclave", err)
+	}
+}
