@@ -7,6 +7,9 @@ import (
 	"redoubt/bench/internal/cli"
 )
 
+// version is set by the linker: -X main.version=.
+var version = "dev"
+
 func main() {
-	os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(cli.Run(os.Args[1:], version, os.Stdout, os.Stderr))
 }

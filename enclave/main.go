@@ -1,10 +1,11 @@
 // Command enclave is what runs inside the enclave: it opens the fields of a vault's records for the parents that
-// connect to it. It takes no flag and nothing from its environment; see package config for its one file.
+// connect to it. It takes no flag but --help and --version, and nothing from its environment; see package config for its
+// one file.
 package main
 
 import (
 	"context"
-	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -13,29 +14,33 @@ import (
 	"redoubt/enclave/internal/app"
 	"redoubt/enclave/internal/config"
 	"redoubt/enclave/internal/pid1"
+	"redoubt/wire/program"
 )
 
 // version names a release; the linker sets it.
 var version string
 
 func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "enclave:", err)
-		os.Exit(1)
-	}
-}
-
-func run() error {
 	args := os.Args[1:]
 	if pid1.Active() {
 		args = nil // the kernel hands the parameters that it does not know to its first process
+	}
+	path, status, ok := configPath(args)
+	if !ok {
+		os.Exit(status)
+	}
+	log := program.NewLogger(os.Stderr, slog.LevelInfo)
+	if err := run(path, log); err != nil {
+		log.Error("ended", slog.String("cause", err.Error()))
+		os.Exit(program.Failed)
+	}
+}
+
+func run(path string, log *slog.Logger) error {
+	if pid1.Active() {
 		if err := pid1.Prepare(); err != nil {
 			return err
 		}
-	}
-	path, err := configPath(args)
-	if err != nil {
-		return err
 	}
 	if err := app.Harden(); err != nil {
 		return err
@@ -53,7 +58,7 @@ func run() error {
 	boot := func() error { return nil }
 	if pid1.Active() {
 		boot = func() error {
-			return pid1.Boot(context.Background(), module, cfg.Machine.Heartbeat, os.Stderr)
+			return pid1.Boot(context.Background(), module, cfg.Machine.Heartbeat, log)
 		}
 	}
 	return start(boot, func() error {

@@ -3,27 +3,37 @@
 package main
 
 import (
-	"errors"
-	"flag"
 	"fmt"
 	"os"
+
+	"github.com/alecthomas/kong"
 
 	"redoubt/enclave/internal/config"
 	"redoubt/enclave/internal/nsm"
 	"redoubt/wire/attest"
+	"redoubt/wire/cmdline"
+	"redoubt/wire/program"
 )
 
-// configPath reads the one flag of a development build.
-func configPath(args []string) (string, error) {
-	f := flag.NewFlagSet("enclave", flag.ContinueOnError)
-	path := f.String("config", config.Path, "configuration `FILE` (development builds only)")
-	if err := f.Parse(args); err != nil {
-		return "", err
+// flags are those of a development build.
+type flags struct {
+	Config  string           `default:"${config}" type:"path" placeholder:"FILE" help:"Configuration (development builds only)."`
+	Version kong.VersionFlag `help:"Print the version and exit."`
+}
+
+// configPath reads the flags of a development build. Unless ok, the program has to end with status.
+func configPath(args []string) (path string, status int, ok bool) {
+	var f flags
+	k, err := cmdline.New("enclave", build(), &f, os.Stdout, os.Stderr, kong.Vars{"config": config.Path},
+		kong.Description("Opens the fields of a vault's records. A development build: never for real data."))
+	if err != nil {
+		return "", program.Fail(os.Stderr, "enclave", err), false
 	}
-	if f.NArg() > 0 {
-		return "", errors.New("unexpected argument")
+	kc, status := cmdline.Parse(k, args)
+	if kc == nil {
+		return "", status, false
 	}
-	return *path, nil
+	return f.Config, status, true
 }
 
 // openModule opens the security module that the file names: the machine's, or one in software.

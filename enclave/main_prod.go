@@ -4,17 +4,38 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"os"
 
 	"redoubt/enclave/internal/config"
 	"redoubt/enclave/internal/nsm"
+	"redoubt/wire/program"
 )
 
-// configPath is fixed: a production enclave takes no argument.
-func configPath(args []string) (string, error) {
-	if len(args) > 0 {
-		return "", errors.New("a production build takes no arguments")
+const help = `Usage: enclave
+
+Opens the fields of a vault's records inside a Nitro enclave. Its one file is ` + config.Path + `; a production build
+takes no flags but these.
+
+Flags:
+  --help       Show this and exit.
+  --version    Print the version and exit.
+`
+
+// configPath is fixed: nothing that a production enclave is told changes what it reads. Unless ok, the program has to
+// end with status.
+func configPath(args []string) (path string, status int, ok bool) {
+	switch {
+	case len(args) == 0:
+		return config.Path, program.OK, true
+	case len(args) == 1 && args[0] == "--version":
+		fmt.Fprintln(os.Stdout, program.Version("enclave", build()))
+		return "", program.OK, false
+	case len(args) == 1 && (args[0] == "--help" || args[0] == "-h"):
+		fmt.Fprint(os.Stdout, help)
+		return "", program.OK, false
 	}
-	return config.Path, nil
+	return "", program.Misused(os.Stderr, "enclave", errors.New("a production build takes no arguments")), false
 }
 
 // openModule opens the machine's security module; there is no other.

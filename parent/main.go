@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -12,6 +11,7 @@ import (
 
 	"redoubt/parent/internal/app"
 	"redoubt/parent/internal/config"
+	"redoubt/wire/program"
 )
 
 // version is set by the linker: -X main.version=.
@@ -28,13 +28,12 @@ func run(args []string) int {
 		return int(exit)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "parent:", err)
-		return 2
+		return program.Misused(os.Stderr, "parent", err)
 	}
-	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: c.Operate.Level()}))
+	log := program.NewLogger(os.Stderr, c.Operate.Level())
 	if err := app.Harden(); err != nil {
 		log.Error("cannot start", slog.String("cause", err.Error()))
-		return 1
+		return program.Failed
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -42,11 +41,11 @@ func run(args []string) int {
 	a, err := app.New(c, version, log)
 	if err != nil {
 		log.Error("cannot start", slog.String("cause", err.Error()))
-		return 1
+		return program.Failed
 	}
 	if err := a.Run(ctx); err != nil {
 		log.Error("ended", slog.String("cause", err.Error()))
-		return 1
+		return program.Failed
 	}
-	return 0
+	return program.OK
 }

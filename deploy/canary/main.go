@@ -21,18 +21,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"redoubt/deploy/canary/internal/probe"
+	"redoubt/wire/cmdline"
+	"redoubt/wire/program"
 )
 
 type cli struct {
-	APIURL        string        `name:"api-url" env:"CANARY_API_URL" required:"" placeholder:"URL" help:"The API with its stage: https://HOST/v1."`
-	Token         string        `name:"token-file" type:"existingfile" env:"CANARY_TOKEN_FILE" help:"File with a bearer token for the API."`
-	Sign          bool          `env:"CANARY_SIGN" help:"Sign requests to the API with IAM credentials (SigV4)."`
-	KMSKey        string        `name:"kms-key" env:"CANARY_KMS_KEY" required:"" placeholder:"ARN" help:"ARN or alias of the key that wraps vaults' keys."`
-	KMSEndpoint   string        `name:"kms-endpoint" env:"CANARY_KMS_ENDPOINT" placeholder:"URL" help:"KMS's URL in place of the region's own."`
-	Region        string        `env:"CANARY_REGION,AWS_REGION" default:"us-east-1" help:"AWS region of the key and of the API."`
-	Every         time.Duration `env:"CANARY_EVERY" default:"1m" help:"Time between two probes, 1s or more."`
-	Timeout       time.Duration `env:"CANARY_TIMEOUT" default:"15s" help:"Limit of each probe, more than 0."`
-	MetricsListen string        `env:"CANARY_METRICS_LISTEN" default:"127.0.0.1:9182" placeholder:"HOST:PORT" help:"Address of /metrics, for the process; on Lambda there is none."`
+	APIURL      string           `name:"api-url" env:"CANARY_API_URL" required:"" placeholder:"URL" help:"The API with its stage: https://HOST/v1."`
+	Token       string           `name:"token-file" type:"existingfile" env:"CANARY_TOKEN_FILE" help:"File with a bearer token for the API."`
+	Sign        bool             `env:"CANARY_SIGN" help:"Sign requests to the API with IAM credentials (SigV4)."`
+	KMSKey      string           `name:"kms-key" env:"CANARY_KMS_KEY" required:"" placeholder:"ARN" help:"ARN or alias of the key that wraps vaults' keys."`
+	KMSEndpoint string           `name:"kms-endpoint" env:"CANARY_KMS_ENDPOINT" placeholder:"URL" help:"KMS's URL in place of the region's own."`
+	Region      string           `env:"CANARY_REGION,AWS_REGION" default:"us-east-1" help:"AWS region of the key and of the API."`
+	Every       time.Duration    `env:"CANARY_EVERY" default:"1m" help:"Time between two probes, 1s or more."`
+	Timeout     time.Duration    `env:"CANARY_TIMEOUT" default:"15s" help:"Limit of each probe, more than 0."`
+	Version     kong.VersionFlag `help:"Print the version and exit."`
+
+	MetricsListen string `env:"CANARY_METRICS_LISTEN" default:"127.0.0.1:9182" placeholder:"HOST:PORT" help:"Address of /metrics, for the process; on Lambda there is none."`
 }
 
 // version is set by the linker: -X main.version=.
@@ -42,20 +46,21 @@ func main() {
 	var c cli
 	k, err := newParser(&c)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "canary:", err)
-		os.Exit(2)
+		os.Exit(program.Fail(os.Stderr, "canary", err))
 	}
-	_, err = k.Parse(os.Args[1:])
-	k.FatalIfErrorf(err)
-	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	if kc, status := cmdline.Parse(k, os.Args[1:]); kc == nil {
+		os.Exit(status)
+	}
+	log := program.NewLogger(os.Stderr, slog.LevelInfo)
 	if err := c.run(log); err != nil {
 		log.Error("canary ends", slog.Any("error", err))
-		os.Exit(1)
+		os.Exit(program.Failed)
 	}
 }
 
 func newParser(c *cli) (*kong.Kong, error) {
-	return kong.New(c, kong.Name("canary"), kong.Description("Probes a deployment of Redoubt from outside."))
+	return cmdline.New("canary", version, c, os.Stdout, os.Stderr,
+		kong.Description("Probes a deployment of Redoubt from outside."))
 }
 
 // Validate is called by the parser.

@@ -11,11 +11,28 @@ import (
 	"github.com/alecthomas/kong"
 
 	"redoubt/deploy/eif/internal/command"
+	"redoubt/wire/cmdline"
+	"redoubt/wire/program"
 )
 
-func main() {
+// version is set by the linker: -X main.version=.
+var version = "dev"
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
 	var cli command.CLI
-	k := kong.Parse(&cli, kong.Name("eif"), kong.UsageOnError(), kong.Vars(command.Vars()),
+	k, err := cmdline.New("eif", version, &cli, os.Stdout, os.Stderr, kong.Vars(command.Vars()),
 		kong.Description("Build, describe and verify enclave images (EIF). The same inputs give the same bytes."))
-	k.FatalIfErrorf(k.Run(command.Output{Writer: os.Stdout}))
+	if err != nil {
+		return program.Fail(os.Stderr, "eif", err)
+	}
+	kc, status := cmdline.Parse(k, args)
+	if kc == nil {
+		return status
+	}
+	if err := kc.Run(command.Output{Writer: os.Stdout}); err != nil {
+		return program.Fail(os.Stderr, "eif", err)
+	}
+	return program.OK
 }

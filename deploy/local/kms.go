@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"redoubt/deploy/local/kms"
 	"redoubt/wire/attest"
+	"redoubt/wire/program"
 )
 
 // kmsCommand runs the KMS stand-in alone.
@@ -30,12 +32,11 @@ type kmsCommand struct {
 	SessionToken string `help:"Session token that requests must carry. Empty: none." env:"KMS_SESSION_TOKEN"`
 
 	AcceptUnsignedAttestation bool `help:"${help_unsigned}"`
-	JSON                      bool `name:"json" help:"Write the log as JSON." env:"KMS_JSON"`
 }
 
 // Run serves until ctx ends.
 func (k *kmsCommand) Run(ctx context.Context) error {
-	log := newLogger(k.JSON)
+	log := program.NewLogger(os.Stderr, slog.LevelInfo)
 	cfg := kms.Config{
 		StateDir: k.State, Region: k.Region, Log: log, AcceptUnsignedAttestation: k.AcceptUnsignedAttestation,
 		Credentials: []kms.Credential{{
@@ -92,7 +93,7 @@ func (k *kmsCommand) Run(ctx context.Context) error {
 func (k *kmsCommand) policy() ([]byte, error) {
 	switch {
 	case k.Policy != "" && len(k.AllowPCR) > 0:
-		return nil, errors.New("--policy and --allow-pcr exclude each other")
+		return nil, program.Mistake("--policy and --allow-pcr exclude each other")
 	case k.Policy != "":
 		return os.ReadFile(k.Policy)
 	case len(k.AllowPCR) == 0:
@@ -103,7 +104,7 @@ func (k *kmsCommand) policy() ([]byte, error) {
 		name, value, ok := strings.Cut(entry, "=")
 		index, err := strconv.Atoi(name)
 		if !ok || err != nil {
-			return nil, fmt.Errorf("--allow-pcr %s: want INDEX=HEX", entry)
+			return nil, program.Mistake("--allow-pcr " + entry + ": want INDEX=HEX")
 		}
 		allowed[index] = append(allowed[index], value)
 	}

@@ -3,54 +3,50 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"redoubt/wire/cmdline"
+	"redoubt/wire/program"
 )
 
 type cli struct {
 	Run  runCommand  `cmd:"" help:"Run the stack on loopback until Ctrl-C, and print curl lines to try."`
 	Demo demoCommand `cmd:"" help:"Bring the stack up on free ports, seal a record, have it opened, and end."`
 	KMS  kmsCommand  `cmd:"" name:"kms" help:"Run the KMS stand-in alone."`
+
+	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 
-func main() {
-	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "local: error:", err)
-		os.Exit(1)
-	}
-}
+// version is set by the linker: -X main.version=.
+var version = "dev"
 
-func run(args []string) error {
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
 	var c cli
 	parser, err := newParser(&c)
 	if err != nil {
-		return fmt.Errorf("flags: %w", err)
+		return program.Fail(os.Stderr, "local", err)
 	}
-	command, err := parser.Parse(args)
-	if err != nil {
-		return err
+	command, status := cmdline.Parse(parser, args)
+	if command == nil {
+		return status
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	command.BindTo(ctx, (*context.Context)(nil))
-	return command.Run()
+	if err := command.Run(); err != nil {
+		return program.Fail(os.Stderr, "local", err)
+	}
+	return program.OK
 }
 
 func newParser(c *cli) (*kong.Kong, error) {
-	return kong.New(c, kong.Name("local"), kong.UsageOnError(),
+	return cmdline.New("local", version, c, os.Stdout, os.Stderr,
 		kong.Description("Development tools: the local stack and its KMS stand-in. Not for production."),
 		vars)
-}
-
-// newLogger writes to stderr, as JSON or as text.
-func newLogger(json bool) *slog.Logger {
-	if json {
-		return slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	}
-	return slog.New(slog.NewTextHandler(os.Stderr, nil))
 }

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"redoubt/deploy/local/internal/stack"
+	"redoubt/wire/program"
 )
 
 // binFlags say where the programs come from.
@@ -74,7 +76,7 @@ func (r *runCommand) serve(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintln(os.Stdout, "\nServing until Ctrl-C.")
-	return s.Supervise(ctx, newLogger(false))
+	return s.Supervise(ctx, program.NewLogger(os.Stderr, slog.LevelInfo))
 }
 
 // demoCommand brings the stack up, shows one detokenization, and ends.

@@ -19,6 +19,7 @@ import (
 	"redoubt/api/internal/vault"
 	"redoubt/api/internal/vaulttest"
 	"redoubt/wire/logtest"
+	"redoubt/wire/program"
 	"redoubt/wire/sealed"
 )
 
@@ -53,8 +54,7 @@ func New(t *testing.T, options ...Option) *API {
 		Encoding: sealed.EncodingRecord,
 	}
 	hc := httpapi.Config{
-		Version: "test", Metrics: a.Metrics, Log: slog.New(slog.NewJSONHandler(a.Log,
-			&slog.HandlerOptions{Level: slog.LevelDebug})),
+		Version: "test", Metrics: a.Metrics, Log: program.NewLogger(a.Log, slog.LevelDebug),
 	}
 	for _, o := range options {
 		o(&vc, &hc)

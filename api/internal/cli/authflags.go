@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -11,6 +10,7 @@ import (
 
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/httpapi"
+	"redoubt/wire/program"
 )
 
 // authFlags say how callers prove who they are. Any of them makes authentication required.
@@ -46,7 +46,7 @@ func (f *authFlags) authenticators(ctx context.Context) ([]httpapi.Authenticator
 	}
 	if f.ClientCAFile != "" {
 		if f.TLSCertFile == "" {
-			return nil, hint(errors.New("--client-ca-file without TLS"), "set --tls-cert-file and --tls-key-file too")
+			return nil, hint(program.Mistake("--client-ca-file without TLS"), "set --tls-cert-file and --tls-key-file too")
 		}
 		out = append(out, auth.ClientCertificates{Names: f.ClientNames})
 	}

@@ -9,6 +9,9 @@ import (
 	"os"
 
 	"github.com/alecthomas/kong"
+
+	"redoubt/wire/cmdline"
+	"redoubt/wire/program"
 )
 
 type commands struct {
@@ -70,20 +73,16 @@ func hint(err error, text string) error {
 // Main runs a command line and returns the exit status. version is what --version and the metrics show.
 func Main(args []string, version string, in io.Reader, out, errOut io.Writer) int {
 	var c commands
-	exited := -1
-	parser, err := newParser(&c, version, kong.Writers(out, errOut),
-		kong.Exit(func(code int) { exited = code; panic(errExit) }))
+	parser, err := newParser(&c, version, out, errOut)
 	if err != nil {
-		_, _ = fmt.Fprintln(errOut, "api:", err)
-		return 2
+		return program.Fail(errOut, "api", err)
 	}
-	kc, err := parse(parser, args)
-	if exited >= 0 {
-		return exited
+	if len(args) == 0 && os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" {
+		args = []string{"lambda"} // provided.al2023 starts "bootstrap" without arguments
 	}
-	if err != nil {
-		_, _ = fmt.Fprintf(errOut, "api: %v\nTry: api --help\n", err)
-		return 2
+	kc, status := cmdline.Parse(parser, args)
+	if kc == nil {
+		return status
 	}
 	if err := kc.Run(&env{
 		ctx: context.Background(), version: version, model: parser.Model, in: in, out: out,
@@ -91,44 +90,23 @@ func Main(args []string, version string, in io.Reader, out, errOut io.Writer) in
 	}); err != nil {
 		return report(errOut, err)
 	}
-	return 0
+	return program.OK
 }
 
-func newParser(c *commands, version string, options ...kong.Option) (*kong.Kong, error) {
-	return kong.New(c, append([]kong.Option{
-		kong.Name("api"),
+func newParser(c *commands, version string, out, errOut io.Writer) (*kong.Kong, error) {
+	return cmdline.New("api", version, c, out, errOut,
 		kong.Description("Redoubt's vault API: stores personal data sealed, opens it in attested enclaves only."),
-		kong.Vars{"version": version},
 		helps,
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-	}, options...)...)
-}
-
-// errExit ends parsing after --help and --version.
-var errExit = errors.New("exit")
-
-func parse(parser *kong.Kong, args []string) (kc *kong.Context, err error) {
-	defer func() {
-		if v := recover(); v != nil && v != any(errExit) {
-			panic(v)
-		}
-	}()
-	if len(args) == 0 && os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" {
-		args = []string{"lambda"} // provided.al2023 starts "bootstrap" without arguments
-	}
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
-	return parser.Parse(args)
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 }
 
 func report(errOut io.Writer, err error) int {
-	_, _ = fmt.Fprintln(errOut, "api:", err)
+	status := program.Fail(errOut, "api", err)
 	var h *hinted
 	if errors.As(err, &h) {
 		_, _ = fmt.Fprintln(errOut, "hint:", h.hint)
 	}
-	return 1
+	return status
 }
 
 // readSecret reads a file that holds one secret, without the line's end.

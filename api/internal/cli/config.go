@@ -23,6 +23,7 @@ import (
 	"redoubt/api/internal/store/dynamo"
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
+	"redoubt/wire/program"
 	"redoubt/wire/sealed"
 )
 
@@ -208,7 +209,7 @@ func parseCutover(text string) (at time.Time, err error) {
 		return at, nil
 	}
 	if at, err = time.Parse(time.RFC3339, text); err != nil {
-		return at, hint(errors.New("--legacy-cutover is not a time"), "write it as 2026-01-31T00:00:00Z")
+		return at, hint(program.Mistake("--legacy-cutover is not a time"), "write it as 2026-01-31T00:00:00Z")
 	}
 	return at, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"redoubt/api/internal/auth"
+	"redoubt/wire/program"
 )
 
 type keyCmd struct {
@@ -38,7 +39,7 @@ func (cmd *keyCreateCmd) Run(e *env) error {
 		return err
 	}
 	if cmd.Rate < 0 || cmd.Expires < 0 || cmd.Expires > 0 && cmd.Expires < time.Second {
-		return errors.New("--rate must be 0 or more, --expires 1s or more")
+		return program.Mistake("--rate must be 0 or more, --expires 1s or more")
 	}
 	var rate *auth.Rate
 	if cmd.Rate > 0 {

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"redoubt/wire/program"
 )
 
 func TestTimesOutsideTheirLimitsAreRefused(t *testing.T) {
@@ -21,7 +23,7 @@ func TestTimesOutsideTheirLimitsAreRefused(t *testing.T) {
 	} {
 		var out, errOut bytes.Buffer
 		status := Main(strings.Fields(line), "v1", strings.NewReader(""), &out, &errOut)
-		if status != 1 || !strings.Contains(errOut.String(), want) {
+		if status != program.Usage || !strings.Contains(errOut.String(), want) {
 			t.Errorf("%s: status %d, %s", line, status, errOut.String())
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"redoubt/wire/program"
 )
 
 func TestKeysCrossNoNetworkInTheClearUnlessAskedTo(t *testing.T) {
@@ -41,7 +43,11 @@ func TestStartIsRefused(t *testing.T) {
 	} {
 		var out, errOut bytes.Buffer
 		status := Main(strings.Fields(line), "v1", strings.NewReader(""), &out, &errOut)
-		if status != 1 || !strings.Contains(errOut.String(), want) || !strings.Contains(errOut.String(), "hint:") {
+		end := program.Failed
+		if strings.Contains(line, "yesterday") {
+			end = program.Usage
+		}
+		if status != end || !strings.Contains(errOut.String(), want) || !strings.Contains(errOut.String(), "hint:") {
 			t.Errorf("%s: status %d, %s", line, status, errOut.String())
 		}
 	}

@@ -1,13 +1,14 @@
 package cli
 
 import (
+	"io"
 	"testing"
 
 	"redoubt/deploy/pages"
 )
 
 func TestTheReferenceIsCurrent(t *testing.T) {
-	k, err := newParser(&commands{}, "v1")
+	k, err := newParser(&commands{}, "v1", io.Discard, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
 	"redoubt/wire/h1"
+	"redoubt/wire/program"
 )
 
 // Limits of the listeners.
@@ -54,7 +55,7 @@ func (cmd *serveCmd) Run(e *env) error {
 	defer stop()
 	log := logger(e, cmd.LogLevel)
 	if cmd.DrainDelay < 0 || cmd.DrainTimeout <= 0 {
-		return errors.New("--drain-delay must be 0s or more, --drain-timeout more than 0")
+		return program.Mistake("--drain-delay must be 0s or more, --drain-timeout more than 0")
 	}
 	authn, err := cmd.authenticators(ctx)
 	if err != nil {
@@ -94,7 +95,7 @@ func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, a
 	*app, error,
 ) {
 	if f.ParentTimeout <= 0 || f.KMSTimeout <= 0 {
-		return nil, errors.New("--parent-timeout and --kms-timeout must be more than 0")
+		return nil, program.Mistake("--parent-timeout and --kms-timeout must be more than 0")
 	}
 	up, err := f.client(f.Region)
 	if err != nil {
@@ -138,7 +139,7 @@ func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, a
 func logger(e *env, text string) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(text)) // one of the flag's values
-	return slog.New(slog.NewJSONHandler(e.errOut, &slog.HandlerOptions{Level: level}))
+	return program.NewLogger(e.errOut, level)
 }
 
 // mayListen refuses an address that others can reach when nobody is asked who they are, or when keys and values would

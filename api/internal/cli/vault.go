@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"redoubt/api/client"
+	"redoubt/wire/program"
 )
 
 type vaultCmd struct {
@@ -29,7 +30,7 @@ type clientFlags struct {
 
 func (f *clientFlags) client() (*client.Client, error) {
 	if f.Timeout <= 0 {
-		return nil, errors.New("--timeout must be more than 0")
+		return nil, program.Mistake("--timeout must be more than 0")
 	}
 	token, err := readSecret(f.KeyFile)
 	if err != nil {
@@ -99,7 +100,7 @@ func (cmd *vaultCreateCmd) fields(in io.Reader) (map[string]string, error) {
 	for _, f := range cmd.Fields {
 		name, value, ok := strings.Cut(f, "=")
 		if !ok {
-			return nil, hint(errors.New("a field is not NAME=VALUE"), "for example city=Bern")
+			return nil, hint(program.Mistake("a field is not NAME=VALUE"), "for example city=Bern")
 		}
 		fields[name] = value
 	}

@@ -119,7 +119,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.cfg.Log.Log(r.Context(), level, "request", "route", pattern, "method", method, "status", status, "code", code,
 		"principal", c.caller.Name, "request_id", id,
-		"trace_id", traced.Trace.String(), "ms", float64(took.Microseconds())/1000)
+		"trace_id", traced.Trace.String(), "took", took)
 }
 
 // serve routes, answers and returns the status and the error's code.

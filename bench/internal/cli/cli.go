@@ -4,7 +4,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -16,27 +15,25 @@ import (
 	"redoubt/bench/internal/out"
 	"redoubt/bench/internal/reference"
 	"redoubt/bench/internal/wirebench"
+	"redoubt/wire/cmdline"
+	"redoubt/wire/program"
 )
 
-// Exit statuses.
-const (
-	exitOK     = 0
-	exitMissed = 1 // a goal, and nothing else
-	exitFailed = 2 // usage, or what could not be measured
-)
+// exitMissed is the exit status when a goal was missed, and nothing else was wrong. The others are package program's.
+const exitMissed = 3
 
 const description = `Measures Redoubt: its wire, its cryptography, and its tiers under load.
 
 Ratios are measured within one run, their two sides in turns, so that they hold on a busy machine too. With --json,
 standard output has one JSON object a line (name, value, unit, n, ratio, against, target, holds; null where it does not
-apply), and tables go to standard error. A missed target shows as "holds": false; the exit status is 1 only when a
---goal is missed, and 2 when something could not be measured.
+apply), and tables go to standard error. A missed target shows as "holds": false; the exit status is 3 only when a
+--goal is missed, 1 when something could not be measured, and 2 for a mistake on the command line.
 
 Load goes only where --url says, or to a local stack of its own on loopback.`
 
 type commands struct {
 	JSON bool       `help:"Write measurements to standard output as JSON, one object a line."`
-	Goal []out.Goal `help:"Bound that must be reached, or the exit status is 1: the name of a measurement, or its last parts, and a number or a duration. Rates must be at least that, all else at most. Repeatable." placeholder:"p99=5ms" sep:"none"`
+	Goal []out.Goal `help:"Bound that must be reached, or the exit status is 3: the name of a measurement, or its last parts, and a number or a duration. Rates must be at least that, all else at most. Repeatable." placeholder:"p99=5ms" sep:"none"`
 
 	Wire    wireCommand    `cmd:"" help:"Round trips between two processes: our session, and what it is measured against."`
 	Crypto  cryptoCommand  `cmd:"" help:"Sealing and opening, as ratios to one ECDH."`
@@ -47,31 +44,29 @@ type commands struct {
 	Report  reportCommand  `cmd:"" help:"Draw JSON lines as an HTML page with SVG plots."`
 	Compare compareCommand `cmd:"" help:"Say what changed between two files of JSON lines beyond noise."`
 	Targets targetsCommand `cmd:"" help:"Every target of the design that can be measured here, with a local stack of its own."`
+
+	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 
 // Run is the program: it returns the exit status.
-func Run(args []string, stdout, stderr io.Writer) int {
+func Run(args []string, version string, stdout, stderr io.Writer) int {
 	if role := os.Getenv(child.Variable); role != "" {
 		return status(serveChild(role), stderr)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	return run(ctx, args, stdout, stderr)
+	return run(ctx, args, version, stdout, stderr)
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, version string, stdout, stderr io.Writer) int {
 	var c commands
-	code := -1
-	parser, err := newParser(&c, kong.Writers(stdout, stderr), kong.Exit(func(n int) { code = n }))
+	parser, err := newParser(&c, version, stdout, stderr)
 	if err != nil {
 		return status(err, stderr)
 	}
-	command, err := parser.Parse(args)
-	if code >= 0 { // --help
-		return code
-	}
-	if err != nil {
-		return status(err, stderr)
+	command, end := cmdline.Parse(parser, args)
+	if command == nil {
+		return end
 	}
 	sink := out.NewSink(stdout, stderr, c.JSON, c.Goal)
 	command.BindTo(ctx, (*context.Context)(nil))
@@ -80,22 +75,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return status(errors.Join(err, sink.Finish()), stderr)
 }
 
-func newParser(c *commands, options ...kong.Option) (*kong.Kong, error) {
-	return kong.New(c, append([]kong.Option{
-		kong.Name("bench"), kong.Description(description),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),
-	}, options...)...)
+func newParser(c *commands, version string, stdout, stderr io.Writer) (*kong.Kong, error) {
+	return cmdline.New("bench", version, c, stdout, stderr, kong.Description(description),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}))
 }
 
 func status(err error, stderr io.Writer) int {
 	if err == nil {
-		return exitOK
+		return program.OK
 	}
-	fmt.Fprintln(stderr, "bench:", err)
+	failed := program.Fail(stderr, "bench", err)
 	if onlyGoals(err) {
 		return exitMissed
 	}
-	return exitFailed
+	return failed
 }
 
 // onlyGoals reports whether nothing but goals was missed.

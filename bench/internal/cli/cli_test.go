@@ -14,6 +14,7 @@ import (
 	"redoubt/bench/internal/child"
 	"redoubt/bench/internal/out"
 	"redoubt/wire/proctest"
+	"redoubt/wire/program"
 )
 
 // TestMain lets this test binary be the child of its own measurements.
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 func bench(t *testing.T, want int, args ...string) map[string]out.Line {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := run(context.Background(), append([]string{"--json"}, args...), &stdout, &stderr)
+	code := run(context.Background(), append([]string{"--json"}, args...), "dev", &stdout, &stderr)
 	if code != want {
 		t.Fatalf("%v: status %d, want %d\n%s", args, code, want, stderr.String())
 	}
@@ -69,7 +70,7 @@ func mustHave(t *testing.T, lines map[string]out.Line, names ...string) {
 }
 
 func TestWire(t *testing.T) {
-	lines := bench(t, exitOK, "wire", "--in-flight", "1,128", "--rounds", "3", "--turn", "20ms")
+	lines := bench(t, program.OK, "wire", "--in-flight", "1,128", "--rounds", "3", "--turn", "20ms")
 	for _, mode := range []string{"ours", "bare", "stream-per-request", "connection-per-request"} {
 		for _, what := range []string{"rate", "p50", "p99", "p99.9", "cpu-client", "cpu-server"} {
 			mustHave(t, lines, "wire/"+mode+"/128/"+what)
@@ -89,7 +90,7 @@ func TestWire(t *testing.T) {
 }
 
 func TestCrypto(t *testing.T) {
-	lines := bench(t, exitOK, "crypto", "--suite", "P-256,P-384", "--fields", "1,10", "--budget", "1ms", "--min", "9")
+	lines := bench(t, program.OK, "crypto", "--suite", "P-256,P-384", "--fields", "1,10", "--budget", "1ms", "--min", "9")
 	for _, suite := range []string{"P-256", "P-384"} {
 		for _, kind := range []string{"seal", "open/cold", "open/key-cached", "open/context-cached"} {
 			for _, e := range []int{2, 3} {
@@ -114,11 +115,11 @@ func TestCrypto(t *testing.T) {
 func TestStatusIsOneForAMissedGoalAlone(t *testing.T) {
 	args := []string{"crypto", "--suite", "P-256", "--fields", "1", "--budget", "1ms", "--min", "9"}
 	bench(t, exitMissed, append(args, "--goal", "x-ecdh=0.0000001")...)
-	bench(t, exitOK, append(args, "--goal", "time=10s")...)
-	bench(t, exitFailed, append(args, "--goal", "p98=1ms")...)
-	bench(t, exitFailed, "no-such-command")
-	bench(t, exitFailed, "http")
-	bench(t, exitFailed, "wire", "--in-flight", "0")
+	bench(t, program.OK, append(args, "--goal", "time=10s")...)
+	bench(t, program.Failed, append(args, "--goal", "p98=1ms")...)
+	bench(t, program.Usage, "no-such-command")
+	bench(t, program.Usage, "http")
+	bench(t, program.Usage, "wire", "--in-flight", "0")
 	if err := errors.Join(out.ErrGoal, errors.New("other")); onlyGoals(err) {
 		t.Error("another error hides behind a goal")
 	}
@@ -126,7 +127,7 @@ func TestStatusIsOneForAMissedGoalAlone(t *testing.T) {
 
 func TestHelpNamesEveryCommand(t *testing.T) {
 	var stdout bytes.Buffer
-	if code := run(context.Background(), []string{"--help"}, &stdout, &stdout); code != exitOK {
+	if code := run(context.Background(), []string{"--help"}, "dev", &stdout, &stdout); code != program.OK {
 		t.Fatal(code)
 	}
 	for _, name := range []string{"wire", "crypto", "http", "record", "report", "compare", "targets", "soak", "meta", "--goal", "--json"} {
@@ -149,19 +150,19 @@ func TestReportAndCompare(t *testing.T) {
 		}
 		files = append(files, path)
 	}
-	lines := bench(t, exitOK, "compare", files[0], files[1])
+	lines := bench(t, program.OK, "compare", files[0], files[1])
 	if l := lines["compare/a/p50"]; l.Note != "better" || *l.Ratio > 0.81 {
 		t.Errorf("%+v", l)
 	}
 	page := filepath.Join(dir, "page.html")
-	bench(t, exitOK, "report", files[0], files[1], "--out", page)
+	bench(t, program.OK, "report", files[0], files[1], "--out", page)
 	if b, err := os.ReadFile(page); err != nil || !bytes.Contains(b, []byte("a/p50")) {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestMeta(t *testing.T) {
-	if l := bench(t, exitOK, "meta")["meta"]; l.Meta["cpus"] == "" || l.Meta["time"] == "" || l.Meta["go"] == "" {
+	if l := bench(t, program.OK, "meta")["meta"]; l.Meta["cpus"] == "" || l.Meta["time"] == "" || l.Meta["go"] == "" {
 		t.Errorf("%+v", l)
 	}
 }
@@ -196,15 +197,15 @@ func programs(t *testing.T) string {
 func TestHTTP(t *testing.T) {
 	bin := programs(t)
 	for _, mix := range []string{"hot", "cold-key", "batch", "expressions"} {
-		lines := bench(t, exitOK, "http", "--local", "--bin", bin, "--mix", mix, "--in-flight", "4", "--duration", "200ms", "--items", "5")
+		lines := bench(t, program.OK, "http", "--local", "--bin", bin, "--mix", mix, "--in-flight", "4", "--duration", "200ms", "--items", "5")
 		mustHave(t, lines, "http/"+mix+"/closed-4/rate", "http/"+mix+"/closed-4/p99")
 	}
-	lines := bench(t, exitOK, "http", "--local", "--bin", bin, "--rate", "200", "--duration", "300ms")
+	lines := bench(t, program.OK, "http", "--local", "--bin", bin, "--rate", "200", "--duration", "300ms")
 	mustHave(t, lines, "http/hot/open/offered", "http/hot/open/p50", "http/hot/open/late-p50")
 }
 
 func TestTargetsOfHotRequests(t *testing.T) {
-	lines := bench(t, exitOK, "targets", "--rows", "hot", "--bin", programs(t), "--rounds", "3", "--turn", "50ms", "--duration", "500ms")
+	lines := bench(t, program.OK, "targets", "--rows", "hot", "--bin", programs(t), "--rounds", "3", "--turn", "50ms", "--duration", "500ms")
 	for _, name := range []string{
 		"http/hot-of-fasthttp/1/p50", "http/hot-of-reference-protocol/64/rate", "http/hot-of-reference-protocol+kms/64/rate",
 		"http/hot/64/allocs-parent", "http/hot/open-70/p99-of-p50",
@@ -216,7 +217,7 @@ func TestTargetsOfHotRequests(t *testing.T) {
 }
 
 func TestSoak(t *testing.T) {
-	lines := bench(t, exitOK, "soak", "--bin", programs(t), "--requests", "3000")
+	lines := bench(t, program.OK, "soak", "--bin", programs(t), "--requests", "3000")
 	mustHave(t, lines, "soak/parent/memory", "soak/enclave/memory")
 	if l := lines["soak/enclave/descriptors-growth"]; l.Holds == nil || !*l.Holds {
 		t.Errorf("%+v", l)

@@ -2,12 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"redoubt/bench/internal/cryptobench"
 	"redoubt/bench/internal/out"
 	"redoubt/bench/internal/wirebench"
+	"redoubt/wire/program"
 	"redoubt/wire/sealed"
 )
 
@@ -21,11 +21,11 @@ type wireCommand struct {
 func (c *wireCommand) Run(ctx context.Context, sink *out.Sink) error {
 	for _, n := range c.InFlight {
 		if n < 1 || n > 4096 {
-			return errors.New("--in-flight must be between 1 and 4096")
+			return program.Mistake("--in-flight must be between 1 and 4096")
 		}
 	}
 	if c.Rounds < 1 || c.Turn < time.Millisecond {
-		return errors.New("--rounds must be at least 1, --turn at least 1ms")
+		return program.Mistake("--rounds must be at least 1, --turn at least 1ms")
 	}
 	return wirebench.Run(ctx, wirebench.Options{InFlight: c.InFlight, Rounds: c.Rounds, Turn: c.Turn}, sink)
 }
@@ -41,11 +41,11 @@ type cryptoCommand struct {
 func (c *cryptoCommand) Run(ctx context.Context, sink *out.Sink) error {
 	o := cryptobench.Options{Fields: c.Fields, Budget: c.Budget, Min: c.Min}
 	if c.Budget <= 0 || c.Min < 1 {
-		return errors.New("--budget must be more than 0, --min at least 1")
+		return program.Mistake("--budget must be more than 0, --min at least 1")
 	}
 	for _, n := range c.Fields {
 		if n < 1 || n > 100 {
-			return errors.New("--fields must be between 1 and 100")
+			return program.Mistake("--fields must be between 1 and 100")
 		}
 	}
 	for _, name := range c.Suite {

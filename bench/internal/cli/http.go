@@ -16,6 +16,7 @@ import (
 	"redoubt/bench/internal/loadrun"
 	"redoubt/bench/internal/out"
 	"redoubt/wire"
+	"redoubt/wire/program"
 )
 
 // where are the flags that say what is spoken to.
@@ -89,21 +90,21 @@ type httpCommand struct {
 // Run offers the load.
 func (c *httpCommand) Run(ctx context.Context, sink *out.Sink) error {
 	if c.Local == (c.URL != "") || c.Local == (c.Corpus != "") {
-		return errors.New("give --local, or both --url and --corpus")
+		return program.Mistake("give --local, or both --url and --corpus")
 	}
 	if !c.Local && len(c.ParentFlags) > 0 {
-		return errors.New("--parent-flag goes with --local")
+		return program.Mistake("--parent-flag goes with --local")
 	}
 	if c.InFlight < 1 || c.InFlight > 20_000 || c.Duration <= 0 || c.Rate < 0 || c.At < 0 {
-		return errors.New("--in-flight must be between 1 and 20000, --duration, --rate and --at more than zero")
+		return program.Mistake("--in-flight must be between 1 and 20000, --duration, --rate and --at more than zero")
 	}
 	if c.Items < 1 || c.Items > wire.MaxBatch || c.Fields < 1 || c.Fields > wire.MaxFields {
-		return errors.New("--items must be between 1 and 1000, --fields between 1 and 100")
+		return program.Mistake("--items must be between 1 and 1000, --fields between 1 and 100")
 	}
 	factor := 0.0
 	if c.Overload != "" {
 		if _, err := fmt.Sscanf(strings.TrimSuffix(c.Overload, "x"), "%g", &factor); err != nil || factor <= 0 {
-			return errors.New("--overload is a factor, as 3x")
+			return program.Mistake("--overload is a factor, as 3x")
 		}
 	}
 	s, stop, err := c.setup(ctx, sink)

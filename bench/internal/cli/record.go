@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"redoubt/bench/internal/out"
 	"redoubt/deploy/local/kms"
 	"redoubt/deploy/local/localstack"
+	"redoubt/wire/program"
 	"redoubt/wire/sealed"
 )
 
@@ -71,7 +71,7 @@ func (c *recordCommand) make(ctx context.Context, o corpus.Options, sink *out.Si
 	}
 	switch {
 	case given != 1:
-		return nil, errors.New("give one of --url (an API), --stand-in and --kms-key")
+		return nil, program.Mistake("give one of --url (an API), --stand-in and --kms-key")
 	case c.StandIn != "":
 		return corpus.Make(ctx, o, corpus.KMSWrap(localstack.KMSClient(c.StandIn), kms.AliasSymmetric), progress)
 	case c.KMSKey != "":

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"runtime"
@@ -13,6 +12,7 @@ import (
 	"redoubt/bench/internal/out"
 	"redoubt/bench/internal/soak"
 	"redoubt/bench/internal/targets"
+	"redoubt/wire/program"
 )
 
 type targetsCommand struct {
@@ -26,7 +26,7 @@ type targetsCommand struct {
 // Run measures the targets.
 func (c *targetsCommand) Run(ctx context.Context, sink *out.Sink) error {
 	if c.Rounds < 1 || c.Turn < time.Millisecond || c.Duration <= 0 {
-		return errors.New("--rounds must be at least 1, --turn at least 1ms, --duration more than 0")
+		return program.Mistake("--rounds must be at least 1, --turn at least 1ms, --duration more than 0")
 	}
 	return targets.Run(ctx, targets.Options{
 		Bin: c.Bin, Rows: c.Rows, Rounds: c.Rounds, Turn: c.Turn, Duration: c.Duration,
@@ -42,7 +42,7 @@ type soakCommand struct {
 // Run soaks a local stack.
 func (c *soakCommand) Run(ctx context.Context, sink *out.Sink) error {
 	if c.InFlight < 1 {
-		return errors.New("--in-flight must be at least 1")
+		return program.Mistake("--in-flight must be at least 1")
 	}
 	return soak.Run(ctx, soak.Options{Bin: c.Bin, Requests: c.Requests, InFlight: c.InFlight}, sink)
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// ErrGoal is a goal that was missed: the one reason for exit status 1.
+// ErrGoal is a goal that was missed: the one reason for exit status 3.
 var ErrGoal = errors.New("goal missed")
 
 // ErrGoalUnknown is a goal that no measurement of the run answers to.

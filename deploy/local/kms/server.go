@@ -109,8 +109,8 @@ type call struct {
 	mutate    mutation
 }
 
-// ServeHTTP answers the KMS protocol, and GET /ping as AWS's endpoints do. The enclave asks that to learn whether KMS is
-// there; it is no call, so it is neither logged nor counted.
+// ServeHTTP answers the KMS protocol, and GET /ping as AWS's endpoints do. The enclave asks that to learn whether KMS
+// is there; it is no call, so it is neither logged nor counted.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet && r.URL.Path == "/ping" {
 		_, _ = io.WriteString(w, "healthy") // the caller may be gone
@@ -147,7 +147,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) finish(c *call, id string, start time.Time, code string, status int) {
 	s.counts.add(c.operation, code, c.attested)
 	s.log.Info("call", "operation", c.operation, "code", code, "status", status, "request_id", id,
-		"key", c.keyARN, "attested", c.attested, "ms", s.now().Sub(start).Milliseconds())
+		"key", c.keyARN, "attested", c.attested, "took", s.now().Sub(start))
 }
 
 func (s *Server) serve(c *call, r *http.Request) ([]byte, error) {

@@ -145,7 +145,7 @@ func TestTheAssembledEnclaveServesAndEndsInOrder(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if s := console.String(); !strings.Contains(s, "msg=serving") || !strings.Contains(s, "msg=draining") {
+	if s := console.String(); !strings.Contains(s, `"msg":"serving"`) || !strings.Contains(s, `"msg":"draining"`) {
 		t.Errorf("console %q", s)
 	}
 	if _, err := os.Stat(strings.TrimPrefix(cfg.Listen, "unix://")); !errors.Is(err, os.ErrNotExist) {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"os"
 
 	"redoubt/wire/transport"
@@ -15,10 +15,10 @@ var devices = []string{"/dev/nsm", "/dev/vsock"}
 
 // Boot does the rest once the security module is open: it seeds the kernel's random generator, drops privileges, and
 // only then reports to heartbeat (a vsock URL; empty for none), whose echo is the first that is read from outside.
-// Messages about a heartbeat that failed go to console. The caller MUST NOT make a key before Boot returns.
-func Boot(ctx context.Context, module Random, heartbeat string, console io.Writer) error {
+// A heartbeat that failed is logged. The caller MUST NOT make a key before Boot returns.
+func Boot(ctx context.Context, module Random, heartbeat string, log *slog.Logger) error {
 	m := machine{seed: SeedEntropy, drop: dropWithDevices, dial: transport.NewDialer}
-	return m.boot(ctx, module, heartbeat, console)
+	return m.boot(ctx, module, heartbeat, log)
 }
 
 // machine is what a boot acts on.
@@ -28,7 +28,7 @@ type machine struct {
 	dial func(url string) (*transport.Dialer, error)
 }
 
-func (m machine) boot(ctx context.Context, module Random, heartbeat string, console io.Writer) error {
+func (m machine) boot(ctx context.Context, module Random, heartbeat string, log *slog.Logger) error {
 	if err := m.seed(module); err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (m machine) boot(ctx context.Context, module Random, heartbeat string, cons
 	}
 	// nitro-cli does not look at the port, and a low one could not be bound any more.
 	if err := Heartbeat(ctx, dialer.FromAnyPort().Dial); err != nil {
-		fmt.Fprintln(console, "enclave:", err)
+		log.Warn("nitro-cli was not told that the enclave has booted", slog.String("cause", err.Error()))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"redoubt/wire/program"
 	"redoubt/wire/transport"
 )
 
@@ -160,7 +162,8 @@ func TestPrivilegesAreDroppedBeforeAnythingComesFromOutside(t *testing.T) {
 		dial: transport.NewDialer,
 	}
 	var console strings.Builder
-	if err := m.boot(t.Context(), nil, "unix://"+path, &console); err != nil || console.Len() != 0 {
+	log := program.NewLogger(&console, slog.LevelInfo)
+	if err := m.boot(t.Context(), nil, "unix://"+path, log); err != nil || console.Len() != 0 {
 		t.Fatal(err, console.String())
 	}
 	if want := []string{"seed", "drop", "heartbeat"}; !slices.Equal(steps, want) {
@@ -168,7 +171,7 @@ func TestPrivilegesAreDroppedBeforeAnythingComesFromOutside(t *testing.T) {
 	}
 	failed := errors.New("failed")
 	m.drop = func() error { return failed }
-	if err := m.boot(t.Context(), nil, "unix://"+path+".none", &console); !errors.Is(err, failed) || console.Len() != 0 {
+	if err := m.boot(t.Context(), nil, "unix://"+path+".none", log); !errors.Is(err, failed) || console.Len() != 0 {
 		t.Errorf("privileges kept: %v, %q", err, console.String())
 	}
 }

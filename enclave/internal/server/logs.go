@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"redoubt/wire"
+	"redoubt/wire/program"
 	"redoubt/wire/session"
 )
 
@@ -30,7 +31,7 @@ type Logs struct {
 func NewLogs(perSecond int, console io.Writer) *Logs {
 	l := &Logs{limit: rate.NewLimiter(rate.Limit(perSecond), 2*perSecond)}
 	if console != nil {
-		l.console = slog.NewTextHandler(console, nil)
+		l.console = program.NewHandler(console, slog.LevelInfo)
 	}
 	return l
 }
@@ -89,8 +90,12 @@ func (h handler) Handle(ctx context.Context, r slog.Record) error {
 		m.Text = m.Text[:wire.MaxLogText]
 	}
 	add := func(a slog.Attr) bool {
-		if v, ok := number(a.Value); ok && len(m.Numbers) < wire.MaxLogNumbers && len(a.Key) <= wire.MaxLogKey {
-			m.Numbers = append(m.Numbers, wire.LogNumber{Key: []byte(a.Key), Value: v})
+		key := a.Key
+		if a.Value.Kind() == slog.KindDuration {
+			key = program.DurationKey(key)
+		}
+		if v, ok := number(a.Value); ok && len(m.Numbers) < wire.MaxLogNumbers && len(key) <= wire.MaxLogKey {
+			m.Numbers = append(m.Numbers, wire.LogNumber{Key: []byte(key), Value: v})
 		}
 		return true
 	}

@@ -23,7 +23,7 @@ type Config struct {
 	Trace     Trace     `embed:""`
 
 	// No variable: one of that name in the environment would end the parent.
-	Version kong.VersionFlag `short:"V" env:"-" help:"Print the version and exit."`
+	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`
 }
 
 // Front are the limits of the HTTP listener.

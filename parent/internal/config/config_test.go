@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"redoubt/wire/program"
 	"redoubt/wire/trace/otlp"
 )
 
@@ -144,7 +145,7 @@ func TestHelpNamesEveryGroupAndVersionExits(t *testing.T) {
 	}
 	out.Reset()
 	_, err = Parse([]string{"--version"}, "v9", &out)
-	if !errors.Is(err, ExitError(0)) || strings.TrimSpace(out.String()) != "v9" {
+	if !errors.Is(err, ExitError(0)) || strings.TrimSpace(out.String()) != program.Version("parent", "v9") {
 		t.Errorf("version: %v %q", err, out.String())
 	}
 }

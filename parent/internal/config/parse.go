@@ -9,6 +9,8 @@ import (
 	"strconv"
 
 	"github.com/alecthomas/kong"
+
+	"redoubt/wire/program"
 )
 
 // Groups of flags, in the order of --help.
@@ -46,6 +48,13 @@ func (e ExitError) Error() string { return "exit " + strconv.Itoa(int(e)) }
 // ErrInvalid is returned for flags that contradict one another.
 var ErrInvalid = errors.New("invalid configuration")
 
+// invalid is an ErrInvalid that says no more than what is wrong.
+type invalid struct{ error }
+
+func (invalid) Is(target error) bool { return target == ErrInvalid } //nolint:errorlint // it is what errors.Is asks
+
+func (e invalid) Unwrap() error { return e.error }
+
 // Parse reads the command line and the environment. Help and version go to out; then the error is an ExitError.
 func Parse(args []string, version string, out io.Writer) (c *Config, err error) {
 	c = &Config{}
@@ -59,7 +68,7 @@ func Parse(args []string, version string, out io.Writer) (c *Config, err error) 
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if _, err := k.Parse(args); err != nil {
-		return nil, fmt.Errorf("%w: %w (see --help)", ErrInvalid, err)
+		return nil, invalid{err}
 	}
 	if err := c.check(); err != nil {
 		return nil, err
@@ -77,7 +86,7 @@ func parser(c *Config, version string, out io.Writer) (*kong.Kong, error) {
 		kong.Writers(out, out),
 		kong.Exit(func(status int) { panic(ExitError(status)) }),
 		help,
-		kong.Vars{"version": version},
+		kong.Vars{"version": program.Version("parent", version)},
 	)
 }
 
@@ -109,7 +118,7 @@ type rule struct {
 func (c *Config) check() error {
 	for _, r := range c.rules() {
 		if !r.ok {
-			return fmt.Errorf("%w: %s", ErrInvalid, r.text)
+			return invalid{errors.New(r.text)}
 		}
 	}
 	return nil

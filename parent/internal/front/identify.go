@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"redoubt/wire/program"
 	"redoubt/wire/trace"
 )
 
@@ -69,7 +70,7 @@ func (s *Server) log(x *exchange, took time.Duration) {
 		slog.String("route", x.route.String()),
 		slog.Int("status", x.status),
 		slog.String("code", x.code),
-		slog.Duration("took", took),
+		program.Duration("took", took),
 		id, traced,
 	)
 	if x.caller != "" {

@@ -114,9 +114,9 @@ func (r *request) field(e *entry, d dialect) *fault {
 	return nil
 }
 
-// hex decodes a field of encoding 1 to enc || ct. A record that the reference has changed since holds fields of encoding
-// 2 too, in base64, which are enc || ct already. What is neither is empty: the enclave cannot open it, and so that field
-// fails alone, as one that is too short in another encoding.
+// hex decodes a field of encoding 1 to enc || ct. A record that the reference has changed since holds fields of
+// encoding 2 too, in base64, which are enc || ct already. What is neither is empty: the enclave cannot open it, and so
+// that field fails alone, as one that is too short in another encoding.
 func (r *request) hex(value []byte) []byte {
 	if bytes.IndexByte(value, '#') < 0 {
 		blob, _ := r.base64(value)

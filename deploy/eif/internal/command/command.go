@@ -16,8 +16,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"redoubt/deploy/eif/internal/image"
 	"redoubt/deploy/eif/internal/ramdisk"
+	"redoubt/wire/program"
 )
 
 // CLI is every command of eif.
@@ -26,6 +29,8 @@ type CLI struct {
 	Describe Describe `cmd:"" help:"Print what an image holds and its measurements."`
 	Verify   Verify   `cmd:"" help:"Compare an image's measurements with a file of expected ones."`
 	PCR3     PCR3     `cmd:"" name:"pcr3" help:"Print PCR3 for an instance role."`
+
+	ToolVersion kong.VersionFlag `name:"version" help:"Print the version and exit."`
 }
 
 // Output is where results go.
@@ -53,7 +58,7 @@ type Build struct {
 	Output     string   `short:"o" required:"" type:"path" help:"The image to write."`
 	Arch       string   `default:"${arch}" enum:"amd64,arm64" help:"Processor: amd64 or arm64 (default: this machine's)."`
 	Name       string   `default:"redoubt" help:"Image name in the metadata."`
-	Version    string   `default:"dev" help:"Image version in the metadata."`
+	Version    string   `name:"image-version" default:"dev" help:"Image version in the metadata."`
 
 	SignCert string `type:"existingfile" help:"PEM certificate to sign with (gives PCR8)."`
 	SignKey  string `type:"existingfile" help:"PEM P-384 private key of that certificate."`
@@ -179,7 +184,7 @@ func (b *Build) sign(im *image.Image) error {
 		return nil
 	}
 	if b.SignCert == "" || b.SignKey == "" {
-		return errors.New("--sign-cert and --sign-key go together")
+		return program.Mistake("--sign-cert and --sign-key go together")
 	}
 	cert, err := os.ReadFile(b.SignCert)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 
 func (s *Stack) startKMS(ctx context.Context) error {
 	args := []string{
-		"kms", "--json", "--state", s.state.dir, "--listen", s.Addresses.KMS, "--tls-listen", s.Addresses.KMSTLS,
+		"kms", "--state", s.state.dir, "--listen", s.Addresses.KMS, "--tls-listen", s.Addresses.KMSTLS,
 		"--attestation-root", s.state.path(nsmRootFile),
 	}
 	pcrs := s.state.pcrs
