@@ -16,6 +16,7 @@ type assembler struct {
 	maxBytes int
 	maxBody  int
 	maxParts int
+	budget   *Budget
 }
 
 type partial struct {
@@ -25,13 +26,14 @@ type partial struct {
 	size  int
 	since time.Time
 	skip  bool // drop it: nobody waits for it
+	full  bool // drop it: the budget has no room for it
 }
 
 func newAssembler(maxBody, maxBytes, maxParts int) *assembler {
 	return &assembler{parts: map[uint64]*partial{}, maxBody: maxBody, maxBytes: maxBytes, maxParts: maxParts}
 }
 
-// add takes a frame. owned is nil when the frame is a whole message by itself (which body then is); else done says
+// add takes a frame. A message for which there was no room ends with done and no owned. owned is nil when the frame is a whole message by itself (which body then is); else done says
 // whether owned, a pool buffer that now belongs to the caller, is the whole message.
 // wanted, when not nil, is asked once for each message of several frames: false drops it as it comes.
 func (a *assembler) add(h wire.Header, body []byte, now time.Time, wanted func(id uint64) bool) (
@@ -61,6 +63,7 @@ func (a *assembler) add(h wire.Header, body []byte, now time.Time, wanted func(i
 	delete(a.parts, h.ID)
 	a.oldest()
 	a.bytes -= len(p.buf)
+	a.budget.give(cap(p.buf)) // it is the receiver's from here on
 	if p.skip {
 		return h, nil, false, false, nil
 	}
@@ -71,23 +74,36 @@ func (a *assembler) grow(p *partial, body []byte) error {
 	if p.size += len(body); p.size > a.maxBody {
 		return ErrProtocol
 	}
-	if p.skip {
+	if p.skip || p.full {
 		return nil
 	}
 	if a.bytes+len(body) > a.maxBytes {
 		return ErrProtocol
 	}
 	n := p.size
-	if cap(p.buf) < n {
-		nb := append(getBuffer(n), p.buf...)
-		if p.buf != nil {
-			putBuffer(p.buf)
-		}
-		p.buf = nb
+	if cap(p.buf) < n && !a.enlarge(p, n) {
+		return nil
 	}
 	p.buf = append(p.buf, body...)
 	a.bytes += len(body)
 	return nil
+}
+
+// enlarge makes room for n bytes, or gives the message up.
+func (a *assembler) enlarge(p *partial, n int) bool {
+	p.full = !a.budget.take(bufferSize(n))
+	old := p.buf
+	if p.full {
+		a.bytes -= len(old)
+		p.buf = nil
+	} else {
+		p.buf = append(getBuffer(n), old...)
+	}
+	if old != nil {
+		a.budget.give(cap(old))
+		putBuffer(old)
+	}
+	return !p.full
 }
 
 // oldest publishes when the first frame of the message that waits longest arrived.
@@ -105,6 +121,7 @@ func (a *assembler) oldest() {
 func (a *assembler) drop() {
 	for id, p := range a.parts {
 		if p.buf != nil {
+			a.budget.give(cap(p.buf))
 			putBuffer(p.buf)
 		}
 		delete(a.parts, id)

@@ -113,7 +113,7 @@ func (c *Client) openLane(t streamType) {
 	l := &lane{client: c, laneStream: c.newLane(id, muxSYN, &c.cfg.Config, int(c.maxInFlight))}
 	l.q.buf = append(l.q.buf, preamble(t)...)
 	l.q.queued, l.q.pushed = preambleSize, preambleSize
-	l.in.wanted, l.in.handle = l.waits, l.handle
+	l.in.wanted, l.in.handle, l.in.refused = l.waits, l.handle, l.noRoom
 	c.streamsM.Lock()
 	if t == streamBatch {
 		c.batch = l

@@ -50,6 +50,8 @@ type Config struct {
 	QueueBytes    int
 	MaxEgress     int
 	LogsPerSecond int
+	// Budget is shared with other sessions; nil: only the limits of each stream hold.
+	Budget *Budget
 }
 
 // ClientConfig is the parent's side.

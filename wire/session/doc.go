@@ -14,6 +14,9 @@
 //     gone are dropped. 4.8 MB of any one frame, none of its answers read, cost at most 9 MiB of heap.
 //     The reader of a lane never writes; answers go to a queue whose overflow ends the session, for two peers that both
 //     wait for the other to read would wait forever.
+//   - Sessions that share a [Budget] hold no more than it, together, beside what [ServerConfig.Cost] says of each. A
+//     request or an answer for which it has no room becomes wire.Overloaded. TestEveryBoundOfEverySessionAtOnce fills
+//     all of them.
 //   - A peer that breaks the protocol, keeps a frame half sent, takes no bytes, or shows no sign of life loses the
 //     session within a timeout, and all calls on it end. No error of a stream leaves a session half alive: a write to a
 //     stream that fails or makes no progress ends it (yamux by itself would leave the other end's read hanging,

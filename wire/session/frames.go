@@ -85,6 +85,8 @@ type inbox struct {
 	arrived time.Time // when the bytes came that are being handled
 	// wanted is asked before the chunks of a long message are gathered; nil wants all.
 	wanted func(id uint64) bool
+	// refused is told of a message for which there was no room; nil: it ends the session.
+	refused func(h wire.Header) error
 	// handle gets whole messages; body is borrowed when owned is false, else a pool buffer that handle must put back.
 	handle func(h wire.Header, body []byte, owned bool) error
 
@@ -93,6 +95,7 @@ type inbox struct {
 
 func newInbox(cfg *Config, maxParts int) *inbox {
 	in := &inbox{as: newAssembler(int(cfg.Hello.MaxBody), wire.MaxAssembly, maxParts)}
+	in.as.budget = cfg.Budget
 	in.take = in.frame
 	return in
 }
@@ -110,6 +113,11 @@ func (in *inbox) frame(h wire.Header, body []byte) error {
 		return err
 	case whole:
 		return in.handle(head, body, false)
+	case done && buf == nil:
+		if in.refused == nil {
+			return ErrOverflow
+		}
+		return in.refused(head)
 	case done:
 		return in.handle(head, buf, true)
 	}

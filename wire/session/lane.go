@@ -145,6 +145,13 @@ func (l *lane) handle(h wire.Header, body []byte, owned bool) error {
 	return nil
 }
 
+// noRoom ends a call whose answer was too long for what is left of the budget.
+func (l *lane) noRoom(h wire.Header) error {
+	m := wire.ErrorBody{Code: wire.Overloaded}
+	var room [maxErrorBody]byte
+	return l.handle(wire.Header{Kind: wire.KindError, ID: h.ID}, m.Append(room[:0]), false)
+}
+
 // failAll ends all calls of the lane, whose queue is closed already.
 func (l *lane) failAll(err error) {
 	type ended struct {

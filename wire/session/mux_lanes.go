@@ -44,6 +44,7 @@ func newControlStream(conn net.Conn, cfg *Config) controlStream {
 		default:
 		}
 	})
+	c.q.budget = cfg.Budget
 	c.in = newInbox(cfg, maxControlParts)
 	return c
 }
@@ -52,6 +53,7 @@ func newControlStream(conn net.Conn, cfg *Config) controlStream {
 func (m *mux) newLane(id, flags uint32, cfg *Config, maxParts int) *laneStream {
 	var l *laneStream
 	q := newOutQueue(cfg.QueueBytes, func() { m.say(l) })
+	q.budget = cfg.Budget
 	q.spare = maxParts * (wire.HeaderSize + maxErrorBody)
 	l = newLaneStream(id, flags, laneParts{q: q, in: newInbox(cfg, maxParts)})
 	return l

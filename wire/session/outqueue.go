@@ -13,7 +13,7 @@ const (
 	// pieceSize is the most that goes into one yamux frame: with its header it fits one write to the connection.
 	pieceSize = wire.MaxWrite - muxHeaderSize
 	// keepBuffer is the largest buffer that is kept for reuse.
-	keepBuffer = 256 << 10
+	keepBuffer = 64 << 10
 )
 
 // outQueue gathers the frames of many callers for one stream. push copies and never blocks; take hands out what has
@@ -34,6 +34,9 @@ type outQueue struct {
 	taken  uint64 // of those, bytes that were taken: they may have been written
 	frames int    // pushed since the last take
 	err    error
+
+	budget  *Budget
+	charged int // to budget
 
 	since atomic.Int64 // since when there was no progress in writing what waits, in ticks; 0: nothing waits
 }
@@ -74,6 +77,9 @@ func (q *outQueue) pushLocked(h wire.Header, body []byte) (pos uint64, err error
 	if q.queued+wire.HeaderSize+len(body) > limit {
 		return 0, ErrQueueFull
 	}
+	if q.budget != nil && !q.charge(h.Kind, wire.HeaderSize+len(body)) {
+		return 0, ErrQueueFull
+	}
 	pos = q.pushed
 	first := body
 	if len(body) > wire.MaxChunk {
@@ -87,6 +93,28 @@ func (q *outQueue) pushLocked(h wire.Header, body []byte) (pos uint64, err error
 	h.Length = uint32(len(first))
 	q.appendFrame(h, first)
 	return pos, nil
+}
+
+// charge takes from the budget what n more bytes may hold beyond keepBuffer: arrays grow to twice what is in them.
+// Errors find room in any case.
+func (q *outQueue) charge(kind wire.Kind, n int) bool {
+	more := 2*(q.queued+n) - keepBuffer - q.charged
+	if more <= 0 || kind == wire.KindError {
+		return true
+	}
+	if !q.budget.take(more) {
+		return false
+	}
+	q.charged += more
+	return true
+}
+
+// refund gives back what is no longer held. buf is empty, or gone.
+func (q *outQueue) refund() {
+	if held := max(0, 2*q.queued-keepBuffer); q.charged > held {
+		q.budget.give(q.charged - held)
+		q.charged = held
+	}
 }
 
 func (q *outQueue) appendFrame(h wire.Header, body []byte) {
@@ -143,6 +171,9 @@ func (q *outQueue) emptied() {
 	if cap(q.buf) > keepBuffer {
 		q.buf = nil
 	}
+	if q.charged > 0 {
+		q.refund()
+	}
 }
 
 // nextChunk moves a chunk of the message whose turn it is from large to buf. mu is held.
@@ -181,6 +212,8 @@ func (q *outQueue) close(err error) {
 		putBuffer(m.buf)
 	}
 	q.large = nil
+	q.budget.give(q.charged)
+	q.charged = 0
 }
 
 // run writes to w what is pushed, when woken, until ended or a write fails. It is for streams of the library's; lanes

@@ -16,7 +16,7 @@ func streams(t *testing.T) (a, b net.Conn) {
 	t.Helper()
 	ca, cb := net.Pipe()
 	cfg := yamux.DefaultConfig()
-	cfg.MaxStreamWindowSize, cfg.LogOutput = streamWindow, io.Discard
+	cfg.MaxStreamWindowSize, cfg.LogOutput = libraryWindow, io.Discard
 	sa, err := yamux.Client(ca, cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -122,7 +122,7 @@ func (s *Server) beginLane(st *laneStream, t streamType) (known bool, err error)
 		return false, s.countUnknown()
 	}
 	l := &serverLane{laneStream: st, server: s, batch: t == streamBatch}
-	st.in.handle = l.handle
+	st.in.handle, st.in.refused = l.handle, l.noRoom
 	return true, nil
 }
 

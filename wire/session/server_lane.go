@@ -54,6 +54,13 @@ func (l *serverLane) handle(h wire.Header, body []byte, owned bool) error {
 // retryQueueFull is when a caller should come again whose answer had no room.
 const retryQueueFull = 100 * time.Millisecond
 
+// noRoom answers a request that was too long for what is left of the budget.
+func (l *serverLane) noRoom(h wire.Header) error {
+	m := wire.ErrorBody{Code: wire.Overloaded, RetryAfterMS: uint32(retryQueueFull.Milliseconds())}
+	var room [maxErrorBody]byte
+	return l.say(wire.KindError, h.ID, m.Append(room[:0]))
+}
+
 // say queues an answer. One that has no room becomes an error, which says so to its own caller and to no other:
 // ErrQueueFull. Errors find room for as many requests as may be in flight; only a peer that asks on and on without
 // reading can use that up, and loses the session: ErrOverflow.
