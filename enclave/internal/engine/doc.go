@@ -19,10 +19,12 @@
 //
 // The lane's reader decodes, looks up the key and opens each field whose context is cached: no public-key work. If that
 // is all there is to do it answers too. Otherwise the request leaves the reader: it waits for its key, without a
-// worker, and then its remaining fields become units of package workers, one for each encapsulated key. The worker that
-// ends the last unit evaluates expressions, encodes and answers, if that is quick. Otherwise the request is queued again:
-// to compile, a unit for each expression, and to evaluate, in slices of about a millisecond, or of one expression. So a
-// worker is lent to a request for no longer than it takes to compile or to evaluate one expression: 20 ms at the most. Expressions are tried on the reader as long as those of the
+// worker, and then its remaining fields become units of package workers, one for each encapsulated key. Requests that
+// need the same key agreement share it: one is charged for it at admission, the first of them to get a worker does it,
+// and a unit that comes meanwhile parks. The worker that ends the last unit evaluates expressions, encodes and answers,
+// if that is quick. Otherwise the request is queued again: to compile, a unit for each expression, and to evaluate, in
+// slices of about a millisecond, or of one expression. So a worker is lent to a request for no longer than it takes to
+// compile or to evaluate one expression: 20 ms at the most. Expressions are tried on the reader as long as those of the
 // same shape have been quick ([inlineExpressions]), and only up to a cost of [inlineUnits]: a reader that works holds up
 // every answer of its lane.
 //

@@ -38,8 +38,9 @@ type job struct {
 	reply  *sealed.PublicKey
 
 	fields []field
-	heads  []int16 // first field of each unit
-	cold   int     // fields not yet opened
+	heads  []int16      // first field of each unit
+	shares []keys.Share // of the units' contexts
+	cold   int          // fields not yet opened
 	seen   nameSet
 	plan   *expr.Plan
 	vars   []expr.Field
@@ -191,9 +192,10 @@ func (j *job) unref() {
 	clear(j.fields)
 	clear(j.vars)
 	clear(j.exprs)
+	clear(j.shares)
 	e := j.e
 	*j = job{
-		e: e, req: j.req, fields: j.fields[:0], heads: j.heads[:0], vars: j.vars[:0], exprs: j.exprs[:0],
+		e: e, req: j.req, fields: j.fields[:0], heads: j.heads[:0], shares: j.shares[:0], vars: j.vars[:0], exprs: j.exprs[:0],
 		names: kept(j.names), plain: kept(j.plain), results: kept(j.results), spans: j.spans[:0],
 		reads: j.reads[:0],
 	}

@@ -168,12 +168,16 @@ func (j *job) queue() {
 	if len(j.heads) == 0 && j.plan != nil { // the reader has looked: it is not quick
 		j.phase = evaluating
 	}
+	spared := j.share()
 	j.handed.Store(true)
-	err := j.e.cfg.Workers.Submit(&j.Task, j, j.class, kind, max(1, len(j.heads)), left)
+	err := j.e.cfg.Workers.SubmitShared(&j.Task, j, j.class, kind, max(1, len(j.heads)), spared, left)
 	if err == nil {
 		return
 	}
 	j.handed.Store(false)
+	for _, s := range j.shares {
+		s.Release()
+	}
 	if errors.Is(err, workers.ErrClosed) {
 		j.fail(wire.ShuttingDown, retryOverloaded)
 		j.release()
@@ -209,40 +213,6 @@ func (j *job) join(i int) bool {
 		}
 	}
 	return false
-}
-
-// Unit implements [workers.Job]: it opens the fields of one encapsulated key, compiles an expression, or evaluates some,
-// if the answer is still wanted.
-func (j *job) Unit(i int) {
-	if j.started.CompareAndSwap(false, true) {
-		j.stage(wire.StageQueue)
-	}
-	if j.drop() != wire.OK {
-		j.late.Store(true)
-	}
-	if j.late.Load() {
-		return
-	}
-	switch j.phase {
-	case compiling:
-		j.e.cfg.Expressions.Compile(j.exprs, i)
-	case evaluating:
-		j.slice()
-	default:
-		j.open(i)
-	}
-}
-
-// open opens the fields of unit i.
-func (j *job) open(i int) {
-	if i >= len(j.heads) {
-		return
-	}
-	for k := j.heads[i]; k >= 0; k = j.fields[k].next {
-		f := &j.fields[k]
-		plain, err := j.key.Open(f.room, f.name, f.blob)
-		j.openedField(f, plain, err)
-	}
 }
 
 // Done implements [workers.Job]: after the last unit it queues what is still to do, or ends the request.

@@ -284,17 +284,25 @@ func TestAPanicWhileOpeningIsAnsweredAndTheWorkerLives(t *testing.T) {
 	w := newWorld(t, options{workers: workers.Config{Workers: 1}})
 	q := w.simple("v_1")
 	w.handler.instead = func(r *session.Request) {
-		// A key that is no key: opening panics in a unit.
+		// A claim that is none: opening panics in a unit.
 		j := &job{e: w.engine}
 		w.engine.inFlight.Add(1)
 		j.begin(r, &w.handler.origin)
 		if j.parse(r.Own()) != wire.OK {
 			t.Error("the request is malformed")
 		}
-		j.keyed = false
+		var err error
+		if j.key, err = w.cache.Get(context.Background(), &j.keyReq); err != nil {
+			t.Error(err)
+		}
+		j.keyed = true
 		w.engine.admit(0)
 		j.admitted = true
+		release := w.occupy()
 		j.queue()
+		j.shares[0].Release()
+		j.shares[0] = keys.Share{}
+		release()
 	}
 	if _, code := w.do(q); code != wire.Internal {
 		t.Errorf("code %v, want internal", code)

@@ -27,6 +27,7 @@ type Cache struct {
 	contexts contexts
 	fields   contexts // keys of fields of encoding 3
 	scratch  *scratch
+	shares   shares
 
 	running   chan struct{} // one place for each unwrap that may run
 	computing chan struct{}
@@ -38,7 +39,7 @@ type Cache struct {
 	keys      atomic.Int64
 	keyAlarm  alarm
 
-	unwraps, unwrapFailures, unwrapsRefused, refreshes, refreshFailures atomic.Uint64
+	unwraps, unwrapFailures, unwrapsRefused, refreshes, refreshFailures, derivations atomic.Uint64
 }
 
 // New makes a cache that unwraps with u. ctx is the base of each unwrap's context; when it ends, unwraps do and no
@@ -59,6 +60,9 @@ func New(ctx context.Context, cfg Config, u Unwrapper) (*Cache, error) {
 		return nil, err
 	}
 	if err := c.fields.init(sealed.FieldSize, cfg.MaxFields, nil); err != nil {
+		return nil, err
+	}
+	if err := c.shares.init(); err != nil {
 		return nil, err
 	}
 	var err error

@@ -97,5 +97,5 @@ func (c *Config) normalize() error {
 
 // Cost estimates the memory of full caches in bytes.
 func (c *Config) Cost() int64 {
-	return int64(c.MaxKeys)*KeyCost + int64(c.MaxContexts)*ContextCost + int64(c.MaxFields)*FieldCost
+	return int64(c.MaxKeys)*KeyCost + int64(c.MaxContexts)*ContextCost + int64(c.MaxFields)*FieldCost + maxShareCost
 }

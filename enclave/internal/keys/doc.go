@@ -36,14 +36,21 @@
 // key wipe its contexts. The AEAD key of a field of encoding 3 that is read again is kept likewise, under the field's
 // name too: exporting it takes 1.7 us and 14 allocations, all the rest of a read 0.7 us and 2.
 //
+// Work that waits in a queue to open fields of an encapsulated key claims its context ([Key.Share]). Of those who claim
+// one, one derives it ([Share.Begin]); the others are told when it is there. When that one gives up or panics, the next
+// takes over. The outcome is held as long as somebody claims it, also when no field opens with it, or when there is no
+// such context, so that a herd on a damaged record costs one derivation too; nothing of that is kept beyond. A purge
+// does not take it from those who claim it: they hold the key as well. Claims and held contexts are bounded by count;
+// beyond, everybody derives for himself.
+//
 // # Memory
 //
-// Contexts (AEAD key, base nonce, exporter secret) and fields' keys lie in locked memory outside the Go heap, wiped
-// when they are dropped; so do those that an open uses. An entry is destroyed, and its scalar wiped, when the last
-// [Key] that refers to it is released. An expired key that nobody asks for goes within a second of its TTL, or, if its
-// unwrap took long, later by that time. [KeyCost], [ContextCost] and [FieldCost] bound what an entry takes: 512 MiB
-// holds 200,000 keys or 500,000 contexts with a field each, which New checks against [Config.MemoryBudget];
-// [Config.Pressure] tells before a cache is full.
+// Contexts (AEAD key, base nonce, exporter secret; those held for claims too) and fields' keys lie in locked memory
+// outside the Go heap, wiped when they are dropped; so do those that an open uses. An entry is destroyed, and its
+// scalar wiped, when the last [Key] that refers to it is released. An expired key that nobody asks for goes within a
+// second of its TTL, or, if its unwrap took long, later by that time. [KeyCost], [ContextCost] and [FieldCost] bound
+// what an entry takes: 512 MiB holds 200,000 keys or 500,000 contexts with a field each, which New checks against
+// [Config.MemoryBudget]; [Config.Pressure] tells before a cache is full.
 //
 // What remains after a purge and a garbage collection, as TestKeyBytesAreGoneFromMemory finds it by searching the
 // process's memory: with GOEXPERIMENT=runtimesecret nothing for P-384 and P-521; for P-256 the libraries' copies of a

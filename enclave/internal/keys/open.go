@@ -100,8 +100,8 @@ func (k Key) OpenCached(dst, name []byte, blob sealed.Blob) (plain []byte, ok bo
 	return k.openContext(mem, dst, name, field, blob)
 }
 
-// Open opens blob, deriving its context (one ECDH) when it is not cached, and keeping it if the blob opens. It is
-// for workers. Fields that share an encapsulated key (encoding 3) are best opened one after another: one derivation
+// Open opens blob, deriving its context (one ECDH) when it is not cached, and keeping it if the blob opens. It shares
+// the derivation with nobody: work that many may want at once takes a [Share]. Fields that share an encapsulated key (encoding 3) are best opened one after another: one derivation
 // then serves them all. Error: [sealed.ErrOpen].
 func (k Key) Open(dst, name []byte, blob sealed.Blob) ([]byte, error) {
 	mem := k.c.scratch.get()
@@ -114,6 +114,7 @@ func (k Key) Open(dst, name []byte, blob sealed.Blob) ([]byte, error) {
 	if k.c.contexts.load(mem, id) {
 		return sealed.LoadContext(suite, mem).Open(dst, name, blob)
 	}
+	k.c.derivations.Add(1)
 	context, err := k.e.key.Derive(mem, []byte(k.e.vaultID), blob.Enc)
 	if err != nil {
 		return dst, err

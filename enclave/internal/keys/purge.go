@@ -55,7 +55,8 @@ func (c *Cache) close() {
 	c.cancel()
 	c.work.Wait()
 	c.PurgeAll()
-	c.scratch.close()
+	c.scratch.close() // from here on nothing is opened
+	c.shares.close()
 	c.contexts.close()
 	c.fields.close()
 }

@@ -5,9 +5,11 @@ type Stats struct {
 	KeyHits, KeyMisses, KeyEvictions, KeyExpirations, NegativeHits uint64
 	ContextHits, ContextMisses, ContextEvictions, ContextRefused   uint64
 	// FieldHits are opens that did not even need the context: the field's own key was kept.
-	FieldHits, FieldEvictions                           uint64
-	Unwraps, UnwrapFailures, UnwrapsRefused             uint64
-	Refreshes, RefreshFailures                          uint64
+	FieldHits, FieldEvictions               uint64
+	Unwraps, UnwrapFailures, UnwrapsRefused uint64
+	Refreshes, RefreshFailures              uint64
+	// Derivations are key agreements for contexts.
+	Derivations                                         uint64
 	Keys, Contexts, Fields, Negatives, Pending, Waiters int
 	// KeyBytes and ContextBytes (fields included) estimate resident memory by KeyCost, ContextCost and FieldCost;
 	// MaxBytes is that of full caches.
@@ -19,7 +21,8 @@ func (c *Cache) Stats() Stats {
 	st := Stats{
 		Unwraps: c.unwraps.Load(), UnwrapFailures: c.unwrapFailures.Load(), UnwrapsRefused: c.unwrapsRefused.Load(),
 		Refreshes: c.refreshes.Load(), RefreshFailures: c.refreshFailures.Load(),
-		Keys: int(c.keys.Load()), Contexts: int(c.contexts.count.Load()), Fields: int(c.fields.count.Load()),
+		Derivations: c.derivations.Load(),
+		Keys:        int(c.keys.Load()), Contexts: int(c.contexts.count.Load()), Fields: int(c.fields.count.Load()),
 		Pending: int(c.pending.Load()), Waiters: int(c.waiters.Load()), MaxBytes: c.cfg.Cost(),
 	}
 	for i := range c.shards {

@@ -133,7 +133,7 @@ func (j *grind) submit() {
 	}
 }
 
-func (j *grind) Unit(int) {
+func (j *grind) Unit(int) Outcome {
 	select {
 	case <-j.stop:
 	default:
@@ -142,6 +142,7 @@ func (j *grind) Unit(int) {
 		}
 		j.units.Add(1)
 	}
+	return Worked
 }
 
 func (j *grind) Done() {

@@ -14,11 +14,16 @@ func (p *Pool) run() {
 			return
 		}
 		begun, job, kind := time.Now(), t.job, t.kind
-		unit(job, i)
+		outcome := unit(job, i)
+		if outcome == Parked {
+			continue
+		}
 		if t.pending.Add(-1) == 0 {
 			finish(job)
 		}
-		p.learn(kind, int64(time.Since(begun)))
+		if outcome == Worked {
+			p.learn(kind, int64(time.Since(begun)))
+		}
 	}
 }
 
@@ -26,13 +31,21 @@ func (p *Pool) run() {
 func (p *Pool) take() (t *Task, i int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.queue[Single]) == 0 && len(p.queue[Batch]) == 0 {
+	for !p.has(Single) && !p.has(Batch) {
 		if p.closed {
 			return nil, 0, false
 		}
 		p.work.Wait()
 	}
 	class := p.pick()
+	if r := p.ready[class]; len(r) > 0 {
+		at := r[0]
+		r[0] = place{}
+		if p.ready[class] = r[1:]; len(r) == 1 {
+			p.ready[class] = nil
+		}
+		return at.task, at.unit, true
+	}
 	q := &p.queue[class]
 	t = (*q)[0]
 	i = t.next
@@ -44,12 +57,24 @@ func (p *Pool) take() (t *Task, i int, ok bool) {
 	return t, i, true
 }
 
+// has reports whether a class has a unit to run. The lock is held.
+func (p *Pool) has(class Class) bool { return len(p.queue[class])+len(p.ready[class]) > 0 }
+
+// Resume runs unit i of a task, which parked, again. It may be called from within a unit, and only from there: the
+// worker that does is the one that is certain to be there after Close.
+func (p *Pool) Resume(t *Task, i int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ready[t.class] = append(p.ready[t.class], place{t, i})
+	p.work.Signal()
+}
+
 // pick chooses the class of the next unit; at least one has work.
 func (p *Pool) pick() Class {
 	switch {
-	case len(p.queue[Batch]) == 0:
+	case !p.has(Batch):
 		return Single
-	case len(p.queue[Single]) == 0:
+	case !p.has(Single):
 		return Batch
 	}
 	p.turn++
@@ -65,13 +90,13 @@ func (p *Pool) learn(kind Kind, took int64) {
 	p.cost[kind].Store(max(1000, old+(took-old)/16))
 }
 
-func unit(j Job, i int) {
+func unit(j Job, i int) (o Outcome) {
 	defer func() {
 		if recover() != nil {
 			j.Panicked()
 		}
 	}()
-	j.Unit(i)
+	return j.Unit(i)
 }
 
 func finish(j Job) {
@@ -105,6 +130,6 @@ type do struct {
 	panicked bool
 }
 
-func (d *do) Unit(int)  { d.f() }
-func (d *do) Done()     { close(d.done) }
-func (d *do) Panicked() { d.panicked = true }
+func (d *do) Unit(int) Outcome { d.f(); return Worked }
+func (d *do) Done()            { close(d.done) }
+func (d *do) Panicked()        { d.panicked = true }

@@ -14,10 +14,13 @@
 // in hand, and a large job is not starved by a stream of small ones: after Stretch times its own work it is the most
 // urgent. Between the classes, one unit in [BatchEvery] belongs to [Batch] while both have work.
 //
+// A unit that needs what another is doing parks, and takes no worker while it waits. It is resumed before units that
+// are still in the queue, of its class: it has had its turn.
+//
 // Admission is by queue time: Submit refuses a job at once when the work ahead of it, at the service time measured so
-// far for each kind of unit, would take longer than the class's target or the time the caller has left. Refusing early
-// is what keeps goodput up under overload; that the time in a queue is what to bound, not its length, is the lesson of
-// CoDel (RFC 8289).
+// far for each kind of unit (the work of shared units counted once), would take longer than the class's target or the
+// time the caller has left. Refusing early is what keeps goodput up under overload; that the time in a queue is what
+// to bound, not its length, is the lesson of CoDel (RFC 8289).
 //
 // Beside other work: with [Config.GiveWay] each worker has a thread of its own that gives way, within a unit, to the
 // process's other threads, and gets a tenth of a CPU when they leave none. Without, a goroutine that has a microsecond
@@ -57,6 +60,9 @@ const Kinds = 9
 // Stretch is the multiple of its own work (on one worker) after which a job goes before every later one.
 const Stretch = 4
 
+// sparedCost is what a unit costs whose work another does: an AEAD open and the handling of the unit.
+const sparedCost = 5 * time.Microsecond
+
 // BatchEvery is the share of Batch while singles wait: one unit in so many.
 const BatchEvery = 8
 
@@ -67,10 +73,24 @@ var (
 	ErrClosed = errors.New("workers: closed")
 )
 
+// Outcome is how a unit ended.
+type Outcome uint8
+
+const (
+	// Worked: the unit did what its kind stands for, and its time tells what that costs.
+	Worked Outcome = iota
+	// Spared: it found its work done, or not wanted any more.
+	Spared
+	// Parked: it needs what another unit is doing at this moment, and occupies no worker until then: it is run again
+	// after one call of [Pool.Resume], which may have come before Unit returned. So Unit MUST NOT touch its job once it
+	// has told the other.
+	Parked
+)
+
 // Job is a piece of work of several units.
 type Job interface {
 	// Unit does unit i. It may run at the same time as other units of the job.
-	Unit(i int)
+	Unit(i int) Outcome
 	// Done runs once, after every unit has returned or panicked.
 	Done()
 	// Panicked says that a Unit or Done panicked, in place of its return. It must not panic.
@@ -112,7 +132,8 @@ type Pool struct {
 	mu      sync.Mutex
 	work    sync.Cond
 	queue   [classes]heap
-	backlog [classes]int64 // ns of units not yet begun
+	ready   [classes][]place // resumed units, which have had their turn in the queue
+	backlog [classes]int64   // ns of units not yet begun
 	turn    uint
 	closed  bool
 }
@@ -134,10 +155,25 @@ func New(cfg Config) *Pool {
 	return p
 }
 
+// place is one unit of a task.
+type place struct {
+	task *Task
+	unit int
+}
+
 // Submit queues a job of units units (at least 1) of one kind. left is the time its caller still has. On an error the
 // job was not queued and none of its methods will run.
 func (p *Pool) Submit(t *Task, job Job, class Class, kind Kind, units int, left time.Duration) error {
+	return p.SubmitShared(t, job, class, kind, units, 0, left)
+}
+
+// SubmitShared is Submit of a job of which others in the queue do the work of spared units. That the others' work is
+// theirs counts for what those who come later have to wait, not for the job's own turn.
+func (p *Pool) SubmitShared(
+	t *Task, job Job, class Class, kind Kind, units, spared int, left time.Duration,
+) error {
 	p.prepare(t, job, class, kind, units)
+	t.cost = (t.cost*int64(units-spared) + min(t.cost, int64(sparedCost))*int64(spared)) / int64(units)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -221,7 +257,11 @@ func (p *Pool) Wait(class Class) time.Duration {
 func (p *Pool) Queued() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.queue[Single]) + len(p.queue[Batch])
+	n := 0
+	for class := range classes {
+		n += len(p.queue[class]) + len(p.ready[class])
+	}
+	return n
 }
 
 // Cost returns the current estimate of a unit.

@@ -22,6 +22,7 @@ type job struct {
 	log      *journal
 	gate     chan struct{} // nil: units do not wait
 	boom     bool
+	outcome  Outcome
 	units    atomic.Int32
 	panics   atomic.Int32
 	finished chan struct{}
@@ -42,7 +43,7 @@ func newJob(name string, l *journal) *job {
 	return &job{name: name, log: l, finished: make(chan struct{})}
 }
 
-func (j *job) Unit(int) {
+func (j *job) Unit(int) Outcome {
 	if j.gate != nil {
 		<-j.gate
 	}
@@ -51,6 +52,7 @@ func (j *job) Unit(int) {
 	if j.boom {
 		panic("boom")
 	}
+	return j.outcome
 }
 func (j *job) Done()     { close(j.finished) }
 func (j *job) Panicked() { j.panics.Add(1) }
@@ -149,9 +151,9 @@ type meeting struct {
 	done chan struct{}
 }
 
-func (m *meeting) Unit(int)  { m.wait.Done(); m.wait.Wait() }
-func (m *meeting) Done()     { close(m.done) }
-func (m *meeting) Panicked() {}
+func (m *meeting) Unit(int) Outcome { m.wait.Done(); m.wait.Wait(); return Worked }
+func (m *meeting) Done()            { close(m.done) }
+func (m *meeting) Panicked()        {}
 
 func TestAPanicIsHandedToTheJobAndTheWorkerLives(t *testing.T) {
 	p := New(Config{Workers: 1})
@@ -326,9 +328,9 @@ type bench struct {
 	done chan struct{}
 }
 
-func (*bench) Unit(int)  {}
-func (j *bench) Done()   { j.done <- struct{}{} }
-func (*bench) Panicked() {}
+func (*bench) Unit(int) Outcome { return Worked }
+func (j *bench) Done()          { j.done <- struct{}{} }
+func (*bench) Panicked()        {}
 
 // relay is a job that goes on as another kind of work when its first part is done.
 type relay struct {

@@ -1,0 +1,102 @@
+package keys
+
+import (
+	"redoubt/wire/sealed"
+)
+
+// Opening is a context in use. End MUST be called once, on the goroutine that began it.
+type Opening struct {
+	k       Key
+	d       *derivation
+	mem     []byte
+	context sealed.Context
+	err     error
+	leads   bool // those who wait for the context wait for this
+	derived bool
+	kept    bool
+}
+
+// Begin makes the context of the share's encapsulated key, enc, ready for use: from the cache, from who derived it, or
+// by one key agreement. When another goroutine is at that, Begin does not wait: parked is true, there is no Opening,
+// and w is told when to call it again. When who derives gives up or panics, the next one takes over.
+func (s Share) Begin(enc []byte, w Parked) (o Opening, parked bool) {
+	mem := s.k.c.scratch.get()
+	if mem == nil {
+		return Opening{err: sealed.ErrOpen}, false
+	}
+	o = Opening{k: s.k, d: s.d, mem: mem}
+	if s.d != nil {
+		var state derivationState
+		switch state, o.kept = s.d.take(s.k.c.shares.arena, mem[:sealed.ContextSize], w); state {
+		case running:
+			s.k.c.scratch.put(mem)
+			return Opening{}, true
+		case ready:
+			o.context = sealed.LoadContext(s.k.Suite(), mem[:sealed.ContextSize])
+			return o, false
+		case invalid:
+			o.err = sealed.ErrOpen
+			return o, false
+		case idle:
+			o.leads = true
+		}
+	}
+	done := false
+	defer func() {
+		if !done {
+			o.give(idle)
+		}
+	}()
+	o.derive(enc)
+	done = true
+	return o, false
+}
+
+// derive fills the context in.
+func (o *Opening) derive(enc []byte) {
+	c, mem := o.k.c, o.mem[:sealed.ContextSize]
+	if c.contexts.load(mem, c.contexts.identify(o.k.e.id, enc)) {
+		o.context, o.kept = sealed.LoadContext(o.k.Suite(), mem), true
+		return
+	}
+	o.kept, o.derived = false, true
+	c.derivations.Add(1)
+	o.context, o.err = o.k.e.key.Derive(mem, []byte(o.k.e.vaultID), enc)
+}
+
+// Derived reports whether Begin cost a key agreement.
+func (o *Opening) Derived() bool { return o.derived }
+
+// Open opens a field as [Key.Open] does.
+func (o *Opening) Open(dst, name []byte, blob sealed.Blob) ([]byte, error) {
+	if o.err != nil {
+		return dst, o.err
+	}
+	plain, err := o.context.Open(dst, name, blob)
+	if err == nil && !o.kept {
+		c := o.k.c
+		c.contexts.store(o.k.e, c.contexts.identify(o.k.e.id, blob.Enc), o.mem[:sealed.ContextSize])
+		o.kept = true
+	}
+	return plain, err
+}
+
+// End hands the context to those who share it and wipes this copy.
+func (o *Opening) End() {
+	state := ready
+	if o.err != nil {
+		state = invalid
+	}
+	o.give(state)
+}
+
+func (o *Opening) give(state derivationState) {
+	if o.mem == nil {
+		return
+	}
+	if o.leads {
+		o.d.settle(o.k.c.shares.arena, state, o.mem[:sealed.ContextSize], o.kept)
+	}
+	o.k.c.scratch.put(o.mem)
+	o.mem = nil
+}
