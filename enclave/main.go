@@ -1,6 +1,6 @@
 // Command enclave is what runs inside the enclave: it opens the fields of a vault's records for the parents that
-// connect to it. It takes no flag but --help and --version, and nothing from its environment; see package config for its
-// one file.
+// connect to it. It takes no flag but --help and --version, and nothing from its environment; see package config for
+// its one file.
 package main
 
 import (

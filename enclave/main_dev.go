@@ -17,7 +17,7 @@ import (
 
 // flags are those of a development build.
 type flags struct {
-	Config  string           `default:"${config}" type:"path" placeholder:"FILE" help:"Configuration (development builds only)."`
+	Config  string           `default:"${config}" type:"path" placeholder:"FILE" help:"Configuration file."`
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 

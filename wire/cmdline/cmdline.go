@@ -2,8 +2,8 @@
 //
 //	Version kong.VersionFlag `help:"Print the version and exit."`
 //
-// --help and --version go to standard output and end with status 0. A mistake goes to standard error, with kong's hint at
-// what was meant, and ends with 2; see package program.
+// --help and --version go to standard output and end with status 0. A mistake goes to standard error, with kong's hint
+// at what was meant, and ends with 2; see package program.
 package cmdline
 
 import (

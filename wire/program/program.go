@@ -1,8 +1,8 @@
-// Package program holds what all programs have in common for those who run them: the exit statuses, the version line, the
-// words for a mistake on the command line, and the form of a log.
+// Package program holds what all programs have in common for those who run them: the exit statuses, the version line,
+// the words for a mistake on the command line, and the form of a log.
 //
-// A log is JSON, one object a line. Every duration in it is a number of milliseconds whose key ends in _ms. [NewHandler]
-// sees to that, so a program MUST make its log with it; a test looks for other handlers.
+// A log is JSON, one object a line. Every duration in it is a number of milliseconds whose key ends in _ms.
+// [NewHandler] sees to that, so a program MUST make its log with it; a test looks for other handlers.
 package program
 
 import (

@@ -21,8 +21,8 @@ import (
 func TestEveryDurationInALogHasItsUnit(t *testing.T) {
 	var b bytes.Buffer
 	log := NewLogger(&b, slog.LevelInfo).With("since", 2*time.Second).WithGroup("g")
-	log.Info("text", slog.Duration("took", 1500*time.Microsecond), "any", time.Minute, "n", 5,
-		slog.Group("in", slog.Any("wait_ms", 123456789*time.Nanosecond)))
+	log.Info("text", "took", 1500*time.Microsecond, "any", time.Minute, "n", 5,
+		"in", slog.GroupValue(slog.Duration("wait_ms", 123456789*time.Nanosecond)))
 	var line struct {
 		Since float64 `json:"since_ms"`
 		G     struct {

@@ -94,6 +94,9 @@ func lockedHint(err error) error {
 	if errors.Is(err, bolt.ErrLocked) {
 		return hint(err, "is another api serving this file? stop it, or use another --store")
 	}
+	if errors.Is(err, bolt.ErrIsBackup) {
+		return hint(err, "make a store of it first: api restore BACKUP --yes --create --store bolt:NEW; then use that store")
+	}
 	return err
 }
 

@@ -131,7 +131,9 @@ func (c *httpCommand) setup(ctx context.Context, sink *out.Sink) (s *loadrun.Set
 		if records, err = corpus.Load(c.Corpus); err != nil {
 			return nil, nil, err
 		}
-		t, err = c.target()
+		if err = c.speaks(ctx, records.API); err == nil {
+			t, err = c.target()
+		}
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, stop())

@@ -52,7 +52,7 @@ func TestEveryProgramAnswersItsCommandLineAlike(t *testing.T) {
 			if !strings.HasPrefix(stdout, "Usage: "+p.name) || !strings.Contains(stdout, "--version") || stderr != "" {
 				t.Errorf("--help: %q, %q", stdout, stderr)
 			}
-			for _, args := range [][]string{{"--versoin"}, p.mistake} {
+			for _, args := range [][]string{{"--versions"}, p.mistake} {
 				stdout, stderr = runProgram(t, p.path, 2, args...)
 				if stdout != "" || !strings.HasPrefix(stderr, p.name+": ") || !strings.HasSuffix(stderr, "\nTry: "+p.name+" --help\n") {
 					t.Errorf("%v: %q, %q", args, stdout, stderr)

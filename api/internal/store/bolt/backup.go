@@ -152,3 +152,15 @@ func stage(r io.Reader, path string) (string, error) {
 	}
 	return name, nil
 }
+
+// isBackup reports whether the file begins as a backup does.
+func isBackup(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	begins := make([]byte, len(backupMagic))
+	_, err = io.ReadFull(f, begins)
+	return err == nil && string(begins) == backupMagic
+}

@@ -22,6 +22,9 @@ var ErrLocked = errors.New("bolt: the store file is in use by another process")
 // ErrFormat reports a file that is not a store of this program, or one of a newer format.
 var ErrFormat = errors.New("bolt: not a store file of this version")
 
+// ErrIsBackup reports a file that is a backup of a store.
+var ErrIsBackup = errors.New("bolt: the file is a backup, not a store")
+
 const (
 	lockTimeout = 2 * time.Second
 	format      = "redoubt store 1"
@@ -64,7 +67,8 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// Open opens the store file, making it if it does not exist. ErrLocked, ErrFormat.
+// Open opens the store file, making it if it does not exist. ErrLocked, ErrFormat,
+// ErrIsBackup.
 func Open(path string, o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -98,6 +102,9 @@ func open(path string, readOnly bool) (*bbolt.DB, error) {
 		return nil, ErrLocked
 	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch),
 		errors.Is(err, bolterrors.ErrChecksum):
+		if isBackup(path) {
+			return nil, ErrIsBackup
+		}
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	case err != nil:
 		return nil, fmt.Errorf("bolt: %w", err)
