@@ -80,6 +80,8 @@ func enclave() dashboard {
 			"{{instance}} {{enclave}}"),
 		graph("Ping", "p99 of a ping.", "s", quantile("0.99", "instance", "redoubt_parent_ping_duration_seconds_bucket"),
 			"{{instance}}"),
+		graph("Expressions that failed", "By kind. Evaluation is all that depends on a value, any other a caller's source.",
+			"ops", by("kind", "redoubt_enclave_expression_failures_total"), "{{kind}}"),
 	)
 }
 

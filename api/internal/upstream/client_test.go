@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -339,5 +340,17 @@ func TestAParentWithoutReportsIsAskedOnceMore(t *testing.T) {
 		if err == nil && res.Access != nil {
 			t.Errorf("%s: a report came from nowhere", name)
 		}
+	}
+}
+
+// TestTheDocumentNamesEveryKind: the OpenAPI document is made from the tag, the kinds are the wire's.
+func TestTheDocumentNamesEveryKind(t *testing.T) {
+	f, _ := reflect.TypeFor[FieldError]().FieldByName("Kind")
+	var kinds []string
+	for k := wire.ExpressionUntold + 1; int(k) < wire.ExpressionKinds; k++ {
+		kinds = append(kinds, k.String())
+	}
+	if got, want := f.Tag.Get("enum"), strings.Join(kinds, ","); got != want {
+		t.Errorf("the document has %q, the wire %q", got, want)
 	}
 }
