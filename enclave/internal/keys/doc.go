@@ -18,10 +18,11 @@
 //     or as long as KMS asks, at most 2 s. Failures of our own credentials, load and time are not remembered.
 //   - An unwrap is made with the credentials of the session that began it, a refresh with those of the session whose
 //     hit began it; a session that has none any more leaves the refresh to the next that uses the key. A key that is
-//     cached serves every session. What KMS refuses to some credentials counts for those alone: sessions with others that wait
-//     for the same unwrap go on waiting, for one with theirs; the failure is remembered for those credentials; and a
-//     refresh evicts the key only if KMS allowed it to the same credentials before. So a session with bad credentials
-//     can delay others on a key that nobody has cached by the length of its own call, and nothing else.
+//     cached serves every session.
+//   - What KMS refuses to some credentials counts for those alone. Sessions with others that wait for the same unwrap
+//     go on waiting, for one with theirs; the failure is remembered for those credentials; and a refresh evicts the key
+//     only if KMS allowed it to the same credentials before. So a session with bad credentials can delay others on a
+//     key that is not cached by the length of its own call, and do nothing else to them.
 //   - Unwraps at a time, unwraps pending, callers waiting and negative entries are bounded; what is beyond is refused
 //     as overloaded at once. One key may have a quarter of the waiters.
 //   - Eviction is SIEVE, in a bounded number of steps: a scan over many keys flushes neither those in use nor the

@@ -25,8 +25,8 @@
 // A call for a request is made with the credentials of the request's session ([Identity], [keys.Request.By]) and no
 // others. Of the calls that no request is behind, [Client.UnwrapHMACKey] tries each session's credentials in turn and
 // [Client.Reach] needs none; nor do RSA keys and documents, which KMS has no part in. A failure tells whether other
-// credentials might not meet it ([Error.OfCredentials]). Circuits are shared: an account that KMS throttles can open its
-// region's circuit for every session.
+// credentials might not meet it ([Error.OfCredentials]). Circuits are shared: an account that KMS throttles can open
+// its region's circuit for every session.
 //
 // Throttling, 5xx, time-outs, broken connections, credentials that ended, and clocks that differ are retried with full
 // jitter, at most [MaxAttempts] times and never beyond the deadline. Attempts are bounded in number at a time, those

@@ -13,8 +13,8 @@ import (
 	"redoubt/enclave/internal/keys"
 )
 
-// An Identity is what KMS knows a parent's session by: the credentials that the session gave, and no other's. It is safe
-// for concurrent use. A request names its session's identity in [keys.Request.By].
+// An Identity is what KMS knows a parent's session by: the credentials that the session gave, and no other's. It is
+// safe for concurrent use. A request names its session's identity in [keys.Request.By].
 type Identity struct {
 	client *Client
 	number atomic.Uint64 // of current; 0 without

@@ -32,6 +32,7 @@ type Enclave struct {
 	stuck  atomic.Bool
 	purged atomic.Pointer[string]
 	lacks  atomic.Uint64
+	odd    oddSession
 
 	mu       sync.Mutex
 	ln       *transport.Listener
@@ -165,7 +166,7 @@ func (e *Enclave) serve(c net.Conn) {
 			StartMS:  started, BuildID: []byte("fake"), EnclaveID: []byte("i-fake"),
 			PCRs: []wire.PCR{{Index: 0, Value: make([]byte, 48)}},
 		}},
-		Handler: handler{e},
+		Handler: handler{e, e.odd.isNext()},
 	})
 	if err != nil {
 		return
@@ -189,10 +190,16 @@ const features = wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | 
 	wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats | wire.FeatureExpressionKinds |
 	wire.FeatureAccessReport
 
-type handler struct{ e *Enclave }
+type handler struct {
+	e   *Enclave
+	odd bool
+}
 
 func (h handler) Request(r *session.Request) {
 	h.e.Requests.Add(1)
+	if h.odd {
+		h.e.odd.requests.Add(1)
+	}
 	body := r.Own()
 	re := r.Responder
 	go func() {
@@ -228,7 +235,11 @@ func (h handler) Pong() wire.Pong {
 	for h.e.stuck.Load() {
 		<-time.After(10 * time.Millisecond)
 	}
-	return wire.Pong{Health: wire.Health(h.e.health.Load()), ClockMS: time.Now().UnixMilli()}
+	health := wire.Health(h.e.health.Load())
+	if h.odd {
+		health &^= wire.Health(h.e.odd.lacks.Load())
+	}
+	return wire.Pong{Health: health, ClockMS: time.Now().UnixMilli()}
 }
 
 func (h handler) Stats(m *wire.Stats) {

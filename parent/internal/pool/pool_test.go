@@ -171,6 +171,36 @@ func TestEnclaveThatIsNotReadyGetsNoRequests(t *testing.T) {
 	}
 }
 
+// KMS may refuse one session's credentials and take those of another: readiness is each session's own.
+func TestASessionThatIsNotReadyIsPassedOverAndTheOthersCount(t *testing.T) {
+	e := fakeenclave.Start(t, nil)
+	e.FirstLacks(wire.HealthCredentials)
+	p, _ := start(t, pool.Options{PingEvery: 50 * time.Millisecond}, e)
+	ready := func(n int) func() bool {
+		return func() bool { s := p.Enclaves(); return s[0].Sessions == 2 && s[0].Ready == n }
+	}
+	fakeenclave.Wait(t, "one of two sessions", ready(1))
+	if !p.Ready() {
+		t.Error("not ready, although a session is")
+	}
+	for range 20 {
+		if _, err := ask(p, "x", time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := e.FirstRequests(); n != 0 {
+		t.Errorf("%d of 20 requests went by the session that is not ready", n)
+	}
+	e.SetHealth((wire.HealthReady | wire.HealthKMS) &^ wire.HealthCredentials)
+	fakeenclave.Wait(t, "no session", ready(0))
+	if p.Ready() {
+		t.Error("ready, although no session is")
+	}
+	e.FirstLacks(0)
+	e.SetHealth(wire.HealthReady | wire.HealthKMS)
+	fakeenclave.Wait(t, "both sessions", ready(2))
+}
+
 func TestOverloadIsRefusedAtOnce(t *testing.T) {
 	block := make(chan struct{})
 	e := fakeenclave.Start(t, func(req *wire.DecryptRequest, resp *wire.DecryptResponse) {
