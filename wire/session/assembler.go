@@ -33,7 +33,8 @@ func newAssembler(maxBody, maxBytes, maxParts int) *assembler {
 	return &assembler{parts: map[uint64]*partial{}, maxBody: maxBody, maxBytes: maxBytes, maxParts: maxParts}
 }
 
-// add takes a frame. A message for which there was no room ends with done and no owned. owned is nil when the frame is a whole message by itself (which body then is); else done says
+// add takes a frame. A message for which there was no room ends with done and no owned.
+// owned is nil when the frame is a whole message by itself (which body then is); else done says
 // whether owned, a pool buffer that now belongs to the caller, is the whole message.
 // wanted, when not nil, is asked once for each message of several frames: false drops it as it comes.
 func (a *assembler) add(h wire.Header, body []byte, now time.Time, wanted func(id uint64) bool) (

@@ -55,6 +55,9 @@ func (s *Server) OpenEgress(ctx context.Context, target string) (net.Conn, error
 	return nil, errors.Join(ErrUnreachable, err)
 }
 
+// Egress is how many egress streams are open, or ended here and not yet by the parent.
+func (s *Server) Egress() int { return max(0, s.ys.NumStreams()-1) }
+
 var errTooManyEgress = fmt.Errorf("%w: too many are open", ErrRefused)
 
 // openStream opens a yamux stream within ctx, which yamux does not know: it waits when the peer accepts none.

@@ -45,7 +45,6 @@ import (
 	"redoubt/enclave/internal/workers"
 	"redoubt/wire"
 	"redoubt/wire/secret"
-	"redoubt/wire/session"
 	"redoubt/wire/transport"
 )
 
@@ -127,6 +126,9 @@ func assemble(ctx context.Context, cfg *config.Config, opt Options) (p *parts, e
 			return nil, fmt.Errorf("kms.ca_file: %w", err)
 		}
 	}
+	if err := fits(cfg, memoryLimit(cfg)); err != nil {
+		return nil, err
+	}
 	p = &parts{egress: &server.Egress{}, logs: server.NewLogs(cfg.Logs.PerSecond, opt.Console)}
 	defer func() {
 		if err != nil {
@@ -193,7 +195,7 @@ func (p *parts) serverConfig(cfg *config.Config, opt Options, ca []byte) server.
 	c := server.Config{
 		Engine: p.engine, Keys: p.keys, KMS: p.kms, Module: opt.Module, Egress: p.egress, Logs: p.logs,
 		Identity:     func() server.Identity { return p.kms.NewIdentity() },
-		Session:      session.ServerConfig{Config: session.Config{Hello: hello(opt)}, Idle: p.idle},
+		Session:      sessionConfig(cfg, hello(opt), p.idle),
 		Commitment:   cfg.Commitment(ca),
 		MaxSessions:  cfg.Sessions.Max,
 		DrainTimeout: cfg.DrainTimeout,

@@ -155,10 +155,11 @@ func TestTheAssembledEnclaveServesAndEndsInOrder(t *testing.T) {
 
 func TestAnEnclaveThatCannotBeAssembledDoesNotStart(t *testing.T) {
 	for name, change := range map[string]func(*config.Config){
-		"no trust root": func(c *config.Config) { c.KMS.CAFile = "/nonexistent/ca.pem" },
-		"no address":    func(c *config.Config) { c.Listen = "unix:///nonexistent/folder/s" },
-		"no memory":     func(c *config.Config) { c.Memory.LimitMiB, c.Cache.Keys = 64, 1_000_000 },
-		"no such key":   func(c *config.Config) { c.Keys = map[string]string{region: "alias/x"} },
+		"no trust root":          func(c *config.Config) { c.KMS.CAFile = "/nonexistent/ca.pem" },
+		"no address":             func(c *config.Config) { c.Listen = "unix:///nonexistent/folder/s" },
+		"no memory for sessions": func(c *config.Config) { c.Memory.LimitMiB, c.Sessions.Max = 384, 1024 },
+		"no memory":              func(c *config.Config) { c.Memory.LimitMiB, c.Cache.Keys = 64, 1_000_000 },
+		"no such key":            func(c *config.Config) { c.Keys = map[string]string{region: "alias/x"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := testConfig(t)
@@ -177,5 +178,27 @@ func TestTheDefaultsFitIntoTheSmallestEnclave(t *testing.T) {
 	stop()
 	if err := Run(ctx, cfg, Options{Module: module{}, Console: io.Discard}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestBoundsThatDoNotFitTheMemoryAreRefusedByName: the defaults fit an enclave of 512 MiB, and each bound counts.
+func TestBoundsThatDoNotFitTheMemoryAreRefusedByName(t *testing.T) {
+	const limit = 512 << 20 / 4 * 3
+	for name, change := range map[string]func(*config.Config){
+		"cache.keys":          func(c *config.Config) { c.Cache.Keys *= 3 },
+		"cache.contexts":      func(c *config.Config) { c.Cache.Contexts *= 4 },
+		"work.queue_mib":      func(c *config.Config) { c.Work.QueueMiB *= 4 },
+		"sessions.max":        func(c *config.Config) { c.Sessions.Max *= 8 },
+		"sessions.memory_mib": func(c *config.Config) { c.Sessions.MemoryMiB *= 8 },
+	} {
+		cfg := config.Default()
+		cfg.Work.Workers = 2
+		if err := fits(cfg, limit); err != nil {
+			t.Fatalf("the defaults: %v", err)
+		}
+		change(cfg)
+		if err := fits(cfg, limit); !errors.Is(err, errMemory) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -117,6 +117,10 @@ type Work struct {
 type Sessions struct {
 	// Max is how many sessions may be open at once; one more is closed at once. Default [DefaultSessions]; 1 to 1024.
 	Max int `yaml:"max"`
+
+	// MemoryMiB bounds what they hold, all together, of messages half received and answers not yet written, in MiB. What
+	// has no room is answered overloaded. Default [DefaultSessionsMiB]; 4 to 4096.
+	MemoryMiB int `yaml:"memory_mib"`
 }
 
 // Memory sets the process's own limits.

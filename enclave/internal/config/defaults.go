@@ -35,8 +35,11 @@ const (
 	// again before it.
 	DefaultBatchQueueTarget = 10 * time.Second
 
-	// DefaultSessions is eight parents' processes with four sessions each.
-	DefaultSessions = 32
+	// DefaultSessions is eight parents' processes with two sessions each.
+	DefaultSessions = 16
+
+	// DefaultSessionsMiB is a burst of sixteen of the largest messages.
+	DefaultSessionsMiB = 32
 
 	// DefaultGCPercent is Go's own.
 	DefaultGCPercent = 100
@@ -98,7 +101,7 @@ func Default() *Config {
 			QueueTarget:      DefaultQueueTarget,
 			BatchQueueTarget: DefaultBatchQueueTarget,
 		},
-		Sessions:     Sessions{Max: DefaultSessions},
+		Sessions:     Sessions{Max: DefaultSessions, MemoryMiB: DefaultSessionsMiB},
 		Memory:       Memory{GCPercent: DefaultGCPercent},
 		DrainTimeout: DefaultDrainTimeout,
 		Logs:         Logs{PerSecond: DefaultLogsPerSecond},

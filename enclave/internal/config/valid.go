@@ -45,6 +45,7 @@ func (c *Config) bounds() []bound {
 		between("work.queue_target", c.Work.QueueTarget, time.Millisecond, time.Minute),
 		between("work.batch_queue_target", c.Work.BatchQueueTarget, time.Millisecond, 5*time.Minute),
 		between("sessions.max", c.Sessions.Max, 1, 1024),
+		between("sessions.memory_mib", c.Sessions.MemoryMiB, 4, 4096),
 		between("memory.limit_mib", c.Memory.LimitMiB, 0, 1<<20),
 		between("memory.gc_percent", c.Memory.GCPercent, 10, 1000),
 		between("drain_timeout", c.DrainTimeout, 100*time.Millisecond, 5*time.Minute),

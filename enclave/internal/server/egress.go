@@ -11,8 +11,13 @@ import (
 	"redoubt/wire/session"
 )
 
+// MaxEgress bounds the streams open at once, of all sessions: what comes on one waits in memory until it is read.
+const MaxEgress = 64
+
 // ErrNoSession means that no parent is there to connect through.
 var ErrNoSession = errors.New("no session to connect through")
+
+var errTooManyStreams = errors.New("too many egress streams are open")
 
 // Egress opens connections to the outside through whichever parent is there. It is made before the server, since the
 // KMS client needs it.
@@ -26,11 +31,19 @@ type Egress struct {
 
 // Dial asks the parents in turn to connect to target ("host:port"), until one does. A parent that refuses the target is
 // not the last word: another one may have another list.
-// Errors: [ErrNoSession], that of the last session, or ctx's.
+// Errors: [ErrNoSession], one that says that [MaxEgress] streams are open, that of the last session, or ctx's.
 func (e *Egress) Dial(ctx context.Context, target string) (net.Conn, error) {
 	e.mu.Lock()
 	sessions := slices.Clone(e.sessions)
 	e.mu.Unlock()
+	open := 0
+	for _, s := range sessions {
+		open += s.Egress()
+	}
+	if open >= MaxEgress {
+		e.failed.Add(1)
+		return nil, errTooManyStreams
+	}
 	err := ErrNoSession
 	first := int(e.next.Add(1) % 1024)
 	for i := range sessions {
