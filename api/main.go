@@ -2,12 +2,20 @@
 package main
 
 import (
+	"fmt"
 	"os"
 
 	"redoubt/api/internal/cli"
+	"redoubt/wire/secret"
 )
 
 // version is set by the linker: -X main.version=.
 var version = "dev"
 
-func main() { os.Exit(cli.Main(os.Args[1:], version, os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	if err := secret.HardenProcess(); err != nil {
+		fmt.Fprintln(os.Stderr, "api:", err)
+		os.Exit(1)
+	}
+	os.Exit(cli.Main(os.Args[1:], version, os.Stdin, os.Stdout, os.Stderr))
+}

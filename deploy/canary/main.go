@@ -22,7 +22,9 @@ import (
 
 	"redoubt/deploy/canary/internal/probe"
 	"redoubt/wire/cmdline"
+	"redoubt/wire/h1"
 	"redoubt/wire/program"
+	"redoubt/wire/secret"
 )
 
 type cli struct {
@@ -36,7 +38,8 @@ type cli struct {
 	Timeout     time.Duration    `env:"CANARY_TIMEOUT" default:"15s" help:"Limit of each probe, more than 0."`
 	Version     kong.VersionFlag `help:"Print the version and exit."`
 
-	MetricsListen string `env:"CANARY_METRICS_LISTEN" default:"127.0.0.1:9182" placeholder:"HOST:PORT" help:"Address of /metrics, for the process; on Lambda there is none."`
+	MetricsHosts  []string `name:"metrics-host" env:"CANARY_METRICS_HOST" placeholder:"NAME" help:"Name by which /metrics may be asked, beside IP addresses and localhost; any other Host is 421."`
+	MetricsListen string   `env:"CANARY_METRICS_LISTEN" default:"127.0.0.1:9182" placeholder:"HOST:PORT" help:"Address of /metrics, for the process; on Lambda there is none."`
 }
 
 // version is set by the linker: -X main.version=.
@@ -52,6 +55,10 @@ func main() {
 		os.Exit(status)
 	}
 	log := program.NewLogger(os.Stderr, slog.LevelInfo)
+	if err := secret.HardenProcess(); err != nil {
+		log.Error("cannot start", slog.Any("error", err))
+		os.Exit(program.Failed)
+	}
 	if err := c.run(log); err != nil {
 		log.Error("canary ends", slog.Any("error", err))
 		os.Exit(program.Failed)
@@ -111,7 +118,8 @@ func (c *cli) serve(ctx context.Context, p *probe.Probe, log *slog.Logger) error
 	m := probe.NewMetrics(version)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
-	s := &http.Server{Addr: c.MetricsListen, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	site := h1.Site{Names: c.MetricsHosts, Flag: "--metrics-host"}
+	s := &http.Server{Addr: c.MetricsListen, Handler: site.Guard(h1.AsSent(mux)), ReadHeaderTimeout: 5 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- s.ListenAndServe() }()
 	defer func() { _ = s.Close() }()

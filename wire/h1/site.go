@@ -16,7 +16,7 @@ import (
 type Site struct {
 	// Names are the names, without port, that callers may use.
 	Names []string
-	// Flag is the option that adds a name. It is part of the refusals' text.
+	// Flag is the option that adds a name, for the refusals' text; empty for none.
 	Flag string
 }
 
@@ -41,8 +41,11 @@ func (s *Site) Host(host []byte) *Refusal {
 			return nil
 		}
 	}
-	return &Refusal{http.StatusMisdirectedRequest, "this host name is not served: use an ip address or localhost, " +
-		"or add the name with " + s.Flag}
+	text := "this host name is not served: use an ip address or localhost"
+	if s.Flag != "" {
+		text += ", or add the name with " + s.Flag
+	}
+	return &Refusal{http.StatusMisdirectedRequest, text}
 }
 
 // Origin returns a *Refusal unless an Origin header's value names host as the request does.

@@ -26,6 +26,7 @@ var helps = kong.Vars{
 	"h_listen":       "Address to serve on; beyond loopback only with authentication and TLS.",
 	"h_log_level":    "debug, info, warn or error.",
 	"h_mackey":       "KMS HMAC_256 key that binds public keys to their vaults: ARN or alias.",
+	"h_metricshost":  "Name by which /metrics may be asked, beside IP addresses and localhost; any other Host is 421.",
 	"h_metrics":      "Address of /metrics, or \"off\".",
 	"h_oidcaudience": "Audience that those must name.",
 	"h_oidcgroups":   "Claim with the caller's groups.",

@@ -36,6 +36,7 @@ const (
 type serveCmd struct {
 	Listen        string        `help:"${h_listen}" env:"API_LISTEN" default:"127.0.0.1:8000" placeholder:"HOST:PORT"`
 	MetricsListen string        `help:"${h_metrics}" env:"API_METRICS_LISTEN" default:"${metrics}"`
+	MetricsHosts  []string      `name:"metrics-host" help:"${h_metricshost}" env:"API_METRICS_HOST" placeholder:"NAME"`
 	LogLevel      string        `help:"${h_log_level}" env:"API_LOG_LEVEL" default:"info" enum:"debug,info,warn,error"`
 	DrainDelay    time.Duration `help:"${h_drain_delay}" env:"API_DRAIN_DELAY" default:"0s"`
 	TLS           *tls.Config   `kong:"-"`
@@ -234,7 +235,8 @@ func (cmd *serveCmd) serveMetrics(ctx context.Context, m *httpapi.Metrics, faile
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
-	s := server(h1.AsSent(mux))
+	site := h1.Site{Names: cmd.MetricsHosts, Flag: "--metrics-host"}
+	s := server(site.Guard(h1.AsSent(mux)))
 	go func() { failed <- s.Serve(h1.Listener{Listener: l}) }()
 	log.Info("serving metrics", "address", l.Addr().String())
 	return func() { _ = s.Close() }, nil // the process ends

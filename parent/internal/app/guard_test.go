@@ -25,7 +25,7 @@ func keysFile(t *testing.T, name, key string) string {
 // ask asks the metrics listener from an address; the body, if any, says that it is JSON.
 func (a *App) ask(method, path, body, from, authorization string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
-	r.RemoteAddr = from
+	r.RemoteAddr, r.Host = from, "10.0.0.1:9180"
 	r.Header.Set("Content-Type", "application/json")
 	if authorization != "" {
 		r.Header.Set("Authorization", authorization)

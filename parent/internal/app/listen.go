@@ -10,6 +10,7 @@ import (
 	"redoubt/parent/internal/edge"
 	"redoubt/parent/internal/front"
 	"redoubt/parent/internal/lifecycle"
+	"redoubt/wire/h1"
 	"redoubt/wire/rawio"
 )
 
@@ -29,6 +30,8 @@ func (a *App) serve() error {
 	certs := a.c.TLS.ClientCA != ""
 	if f.APIKeysFile != "" || certs {
 		o.Auth = front.NewAuth(certs)
+	} else {
+		o.Site = &h1.Site{Names: f.Hosts, Flag: "--served-host"}
 	}
 	if f.APIKeysFile != "" {
 		if err := a.follow("api keys", []string{f.APIKeysFile}, loadKeys(o.Auth, f.APIKeysFile)); err != nil {

@@ -63,7 +63,8 @@ func (a *App) operate() http.Handler {
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	}
-	return h1.AsSent(mux)
+	site := h1.Site{Names: a.c.Operate.MetricsHosts, Flag: "--metrics-host"}
+	return site.Guard(h1.AsSent(mux))
 }
 
 // guard asks others than this host for one of auth's keys; nil lets everyone in. Through a tunnel to this host the

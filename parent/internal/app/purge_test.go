@@ -63,7 +63,7 @@ func TestAPurgeOfAnotherFormIsRefusedAndPurgesNothing(t *testing.T) {
 	}
 	for _, contentType := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"} {
 		r := httptest.NewRequest(http.MethodPost, "/purge", strings.NewReader("{}"))
-		r.RemoteAddr = here
+		r.RemoteAddr, r.Host = here, "localhost"
 		r.Header.Set("Content-Type", contentType)
 		w := httptest.NewRecorder()
 		a.operate().ServeHTTP(w, r)

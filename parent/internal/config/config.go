@@ -32,6 +32,8 @@ type Front struct {
 	Host   string `group:"front" env:"PARENT_HTTP_HOST" default:"127.0.0.1" help:"${help_host}"`
 	Port   uint16 `group:"front" env:"PARENT_HTTP_PORT" default:"8080" help:"${help_port}"`
 
+	Hosts []string `group:"front" name:"served-host" placeholder:"NAME" help:"${help_served_host}"`
+
 	APIKeysFile string `group:"front" name:"api-keys-file" type:"path" placeholder:"FILE" help:"${help_api_keys_file}"`
 
 	InsecureNoClientAuth bool `group:"front" help:"${help_insecure_no_client_auth}"`
@@ -97,6 +99,8 @@ type KMS struct {
 // Operate is how the parent is watched and stopped.
 type Operate struct {
 	MetricsListen string `group:"operate" default:"127.0.0.1:9180" placeholder:"HOST:PORT" help:"${help_metrics_listen}"`
+
+	MetricsHosts []string `group:"operate" name:"metrics-host" placeholder:"NAME" help:"${help_metrics_host}"`
 
 	MetricsKeysFile string `group:"operate" name:"metrics-keys-file" type:"path" placeholder:"FILE" help:"${help_metrics_keys_file}"`
 

@@ -110,9 +110,35 @@ func (s *Server) dispatch(x *exchange) (f *fault) {
 	return nil
 }
 
+var hOrigin = []byte("Origin")
+
+// foreign applies the site's rules to all that a request says of where it goes and comes from.
+func foreign(site *h1.Site, h *fasthttp.RequestHeader) *h1.Refusal {
+	host := h.Host()
+	if target := h1.Authority(h.RequestURI()); len(target) > 0 {
+		if refused := site.Host(target); refused != nil {
+			return refused
+		}
+	}
+	if refused := site.Host(host); refused != nil || len(h.PeekBytes(hOrigin)) == 0 {
+		return refused
+	}
+	for _, o := range h.PeekAll(string(hOrigin)) {
+		if refused := site.Origin(o, host); refused != nil {
+			return refused
+		}
+	}
+	return nil
+}
+
 // admit judges what the header alone tells.
 func (s *Server) admit(x *exchange) *fault {
 	ctx, info := x.ctx, &routes[x.route]
+	if s.o.Site != nil {
+		if refused := foreign(s.o.Site, &ctx.Request.Header); refused != nil {
+			return &fault{status: refused.Status, code: codeBadRequest, text: refused.Error()}
+		}
+	}
 	if !info.open && s.o.Auth != nil {
 		var ok bool
 		if x.caller, ok = s.o.Auth.allow(ctx); !ok {

@@ -62,6 +62,8 @@ type Options struct {
 	Log   *slog.Logger
 	// Auth decides who may ask; nil lets everyone.
 	Auth *Auth
+	// Site keeps web pages of others out where nobody is asked who he is; nil lets them in.
+	Site *h1.Site
 	// TLS is the listener's configuration; nil for plain HTTP.
 	TLS *tls.Config
 
