@@ -37,12 +37,12 @@ func sources() []string {
 	return all
 }
 
-// mostPerByte is what compiling a byte of source may take: four times what is promised (see [Limits]).
-func mostPerByte() time.Duration {
+// mostPerByte is what compiling n bytes of source may take: four times what is promised (see [Limits]).
+func mostPerByte(n int) time.Duration {
 	if raceEnabled {
-		return 40 * time.Microsecond
+		n *= 10
 	}
-	return 4 * time.Microsecond
+	return time.Duration(n) * 4 * time.Microsecond
 }
 
 // TestCompilingIsLinear (SECURITY.md, check 42): no byte of what may be written takes longer than another, by much.
@@ -53,18 +53,18 @@ func TestCompilingIsLinear(t *testing.T) {
 	var dearest time.Duration
 	var which string
 	for _, s := range sources() {
-		n := time.Duration(max(len(s), 200))
+		n := max(len(s), 200)
 		best := time.Hour
-		for i := 0; i == 0 || i < 5 && best > n*mostPerByte(); i++ {
+		for i := 0; i == 0 || i < 5 && best > mostPerByte(n); i++ {
 			start := threadTime(t)
 			e.compile(s)
 			best = min(best, threadTime(t)-start)
 		}
-		if best > n*mostPerByte() {
+		if best > mostPerByte(n) {
 			t.Errorf("%v for %d bytes: %.60q", best, len(s), s)
 		}
-		if best/n > dearest {
-			dearest, which = best/n, s
+		if per := best / time.Duration(n); per > dearest {
+			dearest, which = per, s
 		}
 	}
 	t.Logf("the dearest: %v for a byte: %.60q", dearest, which)

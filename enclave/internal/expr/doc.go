@@ -8,12 +8,12 @@
 // depth, node count, loop nesting, cost of one expression and of the whole request, size of each intermediate value,
 // size of the output, deadline (see [Limits]). A panic inside an evaluation becomes an error entry.
 //
-// Cost is charged where time is spent, and before it is: by calls, turns of loops, elements that are joined, compared or
-// encoded, and bytes. A list is flat however it was made. The clock is looked at after each 1,024 units, about 0.1 ms,
-// also inside a comparison and while a result is encoded; a single call on one text of a MiB is the exception. With the
-// default limits an expression takes at most 20 ms of CPU to evaluate and a request 80 ms; compiling takes up to 1 µs for
-// a byte, so 10 ms and 130 ms, once. [Plan.Try] evaluates within a smaller bound, or not at all; [Run] evaluates in
-// slices, so that others' work can go in between.
+// Cost is charged where time is spent, and before it is: by calls, turns of loops, elements that are joined, compared
+// or encoded, and bytes. A list is flat however it was made. The clock is looked at after each 1,024 units, about
+// 0.1 ms, also inside a comparison and while a result is encoded; a single call on one text of a MiB is the exception.
+// With the default limits an expression takes at most 20 ms of CPU to evaluate and a request 80 ms; compiling takes
+// about 1 µs for a byte, so 10 ms and 130 ms, once. [Plan.Try] evaluates within a smaller bound, or not at all; [Run]
+// evaluates in slices, so that others' work can go in between.
 //
 // Against surprise: the same request gives the same results, always. Expressions run in dependency order, found from
 // their free names; the order of the request decides the rest. A member of a cycle is an error entry.

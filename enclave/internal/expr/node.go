@@ -149,8 +149,8 @@ func (s *signature) run(st *state, x, y ref.Val) ref.Val {
 	return v
 }
 
-// add is x + y. Lists are joined into a new one, and each element pays for its copy: cel-go would return a view of both,
-// in which finding an element takes as many steps as lists were joined.
+// add is x + y. Lists are joined into a new one, and each element pays for its copy: cel-go would return a view of
+// both, in which finding an element takes as many steps as lists were joined.
 func (st *state) add(x, y ref.Val) ref.Val {
 	switch a := x.(type) {
 	case types.String:
