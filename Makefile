@@ -103,6 +103,13 @@ lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/actionlint ## Linters (bu
 	$(TOOLS)/actionlint
 	$(GO) mod tidy -diff
 	.ci/names
+	.ci/mutants --check
+
+MUTANTS ?=
+
+.PHONY: mutants
+mutants: ## Take each defence that SECURITY.md names out, one at a time: a test must notice (20 min; MUTANTS="25 nonce" for some)
+	.ci/mutants $(MUTANTS)
 
 # The packages whose flags and file keys deploy/REFERENCE.md lists; their tests compare it with them.
 DOCUMENTED := ./parent/internal/config ./enclave/internal/config ./api/internal/cli ./api/internal/auth \
