@@ -207,3 +207,21 @@ func TestAnAnswerThatIsTooLargeOncePaddedIsRefused(t *testing.T) {
 		t.Errorf("padded beyond the limit: %v, want bad_request", code)
 	}
 }
+
+// TestAnExpressionOfAnotherCaseTakesItsFieldsPlace: both would be sealed under the one lower-case name, so the field stays
+// back, above all where the expression that was to mask it fails.
+func TestAnExpressionOfAnotherCaseTakesItsFieldsPlace(t *testing.T) {
+	w := newWorld(t, options{})
+	v, caller := w.vault("v_1", sealed.P256, true), w.vault("caller", sealed.P256, true)
+	q := v.request(sealed.EncodingRecord, w.seal(v, sealed.EncodingRecord, record), "ssn9")
+	q.AddExpression([]byte("SSN9"), []byte("ssn9.last(4) + 1"))
+	q.Compat = true
+	q.ReplySuite, q.ReplyKey = uint8(caller.suite), caller.spki
+	m, code := w.do(q)
+	if code != wire.OK || len(m.Results) != 1 || m.Results[0].Kind != wire.ResultExpression {
+		t.Fatalf("%v, %d results, the first %+v", code, len(m.Results), m.Results[0])
+	}
+	if got := openAll(t, caller, q, m)["SSN9"]; !strings.HasPrefix(got, "problem ") {
+		t.Errorf("the failed expression is %q", got)
+	}
+}
