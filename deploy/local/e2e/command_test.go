@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"redoubt/wire/proctest"
+	"redoubt/wire/program"
 )
 
 // command runs the program local with a folder for temporary files of its own, by which its processes are found.
@@ -234,18 +235,22 @@ func TestRunReplacesAProcessThatIsKilled(t *testing.T) {
 }
 
 func TestTheStandInRefusesToBeReachable(t *testing.T) {
-	for _, args := range [][]string{
-		{"kms", "--listen", "0.0.0.0:0"},
-		{"kms", "--listen", "127.0.0.1:0", "--tls-listen", ":0"},
-		{"kms", "--listen", "127.0.0.1:0", "--allow-pcr", "0=" + strings.Repeat("0", 96)},
-		{"kms", "--listen", "127.0.0.1:0", "--allow-pcr", "zero=1"},
+	for _, c := range []struct {
+		args   []string
+		status int
+		says   string
+	}{
+		{[]string{"--listen", "0.0.0.0:0"}, program.Failed, "loopback addresses"},
+		{[]string{"--listen", "127.0.0.1:0", "--tls-listen", ":0"}, program.Failed, "loopback addresses"},
+		{[]string{"--listen", "127.0.0.1:0", "--allow-pcr", "0=" + strings.Repeat("0", 96)}, program.Failed, "policy"},
+		{[]string{"--listen", "127.0.0.1:0", "--allow-pcr", "zero=1"}, program.Usage, "--allow-pcr zero=1"},
 	} {
-		cmd, _ := command(t, args...)
+		cmd, _ := command(t, append([]string{"kms"}, c.args...)...)
 		done := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
 		out, err := cmd.CombinedOutput()
 		done.Stop()
-		if err == nil || cmd.ProcessState.ExitCode() != 1 || !bytes.Contains(out, []byte("error:")) {
-			t.Errorf("%q: %v: %s", args, err, out)
+		if err == nil || cmd.ProcessState.ExitCode() != c.status || !bytes.Contains(out, []byte(c.says)) {
+			t.Errorf("%q: %v: %s", c.args, err, out)
 		}
 	}
 }
