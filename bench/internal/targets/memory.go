@@ -44,6 +44,9 @@ func grow(ctx context.Context, o *Options, co corpus.Options, mix httpload.MixOp
 	b, err := bed.Start(ctx, bed.Options{Bin: o.Bin, EnclaveConfig: map[string]any{
 		"cache":  map[string]any{"keys": bounds[0], "contexts": bounds[1]},
 		"memory": map[string]any{"limit_mib": enclaveMiB},
+		// All bounds together must fit, and here the cache is to have nearly all.
+		"work":     map[string]any{"workers": 2, "queue_mib": 8},
+		"sessions": map[string]any{"max": 4, "memory_mib": 4},
 	}})
 	if err != nil {
 		return err
