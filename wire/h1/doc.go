@@ -2,8 +2,8 @@
 //
 // # Guarantees
 //
-//   - A Scanner passes only bytes that RFC 9112 gives one reading, so that a proxy or a firewall in front of us has read
-//     the same requests: lines end with CR LF, no line is folded, a request is framed by one Content-Length or by
+//   - A Scanner passes only bytes that RFC 9112 gives one reading, so that a proxy or a firewall in front of us has
+//     read the same requests: lines end with CR LF, no line is folded, a request is framed by one Content-Length or by
 //     "chunked" alone, the version is 1.1 or 1.0. What it refuses never reaches the server: the server sees a read that
 //     fails in the middle of a request, and answers 400.
 //   - Path is the path as it was sent: nothing is decoded, cleaned or redirected. A rule for "/decrypt" in a firewall

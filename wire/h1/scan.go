@@ -64,8 +64,9 @@ func (s *Scanner) Filter(p []byte, n int, err error) (int, error) {
 	return s.Rest(p)
 }
 
-// Rest is what Read returns once a line was refused: ErrMalformed. In place of a request line come some bytes before it,
-// since servers take a connection for closed, and answer nothing, unless a request has begun. net/http looks at four.
+// Rest is what Read returns once a line was refused: ErrMalformed. In place of a request line come some bytes before
+// it, since servers take a connection for closed, and answer nothing, unless a request has begun. net/http looks at
+// four.
 func (s *Scanner) Rest(p []byte) (int, error) {
 	n := copy(p, "XXXX"[:s.filler])
 	if s.filler -= n; n > 0 {

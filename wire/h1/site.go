@@ -8,7 +8,7 @@ import (
 )
 
 // Site decides whether a request may come from a browser. A page of somebody else can make a browser call any address
-// that the browser reaches. If the page's own name is made to resolve to us (DNS rebinding), it can even read the answer.
+// that the browser reaches. If the page's own name is made to resolve to us (DNS rebinding), it can read the answer too.
 // Such a request carries the page's name as its Host. So a Host must be an IP address, localhost, or one of Names. An
 // Origin, which browsers add, must be that Host. Requests without either are no browser's.
 //
@@ -20,19 +20,19 @@ type Site struct {
 	Flag string
 }
 
-// Refusal is why a Site refuses a request. Its text holds nothing of the request.
-type Refusal struct {
+// SiteError is why a Site refuses a request. Its text holds nothing of the request.
+type SiteError struct {
 	// Status is 421 for a foreign Host, 403 for a foreign Origin.
 	Status int
 	text   string
 }
 
 // Error says what to do.
-func (r *Refusal) Error() string { return r.text }
+func (r *SiteError) Error() string { return r.text }
 
-// Host returns a *Refusal unless host, with or without a port, is one of ours. No Host at all is no browser's. It
+// Host returns a *SiteError unless host, with or without a port, is one of ours. No Host at all is no browser's. It
 // allocates nothing.
-func (s *Site) Host(host []byte) *Refusal {
+func (s *Site) Host(host []byte) *SiteError {
 	if len(host) == 0 || literal(host) || is(host, "localhost") {
 		return nil
 	}
@@ -45,15 +45,15 @@ func (s *Site) Host(host []byte) *Refusal {
 	if s.Flag != "" {
 		text += ", or add the name with " + s.Flag
 	}
-	return &Refusal{http.StatusMisdirectedRequest, text}
+	return &SiteError{http.StatusMisdirectedRequest, text}
 }
 
-// Origin returns a *Refusal unless an Origin header's value names host as the request does.
-func (s *Site) Origin(origin, host []byte) *Refusal {
+// Origin returns a *SiteError unless an Origin header's value names host as the request does.
+func (s *Site) Origin(origin, host []byte) *SiteError {
 	if _, of, ok := bytes.Cut(origin, []byte("://")); ok && bytes.EqualFold(of, host) {
 		return nil
 	}
-	return &Refusal{http.StatusForbidden, "requests of web pages of another origin are not served"}
+	return &SiteError{http.StatusForbidden, "requests of web pages of another origin are not served"}
 }
 
 // literal reports whether host is the literal of an IP address. A name of digits alone does not exist: the last label
@@ -102,7 +102,7 @@ func lower(c byte) byte {
 
 // Check applies Host and Origin to a request of net/http. For a target in absolute form, net/http has replaced the
 // request's Host by the target's authority (RFC 9112, section 3.2.2).
-func (s *Site) Check(r *http.Request) *Refusal {
+func (s *Site) Check(r *http.Request) *SiteError {
 	host := []byte(r.Host)
 	if refused := s.Host(host); refused != nil {
 		return refused

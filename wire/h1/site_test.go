@@ -42,7 +42,7 @@ func TestASiteServesItsOwnNamesAndNoOthers(t *testing.T) {
 		{host: "127.0.0.1:9180", origin: "", status: 200},
 		{host: "evil.example", origin: "http://evil.example", status: 421},
 	} {
-		served := site.Guard(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200) }))
+		served := site.Guard(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
 		r := httptest.NewRequest(http.MethodPost, "/purge", nil)
 		r.Host = tc.host
 		if tc.origin != "" {

@@ -236,7 +236,7 @@ func transportError(ctx context.Context, err error) error {
 	return &Error{Code: wire.ShuttingDown, Err: errDead}
 }
 
-// ErrNoEnclave: the parent answers, but has no enclave that does. It may hang, restart or be gone.
+// ErrNoEnclave says that the parent answers, but has no enclave that does. It may hang, restart or be gone.
 var ErrNoEnclave = errors.New("no enclave answers the parent")
 
 // codeNoEnclave is the parent's own code, which is none of the wire's.

@@ -58,10 +58,10 @@ var help = kong.Vars{
 	"help_imds":   "URL of the instance metadata service.",
 	"help_metrics_listen": "Address for /metrics, /ready, POST /purge and the status page; empty for none. /metrics and " +
 		"/purge ask other hosts for a key.",
-	"help_metrics_host": "Name by which the metrics listener may be asked, beside IP addresses and localhost; several may be " +
-		"given. Any other Host is 421, so that no web page reaches it by DNS rebinding.",
-	"help_served_host": "Name by which a front without client authentication may be asked, beside IP addresses and localhost; " +
-		"several may be given. Any other Host is 421, so that no web page reaches it by DNS rebinding.",
+	"help_metrics_host": "Name by which the metrics listener may be asked, beside IP addresses and localhost; several " +
+		"may be given. Any other Host is 421, so that no web page reaches it by DNS rebinding.",
+	"help_served_host": "Name by which a front without client authentication may be asked, beside IP addresses and " +
+		"localhost; several may be given. Any other Host is 421, so that no web page reaches it by DNS rebinding.",
 	"help_metrics_keys_file": "Keys that open /metrics and /purge for other hosts, and nothing else; lines as of " +
 		"--api-keys-file, whose keys then no longer open /metrics. They never open /purge. Read again when it changes.",
 	"help_pprof": "Serve /debug/pprof/ on the metrics listener, which must then be on loopback. Profiles can " +

@@ -255,7 +255,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-const turnedAway = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+const turnedAway = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n" +
+	"Content-Length: 0\r\n\r\n"
 
 // turnAway refuses a connection for which there is no room. Over TLS it says nothing: a handshake would take time.
 func (c *conn) turnAway() {

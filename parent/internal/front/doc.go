@@ -12,8 +12,8 @@
 //
 // Slow or silent clients are ended by a limit on the header, the body, the idle time and the write; each connection
 // holds at most one request in memory (1 MiB; a batch 8 MiB). Strangers cannot keep callers out by holding connections:
-// see registry.go. Strangers who open new ones all the time can still take the places of one another, and of callers who
-// have not sent a request yet.
+// see registry.go. Strangers who open new ones all the time can still take the places of one another, and of callers
+// who have not sent a request yet.
 //
 // Requests are read by one reading of RFC 9112, through package wire/h1, and matched by their path as it was sent.
 //

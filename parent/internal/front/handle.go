@@ -113,7 +113,7 @@ func (s *Server) dispatch(x *exchange) (f *fault) {
 var hOrigin = []byte("Origin")
 
 // foreign applies the site's rules to all that a request says of where it goes and comes from.
-func foreign(site *h1.Site, h *fasthttp.RequestHeader) *h1.Refusal {
+func foreign(site *h1.Site, h *fasthttp.RequestHeader) *h1.SiteError {
 	host := h.Host()
 	if target := h1.Authority(h.RequestURI()); len(target) > 0 {
 		if refused := site.Host(target); refused != nil {
