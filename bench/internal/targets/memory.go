@@ -46,7 +46,7 @@ func grow(ctx context.Context, o *Options, co corpus.Options, mix httpload.MixOp
 		"memory": map[string]any{"limit_mib": enclaveMiB},
 		// All bounds together must fit, and here the cache is to have nearly all.
 		"work":     map[string]any{"workers": 2, "queue_mib": 8},
-		"sessions": map[string]any{"max": 4, "memory_mib": 4},
+		"sessions": map[string]any{"max": 2, "memory_mib": 4},
 	}})
 	if err != nil {
 		return err

@@ -35,11 +35,11 @@ const (
 	// again before it.
 	DefaultBatchQueueTarget = 10 * time.Second
 
-	// DefaultSessions is eight parents' processes with two sessions each.
-	DefaultSessions = 16
+	// DefaultSessions is four parents' processes with two sessions each.
+	DefaultSessions = 8
 
-	// DefaultSessionsMiB is a burst of sixteen of the largest messages.
-	DefaultSessionsMiB = 32
+	// DefaultSessionsMiB is a burst of a dozen of the largest messages.
+	DefaultSessionsMiB = 24
 
 	// DefaultGCPercent is Go's own.
 	DefaultGCPercent = 100
