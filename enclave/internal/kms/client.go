@@ -85,8 +85,8 @@ func (c *Client) Prepared() <-chan struct{} { return c.recipients.first }
 func (c *Client) CredentialsValid() (expiry time.Time, ok bool) { return c.wallet.anyValid(c.now()) }
 
 // Unwrap asks KMS to open a wrapped private key, with the credentials of the identity that r.By is; without one it
-// fails for want of credentials. A request for an ARN that is not configured is denied. Errors are *Error, which unwraps
-// to a *wire.Error. It returns when ctx ends, or after the configuration's CallTimeout.
+// fails for want of credentials. A request for an ARN that is not configured is denied. Errors are *Error, which
+// unwraps to a *wire.Error. It returns when ctx ends, or after the configuration's CallTimeout.
 func (c *Client) Unwrap(ctx context.Context, r keys.Request) (*secret.Buffer, error) {
 	by, _ := r.By.(*Identity)
 	q := question{by: by, region: c.byARN[r.KeyARN], wrapped: r.Wrapped}

@@ -94,8 +94,8 @@ func (c *Client) newSet(creds *Credentials) *set {
 // Number implements [keys.Credentials].
 func (i *Identity) Number() uint64 { return i.number.Load() }
 
-// Valid tells whether there are credentials that have not ended and that KMS did not refuse lately, and when they do end
-// (zero: never).
+// Valid tells whether there are credentials that have not ended and that KMS did not refuse lately, and when they do
+// end (zero: never).
 func (i *Identity) Valid() (expiry time.Time, ok bool) {
 	now := i.client.now()
 	w := &i.client.wallet
