@@ -8,7 +8,7 @@ import (
 )
 
 // Site decides whether a request may come from a browser. A page of somebody else can make a browser call any address
-// that the browser reaches. If the page's own name is made to resolve to us (DNS rebinding), it can read the answer too.
+// that the browser reaches. If the page's own name is made to resolve to us (DNS rebinding), it reads the answer too.
 // Such a request carries the page's name as its Host. So a Host must be an IP address, localhost, or one of Names. An
 // Origin, which browsers add, must be that Host. Requests without either are no browser's.
 //
