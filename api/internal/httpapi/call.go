@@ -28,6 +28,7 @@ type call struct {
 	server *Server
 	route  *route
 	id     string // vault id, if the route has one
+	query  map[string]string
 	caller vault.Caller
 	trace  *trace.Request
 	body   []byte
@@ -105,12 +106,12 @@ func bodyError(err error) error {
 
 // ttl reads the query's ttl in seconds. least is 1 where 0 has no meaning.
 func (c *call) ttl(least int64) (*time.Duration, error) {
-	values, ok := c.URL.Query()["ttl"]
+	text, ok := c.query["ttl"]
 	if !ok {
 		return nil, nil
 	}
-	n, err := strconv.ParseInt(values[0], 10, 64)
-	if err != nil || len(values) != 1 || n < least || n > int64(vault.MaxTTL/time.Second) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < least || n > int64(vault.MaxTTL/time.Second) {
 		return nil, schema.FieldErrors{{Field: "ttl", Text: "must be a number of seconds within its limits"}}
 	}
 	d := time.Duration(n) * time.Second
@@ -119,9 +120,8 @@ func (c *call) ttl(least int64) (*time.Duration, error) {
 
 // page reads the query's cursor and limit.
 func (c *call) page() (store.Page, error) {
-	q := c.URL.Query()
-	p := store.Page{Cursor: q.Get("cursor")}
-	if text := q.Get("limit"); q.Has("limit") {
+	p := store.Page{Cursor: c.query["cursor"]}
+	if text, ok := c.query["limit"]; ok {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > store.MaxPage {
 			return p, schema.FieldErrors{{Field: "limit", Text: "must be 1 to " + strconv.Itoa(store.MaxPage)}}

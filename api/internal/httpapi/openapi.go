@@ -75,8 +75,8 @@ func (s *Server) document() ([]byte, error) {
 
 // common are the errors that any authenticated route may give.
 var common = []int{
-	http.StatusUnauthorized, http.StatusForbidden, http.StatusInternalServerError, http.StatusServiceUnavailable,
-	http.StatusGatewayTimeout,
+	http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusInternalServerError,
+	http.StatusServiceUnavailable, http.StatusGatewayTimeout,
 }
 
 func (d *document) operation(r *route, authenticated bool) *huma.Operation {
@@ -99,7 +99,6 @@ func (d *document) operation(r *route, authenticated bool) *huma.Operation {
 	if r.request != nil {
 		in := r.request(d)
 		op.Parameters = append(op.Parameters, in.params...)
-		errors = append(errors, http.StatusUnprocessableEntity)
 		if in.body != nil {
 			op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 				"application/json": {Schema: in.body},

@@ -15,7 +15,8 @@ type route struct {
 	summary      string
 	doc          string
 	tag          string
-	open         bool // served without authentication
+	open         bool     // served without authentication
+	query        []string // parameters of the query string
 	request      func(*document) *requestDoc
 	answer       func(*document) *answerDoc
 	failed       string // the reference's text for an internal error
@@ -32,6 +33,7 @@ func routes() []*route {
 	return []*route{
 		{
 			method: http.MethodPost, path: "/vaults", id: "createVault", tag: "vaults", summary: "Create a vault",
+			query:   []string{"ttl"},
 			doc:     "Makes a key pair, seals the fields to it and stores them. The body may be empty: `{}`.",
 			request: createRequest, answer: createAnswer, failed: "Unable to create vault",
 			statuses: []int{http.StatusConflict}, handle: create,
@@ -39,11 +41,13 @@ func routes() []*route {
 		{
 			method: http.MethodGet, path: "/vaults", id: "listVaults", tag: "vaults", summary: "List vaults",
 			doc:     "Ids and times, page by page. The order is the store's.",
+			query:   []string{"cursor", "limit"},
 			request: pageRequest, answer: listAnswer, failed: get, handle: list,
 		},
 		{
 			method: http.MethodGet, path: "/vaults/{id}", id: "getVault", tag: "vaults", summary: "See which fields a vault has",
 			doc:     "Fields that the schema does not know are left out of the answer.",
+			query:   []string{"fields"},
 			request: presenceRequest, answer: presenceAnswer, failed: get,
 			statuses: []int{http.StatusNotFound}, handle: presence,
 		},
@@ -51,6 +55,7 @@ func routes() []*route {
 			method: http.MethodPatch, path: "/vaults/{id}", id: "updateVault", tag: "vaults", summary: "Write fields",
 			doc: "Seals the fields to the vault's public key, after checking that it is the one we made. To change the " +
 				"time to live takes the right to delete the vault: the operation delete on all fields.",
+			query:   []string{"ttl"},
 			request: patchRequest, answer: emptyAnswer, failed: set, statuses: changing, handle: patch,
 		},
 		{
@@ -72,6 +77,7 @@ func routes() []*route {
 			method: http.MethodGet, path: "/vaults/{id}/audit", id: "getAudit", tag: "audit",
 			summary: "Read a vault's audit log",
 			doc:     "Oldest entries first. A vault that was removed keeps its log.",
+			query:   []string{"cursor", "limit"},
 			request: pageRequest, answer: auditAnswer, failed: get,
 			statuses: []int{http.StatusNotFound}, handle: auditLog,
 		},

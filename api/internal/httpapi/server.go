@@ -162,6 +162,10 @@ func (s *Server) dispatch(c *call) (*reply, error) {
 	if err := s.authenticate(c); err != nil {
 		return nil, err
 	}
+	var err error
+	if c.query, err = parseQuery(c.URL.RawQuery, found.query); err != nil {
+		return nil, err
+	}
 	return found.handle(c)
 }
 

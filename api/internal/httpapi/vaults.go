@@ -122,8 +122,7 @@ func validKey(key string) bool {
 
 func presence(c *call) (*reply, error) {
 	var names []string
-	query := c.URL.Query()
-	if list := query.Get("fields"); query.Has("fields") {
+	if list, ok := c.query["fields"]; ok {
 		if len([]rune(list)) > maxFieldsQuery {
 			return nil, schema.FieldErrors{{Field: "fields", Text: schema.TextLong}}
 		}

@@ -89,7 +89,12 @@ func guard(auth *front.Auth, next http.Handler) http.Handler {
 
 // answerReady answers GET /ready as the front does.
 func (a *App) answerReady(w http.ResponseWriter, r *http.Request) {
-	readiness, err := a.front.Readiness(r.URL.Query()["exclude"]...)
+	exclude, err := front.Excluded(r.URL.RawQuery)
+	if err != nil {
+		refuse(w, http.StatusUnprocessableEntity, err)
+		return
+	}
+	readiness, err := a.front.Readiness(exclude...)
 	switch {
 	case err != nil:
 		refuse(w, http.StatusBadRequest, err)

@@ -94,6 +94,9 @@ func TestReadyNamesWhatIsMissing(t *testing.T) {
 			t.Errorf("without %b: the metric says %t", tc.missing, !tc.serves)
 		}
 	}
+	if w := a.ask(http.MethodGet, "/ready?exlude=kms", "", elsewhere, ""); w.Code != 422 {
+		t.Errorf("a misspelt parameter: %d %s", w.Code, w.Body)
+	}
 	if w := a.ask(http.MethodGet, "/ready?exclude=kms,other", "", elsewhere, ""); w.Code != 400 {
 		t.Errorf("a condition that there is not: %d %s", w.Code, w.Body)
 	}

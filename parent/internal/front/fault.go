@@ -85,6 +85,8 @@ var (
 	faultItemsShape    = misshapen("items must be an array of objects")
 	faultItemsCount    = invalid("items must be 1 to 1000")
 	faultExclude       = invalid(ErrNoCondition.Error())
+	faultReadyQuery    = misshapen(ErrQuery.Error())
+	faultQuery         = misshapen("query must hold nonce once, and nothing else")
 	faultNonce         = invalid("nonce must be 8 to 64 bytes in hex or base64url")
 	faultNoEnclaves    = &fault{status: 404, code: codeNoEnclave, text: "No enclaves found"}
 	faultNoneReady     = &fault{status: 503, code: codeNoEnclave, text: "no enclave is ready", retryMS: defaultRetryMS}

@@ -460,6 +460,9 @@ func TestReadyLeavesOutTheConditionsItIsToldTo(t *testing.T) {
 		{"?exclude=kms,credentials,kms", 200, `"failing":[]`},
 		{"?exclude=kms,other", 400, front.ErrNoCondition.Error()},
 		{"?exclude=KMS", 400, front.ErrNoCondition.Error()},
+		{"?exlude=kms", 422, front.ErrQuery.Error()},
+		{"?exclude=kms;credentials", 422, front.ErrQuery.Error()},
+		{"?exclude=kms%", 422, front.ErrQuery.Error()},
 	} {
 		got := s.do(t, "GET", "/ready"+tc.query, "", "")
 		if got.status != tc.status || !strings.Contains(got.body, tc.want) {
@@ -485,6 +488,12 @@ func TestAttestation(t *testing.T) {
 	for _, nonce := range []string{"", "31", "MTIzNDU2Nz", strings.Repeat("41", 65), "!!!!!!!!!!!!", "MTIzNDU2Nzg====", "MTIzNDU2Nzh"} {
 		if got := s.do(t, "GET", "/v1/attestation?nonce="+nonce, "", ""); got.status != 400 {
 			t.Errorf("%q: %d %s", nonce, got.status, got.body)
+		}
+	}
+	const good = "nonce=3132333435363738"
+	for _, query := range []string{good + "&" + good, good + "&x=1", good + ";x=1", good + "&", good + "&x=%", "Nonce=3132333435363738"} {
+		if got := s.do(t, "GET", "/v1/attestation?"+query, "", ""); got.status != 422 {
+			t.Errorf("%q: %d %s", query, got.status, got.body)
 		}
 	}
 }

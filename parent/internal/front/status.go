@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"redoubt/wire"
+	"redoubt/wire/h1"
 )
 
 // Readiness is the answer of /ready.
@@ -23,6 +24,23 @@ func (r *Readiness) OK() bool { return len(r.Failing) == 0 }
 
 // ErrNoCondition is returned when what is to be excluded is no condition.
 var ErrNoCondition = errors.New("exclude must name conditions of readiness")
+
+// ErrQuery is returned for a query string of /ready that holds anything but exclude.
+var ErrQuery = errors.New("query must hold exclude=NAME alone")
+
+// Excluded reads the query string of /ready. A misspelt exclude that is ignored would take hosts out of a load balancer
+// when KMS is away.
+func Excluded(query string) (lists []string, err error) {
+	all, ok := h1.Query(query)
+	for _, p := range all {
+		ok = ok && p.Name == "exclude"
+		lists = append(lists, p.Value)
+	}
+	if !ok {
+		return nil, ErrQuery
+	}
+	return lists, nil
+}
 
 // Readiness judges every condition but the excluded ones, each a name or a list of names with commas between them.
 func (s *Server) Readiness(exclude ...string) (*Readiness, error) {
@@ -45,9 +63,9 @@ func (s *Server) Readiness(exclude ...string) (*Readiness, error) {
 
 // ready answers GET /ready?exclude=: 200 when every condition holds, else 503, and which ones fail.
 func (s *Server) ready(x *exchange) *fault {
-	var exclude []string
-	for _, list := range x.ctx.QueryArgs().PeekMulti("exclude") {
-		exclude = append(exclude, string(list))
+	exclude, err := Excluded(string(x.ctx.URI().QueryString()))
+	if err != nil {
+		return faultReadyQuery
 	}
 	r, err := s.Readiness(exclude...)
 	if err != nil {
@@ -66,7 +84,14 @@ func (s *Server) ready(x *exchange) *fault {
 
 // attestation answers GET /v1/attestation?nonce=.
 func (s *Server) attestation(x *exchange) *fault {
-	nonce, ok := parseNonce(x.ctx.QueryArgs().Peek("nonce"))
+	query, ok := h1.Query(string(x.ctx.URI().QueryString()))
+	if !ok || len(query) > 1 || len(query) == 1 && query[0].Name != "nonce" {
+		return faultQuery
+	}
+	if len(query) == 0 {
+		return faultNonce
+	}
+	nonce, ok := parseNonce(query[0].Value)
 	if !ok {
 		return faultNonce
 	}
@@ -87,8 +112,7 @@ func (s *Server) attestation(x *exchange) *fault {
 }
 
 // parseNonce reads 8 to 64 bytes, in hex, or else in base64url with or without padding.
-func parseNonce(s []byte) ([]byte, bool) {
-	text := string(s)
+func parseNonce(text string) ([]byte, bool) {
 	nonce, err := hex.DecodeString(text)
 	if err != nil {
 		nonce, err = base64.RawURLEncoding.Strict().DecodeString(trimPadding(text))
