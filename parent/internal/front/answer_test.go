@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"redoubt/wire"
+	"redoubt/wire/budget"
 )
 
 // drawAnswer makes a request, as decode would have read it, and an answer to it.
@@ -79,22 +80,21 @@ func TestAnAnswerIsNeverLargerThanTheRoomThatWasClaimedForIt(t *testing.T) {
 }
 
 func TestLargeAnswersComeOutOfABudgetAndGoBackToIt(t *testing.T) {
-	from := &budget{}
-	from.left.Store(3 * smallAnswer)
+	from := budget.New(3 * smallAnswer)
 	small, large, more := newBuffer(), newBuffer(), newBuffer()
-	if !small.claim(from, smallAnswer) || from.left.Load() != 3*smallAnswer {
+	if !small.claim(from, smallAnswer) || from.Left() != 3*smallAnswer {
 		t.Error("a small answer asks the budget")
 	}
 	if !large.claim(from, 2*smallAnswer) || cap(large.b) < 2*smallAnswer {
 		t.Error("refused, or without its room")
 	}
-	if more.claim(from, 2*smallAnswer) || from.left.Load() != smallAnswer {
+	if more.claim(from, 2*smallAnswer) || from.Left() != smallAnswer {
 		t.Error("the budget is overdrawn")
 	}
 	for _, b := range []*buffer{small, large, more} {
 		_ = b.Close()
 	}
-	if n := from.left.Load(); n != 3*smallAnswer {
+	if n := from.Left(); n != 3*smallAnswer {
 		t.Errorf("%d bytes are left of %d", n, 3*smallAnswer)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"redoubt/wire"
+	"redoubt/wire/budget"
+	"redoubt/wire/jsonscan"
 )
 
 // batchItem is one item's bytes and, later, its answer.
@@ -22,7 +24,7 @@ type batchItem struct {
 func (s *Server) batch(x *exchange) *fault {
 	x.begin(partRead)
 	body, taken, f := s.readBody(x.ctx, nil, MaxBatchBody)
-	defer s.bodies.give(taken)
+	defer s.bodies.Give(taken)
 	if f != nil {
 		return f
 	}
@@ -33,8 +35,7 @@ func (s *Server) batch(x *exchange) *fault {
 	x.begin(partEnclave)
 	deadline := x.start.Add(s.o.BatchTimeout)
 	var next, panicked atomic.Int64
-	room := &budget{}
-	room.left.Store(maxBatchAnswer)
+	room := budget.New(maxBatchAnswer)
 	var wg sync.WaitGroup
 	for range min(s.o.BatchFanOut, len(items)) {
 		wg.Go(func() {
@@ -88,7 +89,7 @@ var faultAnswerSize = &fault{status: 413, code: codeBadRequest, text: "answer is
 
 // item appends the answer to one item: {"status":200,...} or {"status":403,"error":{...}}. room is what the answers of
 // the batch may still take.
-func (s *Server) item(out *buffer, body []byte, deadline time.Time, room *budget) (panicked bool) {
+func (s *Server) item(out *buffer, body []byte, deadline time.Time, room *budget.Budget) (panicked bool) {
 	f, panicked := s.itemRecovered(out, body, deadline, room)
 	if f == nil {
 		s.o.Observer.BatchItem(200, "ok")
@@ -109,14 +110,14 @@ func (s *Server) item(out *buffer, body []byte, deadline time.Time, room *budget
 
 // itemRecovered keeps a panic to its item; it runs on a goroutine of its own, where it would end the process.
 func (s *Server) itemRecovered(
-	out *buffer, body []byte, deadline time.Time, room *budget,
+	out *buffer, body []byte, deadline time.Time, room *budget.Budget,
 ) (f *fault, panicked bool) {
 	defer func() {
 		if recover() != nil {
 			f, panicked = faultOf(wire.Internal, 0), true
 		}
 	}()
-	if room.left.Load() <= 0 {
+	if room.Left() <= 0 {
 		return faultAnswerSize, false
 	}
 	j := newJob()
@@ -135,17 +136,17 @@ func (s *Server) itemRecovered(
 		return f, false
 	}
 	size := a.size(&j.req, len(call.Answer))
-	if !room.take(size) {
+	if !room.Take(size) {
 		return faultAnswerSize, false
 	}
 	if !out.claim(&s.answers, size) {
-		room.give(size)
+		room.Give(size)
 		return faultOf(wire.Overloaded, 0), false
 	}
 	out.text(`{"status":200,`)
 	a.v1(out, &j.req)
 	out.text("}")
-	room.give(size - len(out.b))
+	room.Give(size - len(out.b))
 	return nil, false
 }
 
@@ -155,16 +156,16 @@ func split(body []byte) ([]batchItem, *fault) {
 	if !utf8.Valid(body) {
 		return nil, faultSyntax
 	}
-	s := scanner{b: body, budget: maxBatchValues}
-	i := skipSpace(body, 0)
+	s := jsonscan.Scanner{B: body, Values: maxBatchValues}
+	i := jsonscan.SkipSpace(body, 0)
 	if i >= len(body) || body[i] != '{' {
 		return nil, unless(faultObject, body)
 	}
-	from := skipSpace(body, i+1)
+	from := jsonscan.SkipSpace(body, i+1)
 	if from < len(body) && body[from] == '}' {
 		return nil, unless(faultItemsMissing, body)
 	}
-	i, err := s.key(from)
+	i, err := s.Key(from)
 	if err != nil {
 		return nil, notJSON(err)
 	}
@@ -174,7 +175,7 @@ func split(body []byte) ([]batchItem, *fault) {
 	if i >= len(body) || body[i] != '[' {
 		return nil, unless(faultItemsShape, body)
 	}
-	return s.items(skipSpace(body, i+1))
+	return itemsOf(&s, jsonscan.SkipSpace(body, i+1))
 }
 
 const maxBatchValues = maxValues * wire.MaxBatch
@@ -183,46 +184,46 @@ var itemsKey = []byte(`"items"`)
 
 // unless is f for a body that is JSON.
 func unless(f *fault, body []byte) *fault {
-	if err := checkJSON(body, maxBatchValues); err != nil {
+	if err := jsonscan.Check(body, maxBatchValues); err != nil {
 		return notJSON(err)
 	}
 	return f
 }
 
-// items collects the members of the array whose first begins at i, and checks that nothing but its end and the
+// itemsOf collects the members of the array whose first begins at i, and checks that nothing but its end and the
 // object's follows.
-func (s *scanner) items(i int) ([]batchItem, *fault) {
+func itemsOf(s *jsonscan.Scanner, i int) ([]batchItem, *fault) {
 	var items []batchItem
 	for {
-		end, err := s.value(i)
+		end, err := s.Value(i)
 		if err != nil {
-			if len(items) == 0 && i < len(s.b) && s.b[i] == ']' {
-				return nil, unless(faultItemsCount, s.b)
+			if len(items) == 0 && i < len(s.B) && s.B[i] == ']' {
+				return nil, unless(faultItemsCount, s.B)
 			}
 			return nil, notJSON(err)
 		}
 		if len(items) == wire.MaxBatch {
 			return nil, faultItemsCount
 		}
-		items = append(items, batchItem{body: s.b[i:end]})
-		i = skipSpace(s.b, end)
-		if i < len(s.b) && s.b[i] == ',' {
-			i = skipSpace(s.b, i+1)
+		items = append(items, batchItem{body: s.B[i:end]})
+		i = jsonscan.SkipSpace(s.B, end)
+		if i < len(s.B) && s.B[i] == ',' {
+			i = jsonscan.SkipSpace(s.B, i+1)
 			continue
 		}
 		break
 	}
-	if i >= len(s.b) || s.b[i] != ']' {
+	if i >= len(s.B) || s.B[i] != ']' {
 		return nil, faultSyntax
 	}
-	i = skipSpace(s.b, i+1)
-	if i < len(s.b) && s.b[i] == ',' {
-		if bytes.HasPrefix(s.b[skipSpace(s.b, i+1):], itemsKey) {
-			return nil, unless(faultTwice, s.b)
+	i = jsonscan.SkipSpace(s.B, i+1)
+	if i < len(s.B) && s.B[i] == ',' {
+		if bytes.HasPrefix(s.B[jsonscan.SkipSpace(s.B, i+1):], itemsKey) {
+			return nil, unless(faultTwice, s.B)
 		}
-		return nil, unless(faultUnknownKey, s.b)
+		return nil, unless(faultUnknownKey, s.B)
 	}
-	if i >= len(s.b) || s.b[i] != '}' || skipSpace(s.b, i+1) != len(s.b) {
+	if i >= len(s.B) || s.B[i] != '}' || jsonscan.SkipSpace(s.B, i+1) != len(s.B) {
 		return nil, faultSyntax
 	}
 	return items, nil

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
 
@@ -17,21 +16,6 @@ const (
 	// smallBody is what a body may take without asking the budget; MaxConnections bounds those.
 	smallBody = 64 << 10
 )
-
-// budget counts down bytes that may still be taken.
-type budget struct {
-	left atomic.Int64
-}
-
-func (b *budget) take(n int) bool {
-	if b.left.Add(-int64(n)) >= 0 {
-		return true
-	}
-	b.left.Add(int64(n))
-	return false
-}
-
-func (b *budget) give(n int) { b.left.Add(int64(n)) }
 
 // readBody appends the request's body, at most limit bytes, to dst. taken bytes of the budget MUST be given back by
 // the caller, also after a fault, once the body is no longer needed. On a fault the connection will be closed after
@@ -51,7 +35,7 @@ func (s *Server) readBody(ctx *fasthttp.RequestCtx, dst []byte, limit int) (body
 		want = limit // chunked: it may be anything
 	}
 	if want > smallBody {
-		if !s.bodies.take(want) {
+		if !s.bodies.Take(want) {
 			lingering(ctx, limit)
 			return dst, 0, faultOf(wire.Overloaded, 0)
 		}

@@ -45,17 +45,19 @@ func TestLargeBodiesShareABudget(t *testing.T) {
 	if status, _ := post(200 << 10); status != 422 {
 		t.Fatalf("%d", status)
 	}
-	if left := s.bodies.left.Load(); left != bodyBudget {
+	if left := s.bodies.Left(); left != bodyBudget {
 		t.Errorf("%d bytes of the budget were not given back", bodyBudget-left)
 	}
-	s.bodies.left.Store(100 << 10)
+	if !s.bodies.Take(bodyBudget - 100<<10) {
+		t.Fatal("the budget is not whole")
+	}
 	if status, retry := post(200 << 10); status != 503 || retry == "" {
 		t.Errorf("past the budget: %d %q", status, retry)
 	}
 	if status, _ := post(10 << 10); status != 422 {
 		t.Errorf("small beside it: %d", status)
 	}
-	if left := s.bodies.left.Load(); left != 100<<10 {
+	if left := s.bodies.Left(); left != 100<<10 {
 		t.Errorf("a refused body changed the budget to %d", left)
 	}
 }

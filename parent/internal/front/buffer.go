@@ -3,6 +3,7 @@ package front
 import (
 	"sync"
 
+	"redoubt/wire/budget"
 	"redoubt/wire/secret"
 )
 
@@ -19,7 +20,7 @@ const (
 // request it is closed by fasthttp, after the answer has been written and before the next request is read.
 type buffer struct {
 	b     []byte
-	from  *budget // nil: nothing was claimed
+	from  *budget.Budget // nil: nothing was claimed
 	taken int
 }
 
@@ -31,7 +32,7 @@ func newBuffer() *buffer { return buffers.Get().(*buffer) } //nolint:forcetypeas
 func (b *buffer) Close() error {
 	secret.Wipe(b.b)
 	if b.from != nil {
-		b.from.give(b.taken)
+		b.from.Give(b.taken)
 		b.from, b.taken = nil, 0
 	}
 	if cap(b.b) <= keep {
@@ -42,9 +43,9 @@ func (b *buffer) Close() error {
 }
 
 // claim makes room for n more bytes, out of a budget when they are many; false when it has not that much left.
-func (b *buffer) claim(from *budget, n int) bool {
+func (b *buffer) claim(from *budget.Budget, n int) bool {
 	if n > smallAnswer {
-		if !from.take(n) {
+		if !from.Take(n) {
 			return false
 		}
 		b.from, b.taken = from, b.taken+n

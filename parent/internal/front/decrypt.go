@@ -30,7 +30,7 @@ func (s *Server) decrypt(x *exchange, d dialect) *fault {
 	j := newJob()
 	defer j.release()
 	body, taken, f := s.readBody(x.ctx, j.body[:0], MaxBody)
-	defer s.bodies.give(taken)
+	defer s.bodies.Give(taken)
 	j.body = body
 	if f != nil {
 		return f

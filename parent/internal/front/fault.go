@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"redoubt/wire"
+	"redoubt/wire/jsonscan"
 )
 
 // fault is why a request gets no 200: a status, a code for programs, a static text for people.
@@ -43,9 +44,9 @@ func misshapen(text string) *fault { return &fault{status: 422, code: codeBadReq
 
 // Faults of a request's form. Texts name the key and the rule, never what was sent.
 var (
-	faultSyntax      = invalid(errSyntax.Error())
-	faultDepth       = invalid(errDepth.Error())
-	faultValues      = invalid(errValues.Error())
+	faultSyntax      = invalid(jsonscan.ErrSyntax.Error())
+	faultDepth       = invalid(jsonscan.ErrDepth.Error())
+	faultValues      = invalid("body holds too many values: at most 4096 in a request")
 	faultContentType = &fault{status: 415, code: codeBadRequest, text: "content-type must be application/json"}
 	faultTooLarge    = &fault{status: 413, code: codeBadRequest, text: "body is too large"}
 	faultHeader      = &fault{status: 431, code: codeBadRequest, text: "request header is too large"}
@@ -102,12 +103,12 @@ var (
 	}
 )
 
-// notJSON is the fault for what checkJSON found.
+// notJSON is the fault for what the scan found.
 func notJSON(err error) *fault {
 	switch {
-	case errors.Is(err, errDepth):
+	case errors.Is(err, jsonscan.ErrDepth):
 		return faultDepth
-	case errors.Is(err, errValues):
+	case errors.Is(err, jsonscan.ErrValues):
 		return faultValues
 	}
 	return faultSyntax

@@ -6,6 +6,7 @@ import (
 	"github.com/valyala/fastjson"
 
 	"redoubt/wire"
+	"redoubt/wire/jsonscan"
 	"redoubt/wire/sealed"
 )
 
@@ -19,6 +20,9 @@ const (
 	// v1 is /v1: nothing unknown, nothing twice.
 	v1
 )
+
+// maxValues bounds the values of one request, those under ignored keys included: the parser keeps 80 bytes for each.
+const maxValues = 4096
 
 // keep bounds what a pooled request holds on to: one that has grown past it is left to the collector.
 const keep = 64 << 10
@@ -58,7 +62,7 @@ func (r *request) keepable() bool { return r.size <= keep && cap(r.scratch) <= 2
 
 // decode reads body, which it does not keep. It checks all that can be checked without a key.
 func (r *request) decode(body []byte, d dialect) *fault {
-	if err := checkJSON(body, maxValues); err != nil {
+	if err := jsonscan.Check(body, maxValues); err != nil {
 		return notJSON(err)
 	}
 	r.size = len(body)

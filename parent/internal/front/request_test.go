@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"redoubt/wire"
+	"redoubt/wire/jsonscan"
 	"redoubt/wire/sealed"
 )
 
@@ -262,7 +263,7 @@ func TestRefusalsNameTheKeyAndTheRule(t *testing.T) {
 		{string(body(obj{"fields": []int{}})), 422, "fields must be an object of strings"},
 		{string(body(obj{"vault_id": ""})), 400, "vault_id must be 1 to 256 bytes"},
 		{string(body(obj{"vault_id": strings.Repeat("é", 129)})), 400, "vault_id must be 1 to 256 bytes"},
-		{strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1), 400, "body nests deeper than 128 levels"},
+		{strings.Repeat("[", jsonscan.MaxDepth+1) + strings.Repeat("]", jsonscan.MaxDepth+1), 400, "body nests deeper than 128 levels"},
 		{"[" + strings.Repeat("0,", maxValues) + "0]", 400, "body holds too many values: at most 4096 in a request"},
 	} {
 		for _, d := range []dialect{reference, v1} {
@@ -298,7 +299,7 @@ func TestRefusalsOfABatchNameTheKeyAndTheRule(t *testing.T) {
 		{`{"items":{}}`, 422, "items must be an array of objects"},
 		{`{"items":null}`, 422, "items must be an array of objects"},
 		{`{"items":[]}`, 400, "items must be 1 to 1000"},
-		{`{"items":[` + strings.Repeat("[", maxDepth+1), 400, "body nests deeper than 128 levels"},
+		{`{"items":[` + strings.Repeat("[", jsonscan.MaxDepth+1), 400, "body nests deeper than 128 levels"},
 	} {
 		if _, f := split([]byte(c.body)); f == nil || f.status != c.status || f.text != c.text {
 			t.Errorf("%.60s: %v, want %d %s", c.body, f, c.status, c.text)
@@ -427,4 +428,12 @@ func FuzzSplit(f *testing.F) {
 			}
 		}
 	})
+}
+
+// beyondBounds reports whether there is a reason of ours to refuse valid JSON: depth, number of values, or a lone
+// surrogate, which encoding/json replaces.
+func beyondBounds(doc []byte) bool {
+	return strings.Count(string(doc), "[")+strings.Count(string(doc), "{") > jsonscan.MaxDepth ||
+		strings.Count(string(doc), ",") >= maxValues-jsonscan.MaxDepth ||
+		strings.Contains(strings.ToLower(string(doc)), `\ud`)
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"redoubt/wire"
+	"redoubt/wire/budget"
 	"redoubt/wire/h1"
 	"redoubt/wire/session"
 	"redoubt/wire/trace"
@@ -79,8 +80,8 @@ type Options struct {
 type Server struct {
 	o        Options
 	http     *fasthttp.Server
-	bodies   budget
-	answers  budget
+	bodies   budget.Budget
+	answers  budget.Budget
 	draining atomic.Bool
 	sweeper  sweeper
 	registry *registry
@@ -93,8 +94,8 @@ const logsPerSecond = 50
 // New makes a server. It does not listen yet.
 func New(o Options) *Server {
 	s := &Server{o: o, registry: newRegistry(o.MaxConnections), logRate: rate.NewLimiter(logsPerSecond, logsPerSecond)}
-	s.bodies.left.Store(bodyBudget)
-	s.answers.left.Store(answerBudget)
+	s.bodies.Give(bodyBudget)
+	s.answers.Give(answerBudget)
 	s.http = &fasthttp.Server{
 		Handler:                      s.handle,
 		ErrorHandler:                 s.refuse,

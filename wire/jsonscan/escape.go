@@ -1,4 +1,4 @@
-package front
+package jsonscan
 
 import "encoding/binary"
 
