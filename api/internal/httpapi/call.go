@@ -1,25 +1,16 @@
 package httpapi
 
 import (
-	"errors"
-	"io"
-	"mime"
 	"net/http"
-	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"redoubt/api/internal/schema"
 	"redoubt/api/internal/store"
-	"redoubt/api/internal/strictjson"
 	"redoubt/api/internal/vault"
 	"redoubt/wire/trace"
 )
-
-// MaxBody is the largest request body in bytes.
-const MaxBody = 1 << 20
 
 // call is one request on its way through a route.
 type call struct {
@@ -32,6 +23,8 @@ type call struct {
 	caller vault.Caller
 	trace  *trace.Request
 	body   []byte
+	whole  bool // the body was read to its end
+	taken  int  // bytes of the server's room for bodies
 }
 
 // reply is what a route answers.
@@ -46,63 +39,6 @@ type reply struct {
 }
 
 func ok(body any) *reply { return &reply{status: http.StatusOK, body: body} }
-
-// jsonTypes are the content types of a JSON body. Callers of the reference send JSON under curl's default and without
-// a type too, since it never looked.
-var jsonTypes = []string{"", "application/json", "text/plain", "application/x-www-form-urlencoded"}
-
-// readBody reads the body, checks its type and parses it.
-func (c *call) readBody() (*strictjson.Object, error) {
-	kind, _, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
-	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
-		kind = c.Header.Get("Content-Type")
-	}
-	if !slices.Contains(jsonTypes, kind) && !strings.HasSuffix(kind, "+json") {
-		return nil, refusal(http.StatusUnsupportedMediaType, "Unsupported media type", "unsupported_media_type")
-	}
-	if c.ContentLength > MaxBody { // before it is asked for with 100 Continue
-		return nil, errTooLarge
-	}
-	if c.ContentLength > 0 {
-		c.body = make([]byte, 0, c.ContentLength+1)
-	}
-	limited := http.MaxBytesReader(c.w, c.Body, MaxBody)
-	for {
-		if len(c.body) == cap(c.body) {
-			grown := make([]byte, len(c.body), max(4096, 2*cap(c.body)))
-			copy(grown, c.body)
-			clear(c.body)
-			c.body = grown
-		}
-		n, err := limited.Read(c.body[len(c.body):cap(c.body)])
-		c.body = c.body[:len(c.body)+n]
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, bodyError(err)
-		}
-	}
-	return strictjson.Parse(c.body)
-}
-
-// Refusals of a body that cannot be read.
-var (
-	errTooLarge  = refusal(http.StatusRequestEntityTooLarge, "Request too large", "too_large")
-	errLate      = refusal(http.StatusRequestTimeout, "Request did not arrive in time", "request_timeout")
-	errMalformed = refusal(http.StatusBadRequest, "Malformed HTTP request", "bad_request")
-)
-
-func bodyError(err error) error {
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return errTooLarge
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errLate
-	}
-	return errMalformed
-}
 
 // ttl reads the query's ttl in seconds. least is 1 where 0 has no meaning.
 func (c *call) ttl(least int64) (*time.Duration, error) {

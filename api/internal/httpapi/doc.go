@@ -15,6 +15,7 @@
 //
 // # Limits
 //
-// Request body 1 MiB, 100 fields and 100 expressions a request, expression 10,240 bytes, its name 256 bytes, reason
-// 4,096 bytes, page of a list 1,000 entries. Of the problems of a request 32 are told.
+// Request body 1 MiB, all bodies that are read or answered at a time 64 MiB, 100 fields and 100 expressions a request,
+// expression 10,240 bytes, its name 256 bytes, reason 4,096 bytes, page of a list 1,000 entries. Of the problems of a
+// request 32 are told.
 package httpapi

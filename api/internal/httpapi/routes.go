@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	"redoubt/api/internal/auth"
+	"redoubt/api/internal/schema"
+	"redoubt/api/internal/vault"
 	"redoubt/wire/h1"
 )
 
@@ -21,8 +24,19 @@ type route struct {
 	answer       func(*document) *answerDoc
 	failed       string // the reference's text for an internal error
 	statuses     []int  // errors beyond the common ones
-	handle       func(*call) (*reply, error)
+	// operation is what a caller must be granted before a large body is read.
+	operation auth.Operation
+	// values bounds the JSON values of a body.
+	values int
+	handle func(*call) (*reply, error)
 }
+
+// Values of the largest bodies that make sense, and some more: what is one too many, or unknown, is to be named.
+const (
+	writeValues   = 1 + schema.MaxFields + schema.MaxProblems
+	removeValues  = 3 + vault.MaxFields + schema.MaxProblems
+	decryptValues = 9 + 2*vault.MaxFields + vault.MaxExpressions + schema.MaxProblems
+)
 
 // routes is the API, in the order of the documentation.
 func routes() []*route {
@@ -36,7 +50,7 @@ func routes() []*route {
 			query:   []string{"ttl"},
 			doc:     "Makes a key pair, seals the fields to it and stores them. The body may be empty: `{}`.",
 			request: createRequest, answer: createAnswer, failed: "Unable to create vault",
-			statuses: []int{http.StatusConflict}, handle: create,
+			statuses: []int{http.StatusConflict}, operation: auth.OpCreate, values: writeValues, handle: create,
 		},
 		{
 			method: http.MethodGet, path: "/vaults", id: "listVaults", tag: "vaults", summary: "List vaults",
@@ -56,13 +70,15 @@ func routes() []*route {
 			doc: "Seals the fields to the vault's public key, after checking that it is the one we made. To change the " +
 				"time to live takes the right to delete the vault: the operation delete on all fields.",
 			query:   []string{"ttl"},
-			request: patchRequest, answer: emptyAnswer, failed: set, statuses: changing, handle: patch,
+			request: patchRequest, answer: emptyAnswer, failed: set, statuses: changing, operation: auth.OpUpdate,
+			values: writeValues, handle: patch,
 		},
 		{
 			method: http.MethodDelete, path: "/vaults/{id}", id: "deleteVault", tag: "vaults",
 			summary: "Remove fields, or the vault",
 			doc:     "`delete_all` wins over `fields`; with neither nothing is removed.",
-			request: deleteRequest, answer: emptyAnswer, failed: set, statuses: changing, handle: remove,
+			request: deleteRequest, answer: emptyAnswer, failed: set, statuses: changing, operation: auth.OpDelete,
+			values: removeValues, handle: remove,
 		},
 		{
 			method: http.MethodPost, path: "/vaults/{id}/decrypt", id: "decryptVault", tag: "vaults", summary: "Open fields",
@@ -71,7 +87,7 @@ func routes() []*route {
 			request: decryptRequest, answer: decryptAnswer, failed: "Unable to decrypt values",
 			statuses: []int{
 				http.StatusNotFound, http.StatusTooManyRequests, http.StatusBadGateway,
-			}, handle: decrypt,
+			}, operation: auth.OpDecrypt, values: decryptValues, handle: decrypt,
 		},
 		{
 			method: http.MethodGet, path: "/vaults/{id}/audit", id: "getAudit", tag: "audit",

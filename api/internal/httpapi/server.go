@@ -17,6 +17,7 @@ import (
 
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/vault"
+	"redoubt/wire/budget"
 	"redoubt/wire/trace"
 )
 
@@ -44,6 +45,8 @@ type Config struct {
 	Metrics        *Metrics
 	Spans          trace.Sink // takes the spans of sampled requests; nil: none are made
 	Now            func() time.Time
+	// BodyMemory bounds the bodies of all requests together, in bytes; 0: [DefaultBodyMemory].
+	BodyMemory int64
 }
 
 // authLogEvery is how often it is logged that callers cannot be authenticated.
@@ -58,6 +61,7 @@ type Server struct {
 	spec    []byte
 	ready   readiness
 	authLog rate.Sometimes
+	bodies  budget.Budget
 }
 
 // New makes a handler and its OpenAPI document.
@@ -78,6 +82,10 @@ func New(cfg Config) (*Server, error) {
 		vault: cfg.Vault, cfg: cfg, router: newRouter(routes()), browser: http.NewCrossOriginProtection(),
 		authLog: rate.Sometimes{First: 1, Interval: authLogEvery},
 	}
+	if cfg.BodyMemory == 0 {
+		cfg.BodyMemory = DefaultBodyMemory
+	}
+	s.bodies.Give(int(cfg.BodyMemory))
 	var err error
 	s.spec, err = s.document()
 	return s, err
@@ -105,7 +113,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{Request: r, w: w, server: s, caller: vault.Caller{Source: source(r), RequestID: id}, trace: &traced}
 	done := s.cfg.Metrics.begin()
 	status, code := s.serve(c)
-	clear(c.body)
+	c.release()
 	pattern, method := "unknown", "unknown"
 	if c.route != nil {
 		pattern, method = c.route.path, c.route.method
@@ -224,7 +232,7 @@ func source(r *http.Request) string {
 // fail writes an error. A body that was not read to its end is not waited for: net/http would read it before it sends
 // the answer.
 func (s *Server) fail(c *call, e *httpError) (status int, code string) {
-	if c.ContentLength != 0 && c.body == nil {
+	if c.ContentLength != 0 && !c.whole {
 		c.w.Header().Set("Connection", "close")
 	}
 	if e.retry > 0 {

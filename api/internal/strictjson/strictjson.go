@@ -5,6 +5,10 @@
 // misspelt key that is ignored silently is data that is not stored. Errors name the key and never repeat a value. At
 // most [schema.MaxProblems] of them are told, so that an answer stays small whatever the request holds.
 //
+// A body makes its server hold what the route asks for, whatever it contains. The document is checked and its values
+// are counted before anything of it is kept. Then an object knows the places of its members, no more. A value is made
+// when the route reads it, if it has the type and the size that the route wants.
+//
 // Source: RFC 8259; RFC 7493 (I-JSON), section 2.
 package strictjson
 
@@ -12,20 +16,18 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"maps"
 	"slices"
-	"unicode/utf8"
+	"strconv"
 
 	"redoubt/api/internal/schema"
+	"redoubt/wire/jsonscan"
 )
-
-// MaxDepth is how deep arrays and objects may nest.
-const MaxDepth = 8
 
 // Texts of problems.
 const (
 	textMalformed = "is not valid JSON"
+	textValues    = "has too many values, at most "
 	textString    = "must be a string"
 	textBool      = "must be true or false"
 	textList      = "must be a list of strings"
@@ -33,145 +35,93 @@ const (
 	textObject    = "must be an object"
 	textRequired  = "is required"
 	textMany      = "has too many entries"
+	textKey       = "has a key that is too long"
 )
 
-// body names the whole document in a problem.
-const body = "body"
+const (
+	// body names the whole document in a problem.
+	body = "body"
+	// maxKey bounds a key in bytes; no route knows one that is as long.
+	maxKey = 1024
+	// maxEscaped is the most bytes of JSON that stand for one byte of a string.
+	maxEscaped = 6
+)
 
-var errMalformed = errors.New("strictjson: malformed")
-
-// Object is a JSON object that is being read. Its methods collect problems; Done returns them.
+// Object is a JSON object that is being read. Its methods collect problems; Done returns them. It borrows the
+// document.
 type Object struct {
-	values   map[string]any
+	values   map[string][]byte // the members' JSON
 	path     string
 	problems *schema.FieldErrors
 }
 
-// Parse reads a document whose top is an object. The error is a schema.FieldErrors.
-func Parse(data []byte) (*Object, error) {
+// Parse reads a document whose top is an object. It may hold so many values, the object and all within it counted.
+// The error is a schema.FieldErrors.
+func Parse(data []byte, values int) (*Object, error) {
+	switch err := jsonscan.Check(data, values); {
+	case errors.Is(err, jsonscan.ErrValues):
+		return nil, schema.FieldErrors{{Field: body, Text: textValues + strconv.Itoa(values)}}
+	case err != nil:
+		return nil, schema.FieldErrors{{Field: body, Text: textMalformed}}
+	}
+	data = data[jsonscan.SkipSpace(data, 0):]
+	if data[0] != '{' {
+		return nil, schema.FieldErrors{{Field: body, Text: textObject}}
+	}
 	o := &Object{problems: &schema.FieldErrors{}}
-	d := &decoder{json.NewDecoder(bytes.NewReader(data)), o}
-	if !utf8.Valid(data) || loneSurrogate(data) {
-		return nil, schema.FieldErrors{{Field: body, Text: textMalformed}}
-	}
-	d.UseNumber()
-	v, err := d.value("", 0)
-	if err == nil {
-		_, err = d.Token()
-		if !errors.Is(err, io.EOF) {
-			err = errMalformed
-		} else {
-			err = nil
-		}
-	}
-	if err != nil {
-		return nil, schema.FieldErrors{{Field: body, Text: textMalformed}}
-	}
+	o.values = o.members("", data)
 	if len(*o.problems) > 0 {
 		return nil, *o.problems
 	}
-	values, ok := v.(map[string]any)
-	if !ok {
-		return nil, schema.FieldErrors{{Field: body, Text: textObject}}
-	}
-	o.values = values
 	return o, nil
 }
 
-type decoder struct {
-	*json.Decoder
-	o *Object
+// walk calls each with the parts of an array or an object, which has been checked: key is the key's JSON, nil in an
+// array. It stops when each returns false.
+func walk(data []byte, each func(key, value []byte) bool) {
+	w := jsonscan.Scanner{B: data, Values: len(data)}
+	for i := jsonscan.SkipSpace(data, 1); data[i] != ']' && data[i] != '}'; {
+		var key []byte
+		if data[0] == '{' {
+			end, _ := w.Value(i)
+			key = data[i:end]
+			i, _ = w.Key(i)
+		}
+		end, err := w.Value(i)
+		if err != nil || !each(key, data[i:end]) { // there is no error in what has been checked
+			return
+		}
+		if i = jsonscan.SkipSpace(data, end); data[i] == ',' {
+			i = jsonscan.SkipSpace(data, i+1)
+		}
+	}
 }
 
-// value reads one value: nil, bool, json.Number, string, []any or map[string]any.
-func (d *decoder) value(path string, depth int) (any, error) {
-	t, err := d.Token()
-	if err != nil {
-		return nil, errMalformed
-	}
-	open, ok := t.(json.Delim)
-	if !ok {
-		return t, nil
-	}
-	if depth++; depth > MaxDepth {
-		return nil, errMalformed
-	}
-	if open == '[' {
-		list := []any{}
-		for d.More() {
-			v, err := d.value(path, depth)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, v)
-		}
-		_, err := d.Token()
-		return list, err
-	}
-	return d.object(path, depth)
-}
-
-func (d *decoder) object(path string, depth int) (any, error) {
-	m := map[string]any{}
-	for d.More() {
-		t, err := d.Token()
-		key, ok := t.(string)
-		if err != nil || !ok {
-			return nil, errMalformed
-		}
-		v, err := d.value(join(path, key), depth)
-		if err != nil {
-			return nil, err
-		}
-		if _, twice := m[key]; twice {
-			d.o.add(join(path, key), schema.TextTwice)
-		}
-		m[key] = v
-	}
-	_, err := d.Token()
-	return m, err
-}
-
-// loneSurrogate finds \uD800 to \uDFFF escapes that are not a pair; encoding/json would replace them silently.
-func loneSurrogate(data []byte) bool {
-	for i := 0; i+5 < len(data); i++ {
-		if data[i] != '\\' {
-			continue
-		}
-		if data[i+1] != 'u' {
-			i++ // the escaped character is not the beginning of an escape
-			continue
-		}
-		switch hi := unit(data[i+2 : i+6]); {
-		case hi >= 0xdc00 && hi <= 0xdfff:
+// members finds the members of an object.
+func (o *Object) members(path string, data []byte) map[string][]byte {
+	m := map[string][]byte{}
+	walk(data, func(quoted, value []byte) bool {
+		if len(quoted) > maxKey {
+			o.add(join(path, ""), textKey)
 			return true
-		case hi >= 0xd800 && hi <= 0xdbff:
-			if i+11 >= len(data) || data[i+6] != '\\' || data[i+7] != 'u' {
-				return true
-			}
-			if lo := unit(data[i+8 : i+12]); lo < 0xdc00 || lo > 0xdfff {
-				return true
-			}
-			i += 11
-		default:
-			i += 5
 		}
-	}
-	return false
+		key := unquote(quoted)
+		if _, twice := m[key]; twice {
+			o.add(join(path, key), schema.TextTwice)
+		}
+		m[key] = value
+		return true
+	})
+	return m
 }
 
-func unit(digits []byte) (n int) {
-	for _, c := range digits {
-		switch {
-		case c >= '0' && c <= '9':
-			n = n<<4 | int(c-'0')
-		case c|0x20 >= 'a' && c|0x20 <= 'f':
-			n = n<<4 | int(c|0x20-'a'+10)
-		default:
-			return -1
-		}
+// unquote reads a string, which has been checked.
+func unquote(data []byte) (s string) {
+	if bytes.IndexByte(data, '\\') < 0 {
+		return string(data[1 : len(data)-1])
 	}
-	return n
+	_ = json.Unmarshal(data, &s)
+	return s
 }
 
 func join(path, key string) string {
@@ -187,42 +137,40 @@ func (o *Object) add(name, text string) {
 }
 
 // take removes a member; null counts as absent unless it is required.
-func (o *Object) take(name string, required bool) (any, bool) {
+func (o *Object) take(name string, required bool) ([]byte, bool) {
 	v, ok := o.values[name]
 	delete(o.values, name)
 	if required && !ok {
 		o.add(join(o.path, name), textRequired)
 	}
-	return v, ok && (v != nil || required)
+	return v, ok && (string(v) != "null" || required)
 }
 
 // String reads a string of at most limit bytes.
 func (o *Object) String(name string, required bool, limit int) string {
 	v, ok := o.take(name, required)
-	if !ok {
-		return ""
-	}
-	s, isString := v.(string)
 	switch {
-	case !isString:
+	case !ok:
+		return ""
+	case v[0] != '"':
 		o.add(join(o.path, name), textString)
-	case len(s) > limit:
-		o.add(join(o.path, name), schema.TextLong)
+		return ""
+	case len(v) <= maxEscaped*limit+2:
+		if s := unquote(v); len(s) <= limit {
+			return s
+		}
 	}
-	return s
+	o.add(join(o.path, name), schema.TextLong)
+	return ""
 }
 
 // Bool reads a boolean, false if absent.
 func (o *Object) Bool(name string) bool {
 	v, ok := o.take(name, false)
-	if !ok {
-		return false
-	}
-	b, isBool := v.(bool)
-	if !isBool {
+	if ok && string(v) != "true" && string(v) != "false" {
 		o.add(join(o.path, name), textBool)
 	}
-	return b
+	return string(v) == "true"
 }
 
 // Strings reads a list of at most limit strings, nil if absent.
@@ -231,21 +179,25 @@ func (o *Object) Strings(name string, required bool, limit int) []string {
 	if !ok {
 		return nil
 	}
-	list, isList := v.([]any)
-	if !isList {
-		o.add(join(o.path, name), textList)
-		return nil
+	out, problem := []string{}, ""
+	if v[0] != '[' {
+		problem = textList
+	} else {
+		walk(v, func(_, value []byte) bool {
+			switch {
+			case value[0] != '"':
+				problem = textList
+			case len(out) == limit:
+				problem = textMany
+			default:
+				out = append(out, unquote(value))
+			}
+			return problem == ""
+		})
 	}
-	if len(list) > limit {
-		o.add(join(o.path, name), textMany)
+	if problem != "" {
+		o.add(join(o.path, name), problem)
 		return nil
-	}
-	out := make([]string, len(list))
-	for i, v := range list {
-		if out[i], ok = v.(string); !ok {
-			o.add(join(o.path, name), textList)
-			return nil
-		}
 	}
 	return out
 }
@@ -256,26 +208,27 @@ func (o *Object) StringMap(name string, limit int) map[string]string {
 	if !ok {
 		return nil
 	}
-	m, isMap := v.(map[string]any)
-	if !isMap {
-		o.add(join(o.path, name), textMap)
+	path := join(o.path, name)
+	if v[0] != '{' {
+		o.add(path, textMap)
 		return nil
 	}
+	m := o.members(path, v)
 	if len(m) > limit {
-		o.add(join(o.path, name), textMany)
+		o.add(path, textMany)
 		return nil
 	}
-	return o.stringMap(join(o.path, name), m)
+	return o.stringMap(path, m)
 }
 
-func (o *Object) stringMap(path string, m map[string]any) map[string]string {
+func (o *Object) stringMap(path string, m map[string][]byte) map[string]string {
 	out := make(map[string]string, len(m))
 	for _, k := range slices.Sorted(maps.Keys(m)) {
-		s, ok := m[k].(string)
-		if !ok {
+		if m[k][0] != '"' {
 			o.add(join(path, k), textString)
+			continue
 		}
-		out[k] = s
+		out[k] = unquote(m[k])
 	}
 	return out
 }
@@ -293,12 +246,13 @@ func (o *Object) Object(name string) *Object {
 	if !ok {
 		return nil
 	}
-	m, isMap := v.(map[string]any)
-	if !isMap {
-		o.add(join(o.path, name), textObject)
-		m = nil
+	in := &Object{path: join(o.path, name), problems: o.problems}
+	if v[0] != '{' {
+		o.add(in.path, textObject)
+		return in
 	}
-	return &Object{values: m, path: join(o.path, name), problems: o.problems}
+	in.values = o.members(in.path, v)
+	return in
 }
 
 // Unknown reports each member that was not read.

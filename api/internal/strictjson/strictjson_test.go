@@ -11,7 +11,7 @@ import (
 )
 
 func read(data string) (string, error) {
-	o, err := Parse([]byte(data))
+	o, err := Parse([]byte(data), 64)
 	if err != nil {
 		return "", err
 	}
@@ -43,7 +43,18 @@ func TestStrictness(t *testing.T) {
 		"lone high surrogate":    {`{"s":"\ud83d"}`, "body: is not valid JSON"},
 		"lone low surrogate":     {`{"s":"\ude00x"}`, "body: is not valid JSON"},
 		"high then letter":       {`{"s":"\ud83dabcdef"}`, "body: is not valid JSON"},
-		"too deep":               {`{"s":` + strings.Repeat("[", 9) + strings.Repeat("]", 9) + `}`, "body: is not valid JSON"},
+		"deep":                   {`{"s":` + strings.Repeat("[", 60) + strings.Repeat("]", 60) + `}`, "s: must be a string"},
+		"too deep":               {strings.Repeat(`{"s":`, 200) + strings.Repeat("}", 200), "body: has too many values, at most 64"},
+		"64 values":              {`{"l":[` + strings.Repeat("1,", 61) + `1]}`, "l: must be a list of strings"},
+		"65 values":              {`{"l":[` + strings.Repeat("1,", 62) + `1]}`, "body: has too many values, at most 64"},
+		"broken where unread":    {`{"nope":{"a":[1,{"b":tru}]}}`, "body: is not valid JSON"},
+		"spaces":                 {" { \n\"s\" :\t\"a\" , \"l\" : [ \"x\" , \"y\" ] , \"m\" : { } } \r\n", ""},
+		"empty list":             {`{"l":[]}`, ""},
+		"object for a list":      {`{"l":{"a":"b"}}`, "l: must be a list of strings"},
+		"list for an object":     {`{"o":["a"]}`, "o: must be an object; o.x: is required"},
+		"too long in escapes":    {`{"s":"` + strings.Repeat(`\u0031`, 9) + `"}`, "s: is too long"},
+		"long in escapes":        {`{"s":"` + strings.Repeat(`\u0031`, 8) + `"}`, ""},
+		"a key too long":         {`{"` + strings.Repeat("k", 1024) + `":"a"}`, "(unnamed): has a key that is too long"},
 		"duplicate":              {`{"s":"a","s":"b"}`, "s: is given twice"},
 		"duplicate within":       {`{"m":{"k":"a","k":"b"}}`, "m.k: is given twice"},
 		"duplicate by an escape": {`{"s":"a","\u0073":"b"}`, "s: is given twice"},
@@ -95,7 +106,7 @@ func FuzzParse(f *testing.F) {
 }
 
 func TestProblemsAreBounded(t *testing.T) {
-	const many = 5_000
+	const many = 5_000 // and as many values are allowed
 	for name, body := range map[string]string{
 		"repeated key":  `{"s":"a"` + strings.Repeat(`,"s":"a"`, many) + `}`,
 		"unknown keys":  `{` + members(many, `""`) + `}`,
@@ -103,7 +114,7 @@ func TestProblemsAreBounded(t *testing.T) {
 		"values of All": `{` + members(many, `1`) + `}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			o, err := Parse([]byte(body))
+			o, err := Parse([]byte(body), 2*many)
 			if err == nil && name == "values of All" {
 				o.All()
 			}

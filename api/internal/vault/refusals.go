@@ -152,3 +152,19 @@ func (s *Service) refuse(ctx context.Context, ev *audit.Event, code string, why 
 	s.refusals.undo(k, omitted)
 	return err
 }
+
+// Granted returns nil if the caller may do op to some field at least: what to ask before reading what it wants, when
+// that is large. A refusal that concerns an existing vault goes into its audit log, without names. Errors:
+// auth.ErrForbidden, [*RateError], [ErrAudit], the store's.
+func (s *Service) Granted(ctx context.Context, c *Caller, op auth.Operation, id string) error {
+	var ev *audit.Event
+	if name, ok := events[op]; ok {
+		ev = &audit.Event{Caller: c.audit(), VaultID: id, Name: name}
+	}
+	return s.permit(ctx, c, op, nil, ev)
+}
+
+// events are the audit events of operations on a vault that exists.
+var events = map[auth.Operation]string{
+	auth.OpUpdate: audit.EventUpdate, auth.OpDelete: audit.EventDelete, auth.OpDecrypt: audit.EventDecrypt,
+}
