@@ -72,7 +72,7 @@ func write(t *testing.T, l *Log, id string, n int) {
 
 func verify(t *testing.T, s store.Store, since Checkpoint) *Report {
 	t.Helper()
-	r, err := Verify(t.Context(), s, &Options{Since: since})
+	r, err := Verify(t.Context(), s, &Options{Since: []Checkpoint{since}})
 	if err != nil {
 		t.Fatal(err)
 	}

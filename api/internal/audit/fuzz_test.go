@@ -68,7 +68,7 @@ func FuzzVerify(f *testing.F) {
 		if len(r.Problems) > 0 {
 			return
 		}
-		if r, err = Verify(t.Context(), s, &Options{Since: r.Heads}); err != nil || len(r.Problems) > 0 {
+		if r, err = Verify(t.Context(), s, &Options{Since: []Checkpoint{r.Heads}}); err != nil || len(r.Problems) > 0 {
 			t.Fatalf("against its own heads: %+v, %v", r, err)
 		}
 	})

@@ -29,7 +29,7 @@ type vaultLog struct {
 
 // look reads and checks one vault's log. While it is read page by page, entries may be committed out of the order of
 // their times and be seen without those before them: what a second reading does not show too is no problem.
-func look(ctx context.Context, s store.Store, id string, since map[string]Head) (*vaultLog, error) {
+func look(ctx context.Context, s store.Store, id string, since []Checkpoint) (*vaultLog, error) {
 	v, err := readLog(ctx, s, id, since)
 	if err != nil || len(v.problems) == 0 {
 		return v, err
@@ -42,7 +42,7 @@ func look(ctx context.Context, s store.Store, id string, since map[string]Head) 
 	return v, nil
 }
 
-func readLog(ctx context.Context, s store.Store, id string, since map[string]Head) (*vaultLog, error) {
+func readLog(ctx context.Context, s store.Store, id string, since []Checkpoint) (*vaultLog, error) {
 	entries, err := readAll(ctx, s, id)
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func (v *vaultLog) add(chain string, seq uint64, text string) {
 	v.problems = append(v.problems, Problem{VaultID: v.id, Chain: chain, Seq: seq, Text: text})
 }
 
-func (v *vaultLog) check(entries []store.Entry, since map[string]Head) {
+func (v *vaultLog) check(entries []store.Entry, since []Checkpoint) {
 	chains := map[string][]*store.Entry{}
 	hashes := map[string]bool{}
 	created := false
@@ -94,9 +94,11 @@ func (v *vaultLog) check(entries []store.Entry, since map[string]Head) {
 			v.heads[name] = Head{Seq: last.Seq, Hash: hex.EncodeToString(last.Hash)}
 		}
 	}
-	for name, head := range since {
-		if !holds(chains[name], head) {
-			v.add(name, head.Seq, TextCheckpoint)
+	for _, known := range since {
+		for name, head := range known[v.id] {
+			if !holds(chains[name], head) {
+				v.add(name, head.Seq, TextCheckpoint)
+			}
 		}
 	}
 }

@@ -46,8 +46,8 @@ const (
 
 // Options are what is known from elsewhere.
 type Options struct {
-	// Since are heads that must still be there.
-	Since Checkpoint
+	// Since are checkpoints whose heads must still be there.
+	Since []Checkpoint
 	// Cutover is a time after the reference made its last vault. Zero: the time of the oldest vault of ours, by its id.
 	Cutover time.Time
 }
@@ -75,7 +75,7 @@ func Verify(ctx context.Context, s store.Store, o *Options) (*Report, error) {
 	r := &Report{Cutover: o.Cutover, Problems: []Problem{}, Heads: Checkpoint{}}
 	first := time.Time{}
 	err := s.AuditedVaults(ctx, func(id string) error {
-		v, err := look(ctx, s, id, o.Since[id])
+		v, err := look(ctx, s, id, o.Since)
 		if err != nil {
 			return err
 		}
@@ -92,12 +92,8 @@ func Verify(ctx context.Context, s store.Store, o *Options) (*Report, error) {
 		r.Cutover = first
 	}
 	r.judgeLegacy()
-	for id, chains := range o.Since {
-		if _, seen := r.Heads[id]; !seen {
-			for name, head := range chains {
-				r.add(Problem{id, name, head.Seq, TextCheckpoint})
-			}
-		}
+	for _, since := range o.Since {
+		r.unseen(since)
 	}
 	if err := r.records(ctx, s); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
@@ -106,6 +102,7 @@ func Verify(ctx context.Context, s store.Store, o *Options) (*Report, error) {
 		return cmp.Or(cmp.Compare(a.VaultID, b.VaultID), cmp.Compare(a.Chain, b.Chain), cmp.Compare(a.Seq, b.Seq),
 			cmp.Compare(a.Text, b.Text))
 	})
+	r.Problems = slices.Compact(r.Problems) // two checkpoints may hold the same head
 	return r, nil
 }
 
@@ -121,6 +118,18 @@ func (r *Report) vault(v *vaultLog) {
 	r.add(v.problems...)
 	if len(v.legacy.times) > 0 {
 		r.legacy = append(r.legacy, v.legacy)
+	}
+}
+
+// unseen finds vaults of a checkpoint that have no log any more.
+func (r *Report) unseen(since Checkpoint) {
+	for id, chains := range since {
+		if _, seen := r.Heads[id]; seen {
+			continue
+		}
+		for name, head := range chains {
+			r.add(Problem{id, name, head.Seq, TextCheckpoint})
+		}
 	}
 }
 

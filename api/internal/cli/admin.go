@@ -20,6 +20,8 @@ const (
 	maxSocketPath = 107
 	// adminStall is how long whoever sends or takes a backup may stand still. What moves may take as long as it needs.
 	adminStall = 30 * time.Second
+	// headerStore tells which file the server's store is.
+	headerStore = "Redoubt-Store"
 )
 
 // adminPath is the socket of the store at path.
@@ -81,6 +83,7 @@ func adminHandler(file *bolt.Store, around func(func() error) error, stall time.
 ) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /backup", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(headerStore, file.Identity())
 		n, err := file.Backup(&moving{w: w, limit: stall, deadline: http.NewResponseController(w).SetWriteDeadline})
 		log.Info("backup", "bytes", n, "ok", err == nil)
 		if err != nil {
@@ -120,8 +123,8 @@ func (m *moving) Write(p []byte) (int, error) {
 	return m.w.Write(p)
 }
 
-// adminCall calls the server of the store, or returns errNotServing.
-func adminCall(ctx context.Context, socket, method, route string, body io.Reader) (io.ReadCloser, error) {
+// adminCall calls the server of the store, or returns errNotServing. The caller closes the answer's body.
+func adminCall(ctx context.Context, socket, method, route string, body io.Reader) (*http.Response, error) {
 	if socket == "" {
 		return nil, errNotServing
 	}
@@ -147,7 +150,7 @@ func adminCall(ctx context.Context, socket, method, route string, body io.Reader
 		_ = resp.Body.Close()
 		return nil, fmt.Errorf("the server refused: %s", text)
 	}
-	return resp.Body, nil
+	return resp, nil
 }
 
 var errNotServing = errors.New("no server has the store open")

@@ -49,13 +49,18 @@ func (cmd *auditVerifyCmd) Run(e *env) error {
 	if err := cmd.report(e, r); err != nil {
 		return err
 	}
-	if len(r.Problems) > 0 {
-		return errTampered
+	switch {
+	case len(r.Problems) == 0:
+		return cmd.write(r)
+	case cmd.Write != "":
+		return hint(errTampered, "the checkpoint was left as it is; after a restore, or once the cause is known, "+
+			"write the next one to a new file")
 	}
-	return nil
+	return errTampered
 }
 
-// known is what the flags tell of the log.
+// known is what the flags tell of the log. What the next checkpoint will replace must hold too: else it would vouch for
+// what the one before contradicts.
 func (cmd *auditVerifyCmd) known() (*audit.Options, error) {
 	var o audit.Options
 	var err error
@@ -63,27 +68,50 @@ func (cmd *auditVerifyCmd) known() (*audit.Options, error) {
 		return nil, err
 	}
 	if cmd.Since != "" {
-		data, err := os.ReadFile(cmd.Since)
+		c, err := readCheckpoint(cmd.Since)
 		if err != nil {
 			return nil, err
 		}
-		if o.Since, err = audit.ParseCheckpoint(data); err != nil {
-			return nil, err
+		o.Since = append(o.Since, c)
+	}
+	if cmd.Write != "" {
+		c, err := readCheckpoint(cmd.Write)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			return &o, nil
+		case err != nil:
+			return nil, hint(err, "--write-checkpoint replaces a checkpoint, or makes one where no file is")
 		}
+		o.Since = append(o.Since, c)
 	}
 	return &o, nil
 }
 
-func (cmd *auditVerifyCmd) report(e *env, r *audit.Report) error {
-	if cmd.Write != "" {
-		data, err := r.Heads.Marshal()
-		if err != nil {
-			return err
-		}
-		if err := durable.WriteFile(cmd.Write, data); err != nil {
-			return err
-		}
+func readCheckpoint(path string) (audit.Checkpoint, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
 	}
+	c, err := audit.ParseCheckpoint(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// write writes the checkpoint of a log without problems.
+func (cmd *auditVerifyCmd) write(r *audit.Report) error {
+	if cmd.Write == "" {
+		return nil
+	}
+	data, err := r.Heads.Marshal()
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(cmd.Write, data)
+}
+
+func (cmd *auditVerifyCmd) report(e *env, r *audit.Report) error {
 	var text strings.Builder
 	for _, p := range r.Problems {
 		fmt.Fprintf(&text, "vault %s chain %s entry %d: %s\n", p.VaultID, p.Chain, p.Seq, p.Text)
@@ -123,18 +151,18 @@ func (cmd *auditVerifyCmd) snapshot(e *env) (store.Store, func(), error) {
 // copyOf asks the server for a backup and unpacks it into a folder of its own.
 func copyOf(ctx context.Context, socket string) (path string, remove func(), err error) {
 	remove = func() {}
-	body, err := adminCall(ctx, socket, http.MethodGet, "/backup", nil)
+	resp, err := adminCall(ctx, socket, http.MethodGet, "/backup", nil)
 	if err != nil {
 		return "", remove, err
 	}
-	defer body.Close()
+	defer resp.Body.Close()
 	dir, err := os.MkdirTemp("", "rd")
 	if err != nil {
 		return "", remove, err
 	}
 	remove = func() { _ = os.RemoveAll(dir) } // a temporary folder
 	path = filepath.Join(dir, "store.db")
-	if err := bolt.Unpack(body, path); err != nil {
+	if err := bolt.Unpack(resp.Body, path); err != nil {
 		remove()
 		return "", func() {}, err
 	}

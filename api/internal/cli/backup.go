@@ -28,11 +28,14 @@ func (cmd *backupCmd) Run(e *env) error {
 		return errNotEmbedded
 	}
 	if cmd.File == "-" {
-		_, err := backup(e, adminPath(cmd.Admin, path), path, e.out)
+		_, err := backup(e, adminPath(cmd.Admin, path), path, e.out, "")
+		return err
+	}
+	if err := notTheStore(cmd.File, bolt.IdentityOf(path)); err != nil {
 		return err
 	}
 	n, err := durable.Replace(cmd.File, func(w io.Writer) (int64, error) {
-		return backup(e, adminPath(cmd.Admin, path), path, w)
+		return backup(e, adminPath(cmd.Admin, path), path, w, cmd.File)
 	})
 	if err != nil {
 		return err
@@ -40,12 +43,24 @@ func (cmd *backupCmd) Run(e *env) error {
 	return e.print(fmt.Sprintf("%d bytes written to %s", n, cmd.File), map[string]any{"bytes": n, "file": cmd.File})
 }
 
-// backup copies from the running server, or from the file if there is none.
-func backup(e *env, socket, path string, w io.Writer) (int64, error) {
-	body, err := adminCall(e.ctx, socket, http.MethodGet, "/backup", nil)
+// notTheStore refuses to write a file over a store, by whatever name.
+func notTheStore(file, identity string) error {
+	if identity == "" || bolt.IdentityOf(file) != identity {
+		return nil
+	}
+	return hint(fmt.Errorf("%s is the store itself, which would be lost", file), "name another file")
+}
+
+// backup copies from the running server, or from the file if there is none. What it writes will be in file, if that is
+// known: the server may have another store than the one that the flags name.
+func backup(e *env, socket, path string, w io.Writer, file string) (int64, error) {
+	resp, err := adminCall(e.ctx, socket, http.MethodGet, "/backup", nil)
 	if err == nil {
-		defer body.Close()
-		return io.Copy(w, body)
+		defer resp.Body.Close()
+		if err := notTheStore(file, resp.Header.Get(headerStore)); err != nil {
+			return 0, err
+		}
+		return io.Copy(w, resp.Body)
 	}
 	if !errors.Is(err, errNotServing) {
 		return 0, err
@@ -95,9 +110,9 @@ func (cmd *restoreCmd) Run(e *env) error {
 // restore is for a damaged one too.
 func (cmd *restoreCmd) restore(e *env, path string, in io.Reader) error {
 	// The client closes what it sends; the backup is needed again if there is no server.
-	body, err := adminCall(e.ctx, adminPath(cmd.Admin, path), http.MethodPost, "/restore", io.NopCloser(in))
+	resp, err := adminCall(e.ctx, adminPath(cmd.Admin, path), http.MethodPost, "/restore", io.NopCloser(in))
 	if err == nil {
-		return body.Close()
+		return resp.Body.Close()
 	}
 	if !errors.Is(err, errNotServing) {
 		return err

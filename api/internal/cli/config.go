@@ -94,8 +94,13 @@ func lockedHint(err error) error {
 	if errors.Is(err, bolt.ErrLocked) {
 		return hint(err, "is another api serving this file? stop it, or use another --store")
 	}
-	if errors.Is(err, bolt.ErrIsBackup) {
+	switch {
+	case errors.Is(err, bolt.ErrIsBackup):
 		return hint(err, "make a store of it first: api restore BACKUP --yes --create --store bolt:NEW; then use that store")
+	case errors.Is(err, bolt.ErrBackup):
+		return hint(err, "nothing was changed; use another backup")
+	case errors.Is(err, bolt.ErrDamaged):
+		return hint(err, "keep a copy of the file, then replace it by the last good backup: api restore BACKUP --yes")
 	}
 	return err
 }

@@ -55,5 +55,6 @@ var helps = kong.Vars{
 		"decided, in traceparent.",
 	"h_verify_cutover": "A time after the reference made its last vault, RFC 3339; by default that of the oldest vault " +
 		"made here. Younger vaults must not have entries without a chain.",
-	"h_write": "Write the chains' heads to this file; keep it where the store's writers cannot reach it.",
+	"h_write": "Write the chains' heads to this file if there is no problem and its old ones hold; keep it where the " +
+		"store's writers cannot reach it.",
 }

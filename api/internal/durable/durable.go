@@ -1,6 +1,6 @@
 // Package durable replaces files so that after a crash, of the process or the machine, the old content or the new is
 // there, whole: a file is written beside the one that it replaces, synced, renamed over it, and the folder synced, in
-// which the rename is recorded.
+// which the rename is recorded. A symbolic link is followed: the file that it leads to is replaced, not the link.
 package durable
 
 import (
@@ -8,11 +8,46 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
+// ErrNotFile reports a name that leads to something else than a file: a folder, a socket, a device.
+var ErrNotFile = errors.New("not a file, and so not replaced")
+
+// maxLinks is how many symbolic links are followed, as by the kernel.
+const maxLinks = 40
+
+// Resolve returns the name of the file that path leads to by symbolic links. The file need not be there.
+func Resolve(path string) (string, error) {
+	for range maxLinks {
+		to, err := os.Readlink(path)
+		switch {
+		case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.EINVAL): // nothing, or no link
+			return path, nil
+		case err != nil:
+			return "", err
+		case !filepath.IsAbs(to):
+			dir, err := filepath.EvalSymlinks(filepath.Dir(path)) // .. in the link is from where it stands
+			if err != nil {
+				return "", err
+			}
+			to = filepath.Join(dir, to)
+		}
+		path = to
+	}
+	return "", &os.PathError{Op: "resolve", Path: path, Err: syscall.ELOOP}
+}
+
 // Replace makes what fill writes the content of the file at path, which its owner alone may read. On an error of fill
-// the old content stays. It returns fill's count.
+// the old content stays. It returns fill's count. ErrNotFile.
 func Replace(path string, fill func(io.Writer) (int64, error)) (int64, error) {
+	path, err := Resolve(path)
+	if err != nil {
+		return 0, err
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return 0, &os.PathError{Op: "replace", Path: path, Err: ErrNotFile}
+	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return 0, err

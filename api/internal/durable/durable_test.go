@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -57,5 +58,45 @@ func TestFolderThatCannotBeMadeIsAnError(t *testing.T) {
 	}
 	if err := SyncDir(filepath.Join(file, "..", "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
+	}
+}
+
+func TestFileBehindALinkIsReplaced(t *testing.T) {
+	dir := t.TempDir()
+	file, link, second := filepath.Join(dir, "sub", "file"), filepath.Join(dir, "sub", "link"), filepath.Join(dir, "second")
+	err := errors.Join(MkdirAll(filepath.Dir(file)), os.Symlink("../sub/file", link), os.Symlink("sub/link", second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, content := range []string{"made", "replaced"} { // the link leads to nothing at first
+		if _, err := Replace(second, text(content)); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Lstat(file)
+		if got, _ := os.ReadFile(file); string(got) != content || err != nil || !info.Mode().IsRegular() {
+			t.Fatalf("%q, %v, %v", got, info, err)
+		}
+	}
+	if err := errors.Join(os.Remove(file), os.Symlink("link", file)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Replace(second, text("x")); !errors.Is(err, syscall.ELOOP) {
+		t.Fatalf("a ring of links: %v", err)
+	}
+}
+
+func TestOnlyFilesAreReplaced(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, pipe} {
+		if _, err := Replace(path, text("x")); !errors.Is(err, ErrNotFile) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if info, err := os.Lstat(pipe); err != nil || info.Mode().Type() != os.ModeNamedPipe {
+		t.Fatalf("%v, %v", info, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -89,10 +90,11 @@ func (s *Store) Restore(r io.Reader, around func(swap func() error) error) error
 		return err
 	}
 	defer os.Remove(name) // it has another name by then, unless something failed
-	db, err := open(name, false)
+	db, err := open(name, openAs{})
 	if err != nil {
 		return err
 	}
+	var broken error // of the old file, which cannot be closed then
 	swap := func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -100,6 +102,7 @@ func (s *Store) Restore(r io.Reader, around func(swap func() error) error) error
 			return wrap(err)
 		}
 		s.db, db = db, s.db
+		s.broken, broken = nil, s.broken
 		return wrap(durable.SyncDir(filepath.Dir(s.path)))
 	}
 	if around != nil {
@@ -107,12 +110,19 @@ func (s *Store) Restore(r io.Reader, around func(swap func() error) error) error
 	} else {
 		err = swap()
 	}
+	if broken != nil {
+		return err
+	}
 	return errors.Join(err, wrap(db.Close()))
 }
 
 // RestoreFile makes a backup read from r the store file at path, which nobody may have open. What the file held before
 // is not looked at. ErrBackup, ErrFormat, ErrLocked.
 func RestoreFile(r io.Reader, path string) error {
+	path, err := durable.Resolve(path)
+	if err != nil {
+		return wrap(err)
+	}
 	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
 		return wrap(err)
 	}
@@ -142,10 +152,10 @@ func stage(r io.Reader, path string) (string, error) {
 	name := tmp.Name()
 	err = errors.Join(tmp.Close(), Unpack(r, name))
 	if err == nil {
-		var copied *bbolt.DB
-		if copied, err = open(name, true); err == nil {
-			err = wrap(copied.Close())
-		}
+		err = Check(name)
+	}
+	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrFormat) {
+		err = fmt.Errorf("%w: what is in it is no store: %w", ErrBackup, err)
 	}
 	if err != nil {
 		return "", errors.Join(err, os.Remove(name))

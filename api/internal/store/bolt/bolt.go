@@ -3,14 +3,10 @@ package bolt
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"redoubt/api/internal/durable"
 	"redoubt/api/internal/store"
@@ -39,6 +35,8 @@ var (
 	bucketIdem    = []byte("idempotency")
 	bucketExpiry  = []byte("expiry")
 	keyFormat     = []byte("format")
+
+	buckets = [][]byte{bucketMeta, bucketRecords, bucketAudit, bucketIdem, bucketExpiry}
 )
 
 // Options of a store. The zero value is usable.
@@ -58,7 +56,10 @@ type Store struct {
 	done  sync.WaitGroup
 
 	mu sync.RWMutex // held for writing only while Restore swaps the file
-	db *bbolt.DB
+	db *file
+	// broken is why nothing can be written to db any more. Only the goroutine that commits uses it, and Restore, which
+	// holds mu, and Close, after that goroutine.
+	broken error
 
 	closing sync.Once
 	senders sync.RWMutex // writers hold it for reading while they enqueue
@@ -67,13 +68,16 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// Open opens the store file, making it if it does not exist. ErrLocked, ErrFormat,
-// ErrIsBackup.
+// Open opens the store file, making it if it does not exist. ErrLocked, ErrFormat, ErrDamaged, ErrIsBackup.
 func Open(path string, o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	db, err := open(path, o.ReadOnly)
+	path, err := durable.Resolve(path)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	db, err := open(path, openAs{readOnly: o.ReadOnly})
 	if err != nil {
 		return nil, err
 	}
@@ -87,66 +91,6 @@ func Open(path string, o Options) (*Store, error) {
 	return s, nil
 }
 
-func open(path string, readOnly bool) (*bbolt.DB, error) {
-	if !readOnly {
-		if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
-			return nil, fmt.Errorf("bolt: %w", err)
-		}
-	}
-	before, _ := os.Stat(path)
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, ReadOnly: readOnly,
-	})
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, ErrLocked
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch),
-		errors.Is(err, bolterrors.ErrChecksum):
-		if isBackup(path) {
-			return nil, ErrIsBackup
-		}
-		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
-	case err != nil:
-		return nil, fmt.Errorf("bolt: %w", err)
-	}
-	err = prepare(db, readOnly)
-	if after, _ := os.Stat(path); err == nil && before != nil && !os.SameFile(before, after) {
-		err = ErrLocked // by a restore, which has replaced the file while we waited for its lock
-	}
-	if err == nil && !readOnly {
-		err = wrap(durable.SyncDir(filepath.Dir(path))) // the file may be new
-	}
-	if err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return db, nil
-}
-
-// prepare makes the buckets of a new file and checks the format of an old one.
-func prepare(db *bbolt.DB, readOnly bool) error {
-	check := func(tx *bbolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		if meta == nil || string(meta.Get(keyFormat)) != format {
-			return ErrFormat
-		}
-		return nil
-	}
-	if readOnly {
-		return db.View(check)
-	}
-	return db.Update(func(tx *bbolt.Tx) error {
-		if first, _ := tx.Cursor().First(); first != nil {
-			return check(tx)
-		}
-		for _, b := range [][]byte{bucketMeta, bucketRecords, bucketAudit, bucketIdem, bucketExpiry} {
-			if _, err := tx.CreateBucket(b); err != nil {
-				return fmt.Errorf("bolt: %w", err)
-			}
-		}
-		return tx.Bucket(bucketMeta).Put(keyFormat, []byte(format))
-	})
-}
-
 // Close commits what is queued and closes the file.
 func (s *Store) Close() error {
 	var err error
@@ -157,13 +101,18 @@ func (s *Store) Close() error {
 		s.senders.Unlock()
 		close(s.stop)
 		s.done.Wait()
-		err = s.db.Close()
+		if err = s.broken; err == nil {
+			err = s.db.Close()
+		}
 	})
 	return err
 }
 
-// Ping tells whether the file can be read.
+// Ping tells whether the file can be read, and is still the one that its name leads to.
 func (s *Store) Ping(context.Context) error {
+	if err := s.inPlace(); err != nil {
+		return err
+	}
 	return s.view(func(tx *bbolt.Tx) error {
 		if tx.Bucket(bucketMeta) == nil {
 			return ErrFormat
@@ -175,5 +124,5 @@ func (s *Store) Ping(context.Context) error {
 func (s *Store) view(fn func(*bbolt.Tx) error) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.db.View(fn)
+	return guarded(func() error { return s.db.View(fn) })
 }

@@ -1,0 +1,236 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	bbolt "go.etcd.io/bbolt"
+
+	"redoubt/api/internal/durable"
+	"redoubt/api/internal/store"
+)
+
+// ErrReplaced reports that the store's name leads to another file, or none, than the one that is open: what would be
+// written to that is lost when the process ends.
+var ErrReplaced = fmt.Errorf("bolt: the store file was replaced or removed while it was in use: "+
+	"put it back, or restart to use the new one: %w", store.ErrUnavailable)
+
+// errUnreadable is what a panic of bbolt or a fault is to callers.
+var errUnreadable = damaged("a page of it cannot be read")
+
+const lockRetry = 50 * time.Millisecond
+
+// file is an open store file.
+type file struct {
+	*bbolt.DB
+	f    *os.File // bbolt's own, which holds the lock
+	info os.FileInfo
+}
+
+// inPlace tells whether path leads to the file.
+func (f *file) inPlace(path string) error {
+	now, err := os.Stat(path)
+	if err != nil || !os.SameFile(f.info, now) {
+		return ErrReplaced
+	}
+	return nil
+}
+
+func (s *Store) inPlace() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.db.inPlace(s.path)
+}
+
+// Identity names the store's file among all of this machine, whatever leads to it.
+func (s *Store) Identity() string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return identity(s.db.info)
+}
+
+// IdentityOf is the [Store.Identity] of a store whose file is at path, empty if no file is there.
+func IdentityOf(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return identity(info)
+}
+
+func identity(info os.FileInfo) string {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+	}
+	return ""
+}
+
+// openAs says how to open a file: to read beside other readers, after a look at all of it.
+type openAs struct{ readOnly, whole bool }
+
+// open opens the file at path. Unless it is only to be read, it is made first if there is none.
+func open(path string, o openAs) (*file, error) {
+	if !o.readOnly {
+		if err := create(path); err != nil {
+			return nil, err
+		}
+	}
+	out := &file{}
+	err := guarded(func() (err error) {
+		out.DB, err = bbolt.Open(path, 0, &bbolt.Options{
+			FreelistType: bbolt.FreelistMapType, ReadOnly: o.readOnly,
+			OpenFile: func(name string, _ int, _ fs.FileMode) (*os.File, error) {
+				return out.f, out.open(name, o)
+			},
+		})
+		if err != nil {
+			return err
+		}
+		return out.View(checkFormat)
+	})
+	switch {
+	case err == nil:
+		return out, nil
+	case out.DB != nil:
+		return nil, errors.Join(err, out.Close())
+	case out.f != nil:
+		_ = out.f.Close() // nothing was written
+	}
+	return nil, err
+}
+
+// open opens, locks and checks the file, in place of bbolt, which makes a store of an empty one, and panics on others.
+func (f *file) open(path string, o openAs) error {
+	flag, how := os.O_RDWR, syscall.LOCK_EX
+	if o.readOnly {
+		flag, how = os.O_RDONLY, syscall.LOCK_SH
+	}
+	var err error
+	if f.f, err = os.OpenFile(path, flag, 0); err != nil {
+		return wrap(err)
+	}
+	if f.info, err = lock(f.f, how); err == nil {
+		err = f.inPlace(path)
+	}
+	if errors.Is(err, ErrReplaced) {
+		return ErrLocked // by a restore, which has replaced the file while we waited for its lock
+	}
+	if err != nil {
+		return err
+	}
+	err = f.check(o.whole)
+	if errors.Is(err, ErrFormat) && isBackup(path) {
+		return ErrIsBackup
+	}
+	return err
+}
+
+// check looks at what bbolt reads when it opens the file, or at all of it.
+func (f *file) check(whole bool) error {
+	p, err := readPages(f.f, f.info.Size())
+	if err != nil {
+		return err
+	}
+	if whole {
+		return p.whole()
+	}
+	_, err = p.free()
+	return err
+}
+
+// lock waits for the file's lock, which is bbolt's, and then looks at the file.
+func lock(f *os.File, how int) (os.FileInfo, error) {
+	for end := time.Now().Add(lockTimeout); ; time.Sleep(lockRetry) {
+		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			info, err := f.Stat()
+			return info, wrap(err)
+		case !errors.Is(err, syscall.EWOULDBLOCK):
+			return nil, wrap(err)
+		case time.Now().After(end):
+			return nil, ErrLocked
+		}
+	}
+}
+
+// create makes an empty store at path if nothing is there. It appears whole: an empty file is never a store's beginning,
+// but what is left of one.
+func create(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return wrap(err)
+	}
+	dir := filepath.Dir(path)
+	if err := durable.MkdirAll(dir); err != nil {
+		return wrap(err)
+	}
+	tmp, err := os.CreateTemp(dir, ".store-*")
+	if err != nil {
+		return wrap(err)
+	}
+	defer os.Remove(tmp.Name()) // the store has a name of its own
+	if err := errors.Join(tmp.Close(), fill(tmp.Name())); err != nil {
+		return wrap(err)
+	}
+	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
+		return wrap(err)
+	}
+	return wrap(durable.SyncDir(dir))
+}
+
+// fill makes an empty store of an empty file.
+func fill(path string) error {
+	db, err := bbolt.Open(path, 0, &bbolt.Options{FreelistType: bbolt.FreelistMapType})
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.Update(func(tx *bbolt.Tx) error {
+		for _, b := range buckets {
+			if _, err := tx.CreateBucket(b); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(bucketMeta).Put(keyFormat, []byte(format))
+	}), db.Close())
+}
+
+func checkFormat(tx *bbolt.Tx) error {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil || string(meta.Get(keyFormat)) != format {
+		return ErrFormat
+	}
+	for _, b := range buckets {
+		if tx.Bucket(b) == nil {
+			return damaged("it has no %s", b)
+		}
+	}
+	return nil
+}
+
+// Check reads the whole file at path, which nobody may be writing, and tells whether it is a store. ErrFormat,
+// ErrDamaged, ErrIsBackup, ErrLocked.
+func Check(path string) error {
+	f, err := open(path, openAs{readOnly: true, whole: true})
+	if err != nil {
+		return err
+	}
+	return wrap(f.Close())
+}
+
+// guarded runs fn, and makes an error of the panics by which bbolt reports broken pages, and of the faults of reading
+// what the file does not hold. The error tells nothing of what the panic says, which may be of a record.
+func guarded(fn func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if recover() != nil {
+			err = errUnreadable
+		}
+	}()
+	return fn()
+}
