@@ -54,7 +54,7 @@ func Run(name string, args ...string) ([]byte, error) {
 // CommandContext is exec.CommandContext, for a program that is to end earlier than its test. It too dies with the
 // test's process.
 func CommandContext(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // a test says which program
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = drain
 	return cmd

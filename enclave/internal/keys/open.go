@@ -101,8 +101,8 @@ func (k Key) OpenCached(dst, name []byte, blob sealed.Blob) (plain []byte, ok bo
 }
 
 // Open opens blob, deriving its context (one ECDH) when it is not cached, and keeping it if the blob opens. It shares
-// the derivation with nobody: work that many may want at once takes a [Share]. Fields that share an encapsulated key (encoding 3) are best opened one after another: one derivation
-// then serves them all. Error: [sealed.ErrOpen].
+// the derivation with nobody: work that many may want at once takes a [Share]. Fields that share an encapsulated key
+// (encoding 3) are best opened one after another: one derivation then serves them all. Error: [sealed.ErrOpen].
 func (k Key) Open(dst, name []byte, blob sealed.Blob) ([]byte, error) {
 	mem := k.c.scratch.get()
 	if mem == nil {

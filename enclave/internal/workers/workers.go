@@ -77,11 +77,11 @@ var (
 type Outcome uint8
 
 const (
-	// Worked: the unit did what its kind stands for, and its time tells what that costs.
+	// Worked says that the unit did what its kind stands for, and its time tells what that costs.
 	Worked Outcome = iota
-	// Spared: it found its work done, or not wanted any more.
+	// Spared says that it found its work done, or not wanted any more.
 	Spared
-	// Parked: it needs what another unit is doing at this moment, and occupies no worker until then: it is run again
+	// Parked says that it needs what another unit is doing at this moment, and occupies no worker until then: it is run again
 	// after one call of [Pool.Resume], which may have come before Unit returned. So Unit MUST NOT touch its job once it
 	// has told the other.
 	Parked

@@ -10,16 +10,16 @@
 // A request is sent again, to another session, in these cases and no other (opening a field changes nothing, so that
 // sending twice is safe for the record):
 //
-//   - No byte of it reached the enclave (session.ErrNotSent), or the enclave refuses since it drains. Up to three sessions
-//     are tried.
+//   - No byte of it reached the enclave (session.ErrNotSent), or the enclave refuses since it drains. Up to three
+//     sessions are tried.
 //   - The connection was lost after the enclave may have got it: once. That is how an enclave looks that was killed or
-//     replaced, and callers shall not notice it. It is also how one looks that crashes of the request. The second loss is
-//     the last: one request ends at most two sessions.
+//     replaced, and callers shall not notice it. An enclave that crashes of the request looks the same. The second loss
+//     is the last: one request ends at most two sessions.
 //
-// It is not sent again when its session stalled (no answer to pings, a write that does not end) or broke the protocol: what
-// keeps one enclave busy that long keeps the next busy too, and the requests of everybody else with it. It fails with
-// [ErrUnanswered], and [Observer].NotRetried counts it. So do the other requests that the session had in flight: nobody
-// can tell which of them it was. Nor is a request sent again because it was slow.
+// It is not sent again when its session stalled (no answer to pings, a write that does not end) or broke the protocol.
+// What keeps one enclave busy that long keeps the next busy too, and the requests of everybody else with it. It fails
+// with [ErrUnanswered], and [Observer].NotRetried counts it. So do the other requests that the session had in flight:
+// nobody can tell which of them it was. Nor is a request sent again because it was slow.
 //
 // Credentials reach every session when it opens and when they change, before it is offered for requests.
 //
