@@ -13,9 +13,9 @@
 // with mode 0600 from its first moment. A stale socket file is replaced, a live one never.
 //
 // What it does not: it neither encrypts nor authenticates. A process that has the capability on the peer's machine, or
-// may open the socket, is the peer. The port proves nothing where no kernel gave it: vhost-device-vsock, behind a hybrid
-// socket, counts its ports from 0, so its first 1,024 connections look privileged, and those after them do not. A
-// machine has 1,023 such ports, one for each connection.
+// may open the socket, is the peer. The port proves nothing where no kernel gave it: vhost-device-vsock, behind a
+// hybrid socket, counts its ports from 0, so its first 1,024 connections look privileged, and those after them do not.
+// A machine has 1,023 such ports, one for each connection.
 //
 // Sources: vsock(7), unix(7), capabilities(7); net/vmw_vsock/af_vsock.c of Linux 6.12 (LAST_RESERVED_PORT, EACCES);
 // Firecracker docs/vsock.md for the handshake.

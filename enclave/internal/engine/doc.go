@@ -25,8 +25,8 @@
 // if that is quick. Otherwise the request is queued again: to compile, a unit for each expression, and to evaluate, in
 // slices of about a millisecond, or of one expression. So a worker is lent to a request for no longer than it takes to
 // compile or to evaluate one expression: 20 ms at the most. Expressions are tried on the reader as long as those of the
-// same shape have been quick ([inlineExpressions]), and only up to a cost of [inlineUnits]: a reader that works holds up
-// every answer of its lane.
+// same shape have been quick ([inlineExpressions]), and only up to a cost of [inlineUnits]: a reader that works holds
+// up every answer of its lane.
 //
 // # Against whom
 //

@@ -106,8 +106,8 @@ func digits(s string) int {
 	return i
 }
 
-// parseDouble reads a decimal number as the reference does: a sign, digits with a point among, before or behind them, an
-// exponent; or inf, infinity or nan, in any case. Underscores and hexadecimal digits, which Go takes, are refused. A
+// parseDouble reads a decimal number as the reference does: a sign, digits with a point among, before or behind them,
+// an exponent; or inf, infinity or nan, in any case. Underscores and hexadecimal digits, which Go takes, are refused. A
 // number that no double is near to is refused too.
 func parseDouble(s string) ref.Val {
 	unsigned := strings.TrimLeft(s, "+-")

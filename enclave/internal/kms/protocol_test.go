@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -255,6 +257,49 @@ func TestCheck4OnlyAmazonsRootsAndTheConfiguredOnesAreTrusted(t *testing.T) {
 	}
 	mustFail(t, none, vaultKey("v_1", "key"), Untrusted)
 }
+
+func TestCheck4OnlyAmazonsRootsAreBuiltIn(t *testing.T) {
+	got, err := rootPool(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := x509.NewCertPool()
+	want.AppendCertsFromPEM(amazonRootsPEM)
+	if !got.Equal(want) {
+		t.Error("other roots are trusted beside those of the embedded file")
+	}
+}
+
+// The SDK goes nowhere else by itself. A redirect, or an endpoint of an option that was overlooked, would.
+func TestCheck4AnotherHostIsNotAsked(t *testing.T) {
+	asked := 0
+	d := &httpDoer{
+		host: testHost, answered: new(atomic.Pointer[time.Time]), offset: new(atomic.Int64),
+		transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			asked++
+			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+		}),
+	}
+	for _, url := range []string{
+		"https://kms.eu-west-1.amazonaws.com/", "http://" + testHost + "/", "https://" + testHost + ":8443/",
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer, err := d.Do(req); err == nil {
+			_ = answer.Body.Close()
+			t.Errorf("%s was asked", url)
+		}
+	}
+	if asked != 0 {
+		t.Errorf("%d requests left", asked)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestCheck4AnotherHostsCertificateAndOldTLSAreRefused(t *testing.T) {
 	f := newFakeKMS(t)

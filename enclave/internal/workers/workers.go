@@ -81,9 +81,9 @@ const (
 	Worked Outcome = iota
 	// Spared says that it found its work done, or not wanted any more.
 	Spared
-	// Parked says that it needs what another unit is doing at this moment, and occupies no worker until then: it is run again
-	// after one call of [Pool.Resume], which may have come before Unit returned. So Unit MUST NOT touch its job once it
-	// has told the other.
+	// Parked says that it needs what another unit is doing at this moment, and occupies no worker until then. It is run
+	// again after one call of [Pool.Resume], which may have come before Unit returned. So Unit MUST NOT touch its job
+	// once it has told the other.
 	Parked
 )
 
