@@ -60,7 +60,7 @@ func TestRequestsAreServedWhileABackupIsUploaded(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, func() bool { // the server unpacks
-		list, _ := filepath.Glob(filepath.Join(dir, ".restore-*"))
+		list, _ := filepath.Glob(filepath.Join(dir, ".*.restore-*"))
 		return len(list) == 1
 	})
 	for range 20 {

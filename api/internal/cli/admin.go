@@ -86,7 +86,10 @@ func adminHandler(file *bolt.Store, around func(func() error) error, stall time.
 		w.Header().Set(headerStore, file.Identity())
 		n, err := file.Backup(&moving{w: w, limit: stall, deadline: http.NewResponseController(w).SetWriteDeadline})
 		log.Info("backup", "bytes", n, "ok", err == nil)
-		if err != nil {
+		switch {
+		case err != nil && n == 0:
+			http.Error(w, err.Error(), http.StatusInsufficientStorage)
+		case err != nil:
 			panic(http.ErrAbortHandler) // the reader must not take a cut copy for a whole one
 		}
 	})

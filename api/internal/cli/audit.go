@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"redoubt/api/internal/audit"
@@ -131,40 +130,22 @@ func (cmd *auditVerifyCmd) snapshot(e *env) (store.Store, func(), error) {
 		}
 		return st, func() { _ = st.Close() }, nil // only read
 	}
-	copied, remove, err := copyOf(e.ctx, adminPath(cmd.Admin, path))
-	if err == nil {
-		path = copied
-	} else if !errors.Is(err, errNotServing) {
-		return nil, nil, err
+	st, err := copyOf(e.ctx, adminPath(cmd.Admin, path))
+	if errors.Is(err, errNotServing) {
+		st, err = bolt.Open(path, bolt.Options{ReadOnly: true})
 	}
-	st, err := bolt.Open(path, bolt.Options{ReadOnly: true})
 	if err != nil {
-		remove()
 		return nil, nil, lockedHint(err)
 	}
-	return st, func() {
-		_ = st.Close() // only read
-		remove()
-	}, nil
+	return st, func() { _ = st.Close() }, nil // only read
 }
 
-// copyOf asks the server for a backup and unpacks it into a folder of its own.
-func copyOf(ctx context.Context, socket string) (path string, remove func(), err error) {
-	remove = func() {}
+// copyOf asks the server for a backup and opens it.
+func copyOf(ctx context.Context, socket string) (*bolt.Store, error) {
 	resp, err := adminCall(ctx, socket, http.MethodGet, "/backup", nil)
 	if err != nil {
-		return "", remove, err
+		return nil, err
 	}
 	defer resp.Body.Close()
-	dir, err := os.MkdirTemp("", "rd")
-	if err != nil {
-		return "", remove, err
-	}
-	remove = func() { _ = os.RemoveAll(dir) } // a temporary folder
-	path = filepath.Join(dir, "store.db")
-	if err := bolt.Unpack(resp.Body, path); err != nil {
-		remove()
-		return "", func() {}, err
-	}
-	return path, remove, nil
+	return bolt.ReadBackup(resp.Body, os.TempDir())
 }

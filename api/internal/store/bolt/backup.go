@@ -10,9 +10,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
-
-	bbolt "go.etcd.io/bbolt"
 
 	"redoubt/api/internal/durable"
 )
@@ -23,38 +22,9 @@ const backupMagic = "redoubt backup 1\n"
 // ErrBackup reports a backup that is cut short, altered or none at all.
 var ErrBackup = errors.New("bolt: not an intact backup")
 
-// Backup writes a consistent copy of the whole store to w while it serves, and returns the bytes written. What is
-// written meanwhile needs new pages, so a slow w makes the file grow; a write that needs more of it mapped into memory
-// waits for the copy to end.
-func (s *Store) Backup(w io.Writer) (int64, error) {
-	tx, err := s.begin()
-	if err != nil {
-		return 0, wrap(err)
-	}
-	defer func() { _ = tx.Rollback() }() // only read
-	head := binary.BigEndian.AppendUint64([]byte(backupMagic), uint64(tx.Size()))
-	if _, err := w.Write(head); err != nil {
-		return 0, wrap(err)
-	}
-	sum := sha256.New()
-	n, err := tx.WriteTo(io.MultiWriter(w, sum))
-	if err != nil {
-		return 0, wrap(err)
-	}
-	tail, err := w.Write(sum.Sum(nil))
-	return int64(len(head)) + n + int64(tail), wrap(err)
-}
-
-// begin starts a transaction that outlasts a Restore, which closes the file that it replaces only after its end.
-func (s *Store) begin() (*bbolt.Tx, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.db.Begin(false)
-}
-
-// Unpack writes the store file inside a backup to path, synced. ErrBackup if the backup is not intact: the checksum
-// is verified before anything opens the file, since bbolt dies on a broken page.
-func Unpack(r io.Reader, path string) error {
+// unpack writes the store file inside a backup to out. ErrBackup if the backup is not intact: the checksum is verified
+// before anything opens the file.
+func unpack(r io.Reader, out io.Writer) error {
 	head := make([]byte, len(backupMagic)+8)
 	if _, err := io.ReadFull(r, head); err != nil || string(head[:len(backupMagic)]) != backupMagic {
 		return ErrBackup
@@ -63,13 +33,9 @@ func Unpack(r io.Reader, path string) error {
 	if size > math.MaxInt64 {
 		return ErrBackup
 	}
-	out, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return wrap(err)
-	}
 	sum := sha256.New()
 	n, err := io.Copy(io.MultiWriter(out, sum), io.LimitReader(r, int64(size)))
-	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
+	if err != nil {
 		return wrap(err)
 	}
 	tail := make([]byte, sha256.Size+1)
@@ -78,6 +44,23 @@ func Unpack(r io.Reader, path string) error {
 		return ErrBackup
 	}
 	return nil
+}
+
+// ReadBackup unpacks a backup into a file without a name in dir, which is gone with the process, and opens it for
+// reading. ErrBackup, ErrFormat, ErrDamaged.
+func ReadBackup(r io.Reader, dir string) (*Store, error) {
+	f, err := durable.Unnamed(dir)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	if err := unpack(r, f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	db, err := openFile(f)
+	if err != nil {
+		return nil, err
+	}
+	return start(f.Name(), db, Options{ReadOnly: true}), nil
 }
 
 // Restore replaces the store's content with a backup read from r, while it serves. The copy is unpacked beside the file
@@ -143,14 +126,30 @@ func RestoreFile(r io.Reader, path string) error {
 	return wrap(durable.Rename(name, path))
 }
 
+// staged is how the names begin of what is to become the file at path.
+func staged(path string) string { return "." + filepath.Base(path) + ".restore-" }
+
+// sweepStaged removes what a restore left that was killed. The lock of the file at path is held.
+func sweepStaged(path string) {
+	dir, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return // the next start tries again
+	}
+	for _, e := range dir {
+		if strings.HasPrefix(e.Name(), staged(path)) {
+			_ = os.Remove(filepath.Join(filepath.Dir(path), e.Name())) // as above
+		}
+	}
+}
+
 // stage unpacks a backup beside the file at path, checks that it is a store, and returns its name.
 func stage(r io.Reader, path string) (string, error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".restore-*")
+	tmp, err := os.CreateTemp(filepath.Dir(path), staged(path)+"*")
 	if err != nil {
 		return "", wrap(err)
 	}
 	name := tmp.Name()
-	err = errors.Join(tmp.Close(), Unpack(r, name))
+	err = errors.Join(unpack(r, tmp), tmp.Sync(), tmp.Close())
 	if err == nil {
 		err = Check(name)
 	}

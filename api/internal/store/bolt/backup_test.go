@@ -93,7 +93,7 @@ func TestRestoreOfABrokenBackupKeepsTheOldContent(t *testing.T) {
 			}
 		})
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".restore-*")); len(left) != 0 {
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*.restore-*")); len(left) != 0 {
 		t.Fatalf("left behind: %v", left)
 	}
 }
@@ -148,7 +148,7 @@ func TestRestoreDoesNotWaitForABackupThatIsReadSlowly(t *testing.T) {
 		t.Error(err)
 	}
 	copied := filepath.Join(dir, "copy")
-	if err := Unpack(io.MultiReader(bytes.NewReader(head), r), copied); err != nil {
+	if err := RestoreFile(io.MultiReader(bytes.NewReader(head), r), copied); err != nil {
 		t.Fatal(err)
 	}
 	wg.Wait()
@@ -228,5 +228,20 @@ func TestOpenThatWaitedForARestoreIsRefused(t *testing.T) {
 	}
 	if err := <-opened; !errors.Is(err, ErrLocked) {
 		t.Fatalf("err = %v", err)
+	}
+}
+
+func TestWhatAKilledRestoreLeftIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "store.db")
+	for _, name := range []string{".store.db.restore-1", ".other.db.restore-1"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("left"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	openAt(t, path, nil)
+	left, err := filepath.Glob(filepath.Join(dir, ".*.restore-*"))
+	if err != nil || len(left) != 1 || filepath.Base(left[0]) != ".other.db.restore-1" {
+		t.Fatalf("left: %v, %v", left, err)
 	}
 }

@@ -61,6 +61,8 @@ type Store struct {
 	// holds mu, and Close, after that goroutine.
 	broken error
 
+	copies chan struct{} // holds one for each copy that is being made or sent
+
 	closing sync.Once
 	senders sync.RWMutex // writers hold it for reading while they enqueue
 	closed  bool         // under senders
@@ -70,9 +72,6 @@ var _ store.Store = (*Store)(nil)
 
 // Open opens the store file, making it if it does not exist. ErrLocked, ErrFormat, ErrDamaged, ErrIsBackup.
 func Open(path string, o Options) (*Store, error) {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	path, err := durable.Resolve(path)
 	if err != nil {
 		return nil, wrap(err)
@@ -81,14 +80,28 @@ func Open(path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, now: o.Now, db: db, queue: make(chan *write, maxGroup), stop: make(chan struct{})}
+	if !o.ReadOnly {
+		sweepStaged(path)
+	}
+	return start(path, db, o), nil
+}
+
+// start serves an open file.
+func start(path string, db *file, o Options) *Store {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Store{
+		path: path, now: o.Now, db: db, queue: make(chan *write, maxGroup), stop: make(chan struct{}),
+		copies: make(chan struct{}, maxCopies),
+	}
 	s.done.Add(1)
 	go s.commit()
 	if !o.ReadOnly {
 		s.done.Add(1)
 		go s.sweep(context.Background())
 	}
-	return s, nil
+	return s
 }
 
 // Close commits what is queued and closes the file.

@@ -115,7 +115,7 @@ func TestRestoreOfASumThatIsRightOverAStoreThatIsNot(t *testing.T) {
 	if whole == 0 || refused < 300 {
 		t.Fatalf("%d whole, %d refused", whole, refused)
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".restore-*")); len(left) != 0 {
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*.restore-*")); len(left) != 0 {
 		t.Fatalf("left behind: %v", left)
 	}
 }

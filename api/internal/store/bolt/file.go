@@ -82,27 +82,29 @@ func open(path string, o openAs) (*file, error) {
 		}
 	}
 	out := &file{}
+	return out, out.start(path, o.readOnly, func(name string) error { return out.open(name, o) })
+}
+
+// start hands to bbolt the file that opened opens.
+func (f *file) start(path string, readOnly bool, opened func(name string) error) error {
 	err := guarded(func() (err error) {
-		out.DB, err = bbolt.Open(path, 0, &bbolt.Options{
-			FreelistType: bbolt.FreelistMapType, ReadOnly: o.readOnly,
-			OpenFile: func(name string, _ int, _ fs.FileMode) (*os.File, error) {
-				return out.f, out.open(name, o)
-			},
+		f.DB, err = bbolt.Open(path, 0, &bbolt.Options{
+			FreelistType: bbolt.FreelistMapType, ReadOnly: readOnly,
+			OpenFile: func(name string, _ int, _ fs.FileMode) (*os.File, error) { return f.f, opened(name) },
 		})
 		if err != nil {
 			return err
 		}
-		return out.View(checkFormat)
+		return f.View(checkFormat)
 	})
 	switch {
 	case err == nil:
-		return out, nil
-	case out.DB != nil:
-		return nil, errors.Join(err, out.Close())
-	case out.f != nil:
-		_ = out.f.Close() // nothing was written
+	case f.DB != nil:
+		err = errors.Join(err, f.Close())
+	case f.f != nil:
+		_ = f.f.Close() // nothing was written
 	}
-	return nil, err
+	return err
 }
 
 // open opens, locks and checks the file, in place of bbolt, which makes a store of an empty one, and panics on others.
@@ -146,7 +148,10 @@ func (f *file) check(whole bool) error {
 
 // lock waits for the file's lock, which is bbolt's, and then looks at the file.
 func lock(f *os.File, how int) (os.FileInfo, error) {
-	for end := time.Now().Add(lockTimeout); ; time.Sleep(lockRetry) {
+	late := time.After(lockTimeout)
+	retry := time.NewTicker(lockRetry)
+	defer retry.Stop()
+	for {
 		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 		switch {
 		case err == nil:
@@ -154,14 +159,27 @@ func lock(f *os.File, how int) (os.FileInfo, error) {
 			return info, wrap(err)
 		case !errors.Is(err, syscall.EWOULDBLOCK):
 			return nil, wrap(err)
-		case time.Now().After(end):
+		}
+		select {
+		case <-retry.C:
+		case <-late:
 			return nil, ErrLocked
 		}
 	}
 }
 
-// create makes an empty store at path if nothing is there. It appears whole: an empty file is never a store's beginning,
-// but what is left of one.
+// openFile opens a file that has no name, to be read.
+func openFile(f *os.File) (*file, error) {
+	out := &file{f: f}
+	var err error
+	if out.info, err = f.Stat(); err != nil {
+		return nil, wrap(err)
+	}
+	return out, out.start(f.Name(), true, func(string) error { return out.check(false) })
+}
+
+// create makes an empty store at path if nothing is there. It appears whole: an empty file is never the beginning of a
+// store, but what is left of one.
 func create(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 		return wrap(err)
@@ -190,14 +208,18 @@ func fill(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(db.Update(func(tx *bbolt.Tx) error {
-		for _, b := range buckets {
-			if _, err := tx.CreateBucket(b); err != nil {
-				return err
-			}
-		}
+	return errors.Join(db.Update(makeBuckets), db.Update(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketMeta).Put(keyFormat, []byte(format))
 	}), db.Close())
+}
+
+func makeBuckets(tx *bbolt.Tx) error {
+	for _, b := range buckets {
+		if _, err := tx.CreateBucket(b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func checkFormat(tx *bbolt.Tx) error {

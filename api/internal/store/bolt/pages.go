@@ -148,7 +148,8 @@ func (p *pages) read(id uint64) (*page, error) {
 		}
 		p.used[i/64] |= 1 << (i % 64)
 	}
-	pg := &page{flags: le.Uint16(head[8:]), count: int(le.Uint16(head[10:])), data: make([]byte, int64(more+1)*p.meta.page)}
+	pg := &page{flags: le.Uint16(head[8:]), count: int(le.Uint16(head[10:]))}
+	pg.data = make([]byte, int64(more+1)*p.meta.page)
 	if _, err := p.r.ReadAt(pg.data, int64(id)*p.meta.page); err != nil {
 		return nil, damaged("page %d: %v", id, err)
 	}

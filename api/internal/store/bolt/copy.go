@@ -1,0 +1,166 @@
+package bolt
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	bbolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+
+	"redoubt/api/internal/durable"
+)
+
+// ErrNoRoom reports that the store's file system has no room for a copy of it.
+var ErrNoRoom = errors.New("bolt: no room beside the store for a copy of it: make room, then try again")
+
+// ErrBusy reports that as many copies as may be are being made or sent.
+var ErrBusy = errors.New("bolt: other backups are being taken: wait for them to end")
+
+const (
+	// maxCopies bounds the copies at one time, each of which takes the room of the live records.
+	maxCopies = 4
+	// copyBatch is how many bytes of a copy are written in one transaction, whose pages are in memory.
+	copyBatch = 16 << 20
+	// leaveFree is the room that a copy leaves to the store that it stands beside.
+	leaveFree = 16 << 20
+)
+
+// Backup writes a consistent copy of what the store holds to w while it serves, and returns the bytes written; none if
+// the copy could not be made. What was removed is not in it. The copy is first made in a file without a name beside the
+// store, so that a slow w holds up nobody. While it is made, at the speed of the disk, what is written needs new pages,
+// and a write that needs more of the file mapped into memory waits, with the reads after it. ErrNoRoom, ErrBusy,
+// ErrDamaged.
+func (s *Store) Backup(w io.Writer) (int64, error) {
+	select {
+	case s.copies <- struct{}{}:
+		defer func() { <-s.copies }()
+	default:
+		return 0, ErrBusy
+	}
+	f, size, err := s.copied()
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	head := binary.BigEndian.AppendUint64([]byte(backupMagic), uint64(size))
+	if _, err := w.Write(head); err != nil {
+		return 0, wrap(err)
+	}
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(w, sum), io.NewSectionReader(f, 0, size))
+	if err != nil {
+		return int64(len(head)) + n, wrap(err)
+	}
+	tail, err := w.Write(sum.Sum(nil))
+	return int64(len(head)) + n + int64(tail), wrap(err)
+}
+
+// copied makes a copy of what the store holds and says how long it is.
+func (s *Store) copied() (*os.File, int64, error) {
+	tx, err := s.begin()
+	if err != nil {
+		return nil, 0, wrap(err)
+	}
+	defer func() { _ = tx.Rollback() }() // only read
+	dir := filepath.Dir(s.path)
+	f, err := durable.Unnamed(dir)
+	if err != nil && tx.DB().IsReadOnly() { // the folder may be to be read only, too
+		dir = os.TempDir()
+		f, err = durable.Unnamed(dir)
+	}
+	if err == nil {
+		err = room(dir, tx)
+	}
+	size := int64(0)
+	if err == nil {
+		size, err = copyTo(f, tx)
+	}
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		err = fmt.Errorf("%w: %w", ErrNoRoom, err)
+	}
+	if err != nil {
+		if f != nil {
+			_ = f.Close() // it is gone
+		}
+		return nil, 0, wrap(err)
+	}
+	return f, size, nil
+}
+
+// room tells whether a copy fits into the file system and leaves some of it.
+func room(dir string, tx *bbolt.Tx) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return wrap(err)
+	}
+	db := tx.DB()
+	need := tx.Size() - int64(db.Stats().FreePageN)*int64(db.Info().PageSize)
+	if left := int64(fs.Bavail) * fs.Bsize; left < need+leaveFree {
+		return fmt.Errorf("%w: it takes %d bytes, and %d are free", ErrNoRoom, need+leaveFree, left)
+	}
+	return nil
+}
+
+// begin starts a transaction that outlasts a Restore, which closes the file that it replaces only after its end.
+func (s *Store) begin() (*bbolt.Tx, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.db.Begin(false)
+}
+
+// copyTo makes a store of an empty file that holds what tx sees, and returns its length.
+func copyTo(f *os.File, tx *bbolt.Tx) (int64, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0) // bbolt closes what it has opened
+	if err != nil {
+		return 0, wrap(err)
+	}
+	err = guarded(func() error {
+		to, err := bbolt.Open(f.Name(), 0, &bbolt.Options{
+			FreelistType: bbolt.FreelistMapType, NoSync: true, NoGrowSync: true,
+			OpenFile: func(name string, _ int, _ fs.FileMode) (*os.File, error) { return os.NewFile(uintptr(fd), name), nil },
+		})
+		if err != nil {
+			return wrap(err)
+		}
+		return errors.Join(to.Update(makeBuckets), copyAll(to, tx), to.Close())
+	})
+	if err != nil {
+		return 0, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return 0, wrap(err)
+	}
+	p, err := readPages(f, info.Size())
+	if err != nil {
+		return 0, err
+	}
+	return int64(p.meta.end) * p.meta.page, nil
+}
+
+func copyAll(to *bbolt.DB, from *bbolt.Tx) error {
+	for _, name := range buckets {
+		c := from.Bucket(name).Cursor()
+		for k, v := c.First(); k != nil; {
+			err := to.Update(func(tx *bbolt.Tx) (err error) {
+				b := tx.Bucket(name)
+				b.FillPercent = 1 // in order, so that no page is split later
+				for n := 0; k != nil && n < copyBatch && err == nil; k, v = c.Next() {
+					n += len(k) + len(v)
+					err = b.Put(k, v)
+				}
+				return err
+			})
+			if err != nil {
+				return wrap(err)
+			}
+		}
+	}
+	return nil
+}
