@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"redoubt/enclave/internal/nsm"
 	"redoubt/wire/proctest"
+	"redoubt/wire/program"
 )
 
 // These run as root in a throw-away test guest with a /dev/nsm (make test-enclave).
@@ -62,7 +64,7 @@ func dropAndLook() error {
 	if _, err := module.Describe(); err != nil {
 		return err
 	}
-	if err := Boot(context.Background(), module, "vsock://1:9000", os.Stdout); err != nil {
+	if err := Boot(context.Background(), module, "vsock://1:9000", program.NewLogger(os.Stdout, slog.LevelInfo)); err != nil {
 		return err
 	}
 	tasks, err := filepath.Glob("/proc/self/task/*/status")
