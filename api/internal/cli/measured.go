@@ -55,10 +55,15 @@ func (o measuredOpener) Decrypt(ctx context.Context, r *upstream.Request) (*upst
 
 // outcome reduces an error to a static word.
 func outcome(err error) string {
-	var up *upstream.Error
+	var (
+		up    *upstream.Error
+		large *upstream.TooLargeError
+	)
 	switch {
 	case err == nil:
 		return "ok"
+	case errors.As(err, &large):
+		return "too_large"
 	case errors.Is(err, upstream.ErrNoEnclave):
 		return "no_enclave"
 	case errors.As(err, &up):

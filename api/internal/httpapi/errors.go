@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -145,12 +146,15 @@ func classify(err error, failed string) *httpError {
 		problems schema.FieldErrors
 		up       *upstream.Error
 		rate     *vault.RateError
+		large    *upstream.TooLargeError
 	)
 	switch {
 	case errors.As(err, &own):
 		return own
 	case errors.As(err, &problems):
 		return invalid(problems)
+	case errors.As(err, &large):
+		return tooLargeAtOnce(large)
 	case errors.As(err, &rate):
 		return &httpError{
 			status: http.StatusTooManyRequests, message: "Too many requests", code: "rate_limited", retry: rate.RetryAfter,
@@ -178,6 +182,16 @@ func classify(err error, failed string) *httpError {
 
 func invalid(p schema.FieldErrors) *httpError {
 	return &httpError{status: http.StatusUnprocessableEntity, message: msgInvalid, code: "invalid_request", fields: p}
+}
+
+// tooLargeAtOnce tells the sizes: what a vault holds opens in groups, but expressions need all at once.
+func tooLargeAtOnce(e *upstream.TooLargeError) *httpError {
+	text := fmt.Sprintf("need all requested fields at once: %d bytes with the sources, at most %d can be; request fewer "+
+		"fields, or fields without expressions", e.Size, e.Limit)
+	return &httpError{
+		status: http.StatusUnprocessableEntity, message: msgInvalid, code: "fields_too_large",
+		fields: schema.FieldErrors{{Field: "expressions", Text: text}}, cause: e,
+	}
 }
 
 func refusal(status int, message, code string) *httpError {

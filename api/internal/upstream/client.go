@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ const (
 	maxAnswer       = 16 << 20
 	maxErrorAnswer  = 64 << 10
 	decryptPath     = "/v1/decrypt"
+	batchPath       = "/v1/decrypt/batch"
 	readyPath       = "/ready"
 	maxRetryAfter   = time.Hour
 	contentTypeJSON = "application/json"
@@ -89,11 +91,37 @@ func New(cfg Config) (*Client, error) {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Decrypt asks for one vault's fields and, if there are expressions, for a report of what they read. The error is an
-// [*Error]. The caller wipes the result.
+// [*Error] or a [*TooLargeError]. The caller wipes the result.
+//
+// Fields that do not fit one request of the parent are asked for in several, one after the other, so that the key is
+// unwrapped once. The result is whole, or an error.
+func (c *Client) Decrypt(ctx context.Context, r *Request) (*Result, error) {
+	all, err := split(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 1 {
+		return c.part(ctx, all[0])
+	}
+	m := merge{Result: Result{Fields: map[string]json.RawMessage{}, Errors: map[string]FieldError{}}}
+	for _, part := range all {
+		res, err := c.part(ctx, part)
+		if err = m.add(part, res, err); err != nil {
+			m.Wipe()
+			return nil, err
+		}
+	}
+	if !m.opened {
+		return nil, m.lost
+	}
+	return &m.Result, nil
+}
+
+// part sends one request.
 //
 // A parent of an earlier release refuses a request for a report: it is asked once more without, so that the API may be
 // rolled first.
-func (c *Client) Decrypt(ctx context.Context, r *Request) (*Result, error) {
+func (c *Client) part(ctx context.Context, r *Request) (*Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	w := c.encode(r)
@@ -109,11 +137,15 @@ func (c *Client) Decrypt(ctx context.Context, r *Request) (*Result, error) {
 
 // ask sends one request, with its retry.
 func (c *Client) ask(ctx context.Context, w *wireRequest) (*Result, error) {
-	body, err := json.Marshal(w)
+	body, err := marshal(w)
 	if err != nil {
 		return nil, &Error{Code: wire.Internal, Err: errors.New("request not encodable")}
 	}
-	status, header, answer, err := c.post(ctx, body)
+	path := decryptPath
+	if len(body) > maxSingle {
+		path, body = batchPath, slices.Concat([]byte(batchHead), body, []byte(batchTail))
+	}
+	status, header, answer, err := c.post(ctx, path, body)
 	if err != nil {
 		return nil, transportError(ctx, err)
 	}
@@ -121,11 +153,23 @@ func (c *Client) ask(ctx context.Context, w *wireRequest) (*Result, error) {
 	if status != http.StatusOK {
 		return nil, statusError(status, header, answer)
 	}
+	if path == batchPath {
+		return onlyItem(answer)
+	}
 	var out Result
 	if err := json.Unmarshal(answer, &out); err != nil || out.Fields == nil {
 		return nil, &Error{Code: wire.Internal, Err: errAnswer}
 	}
 	return &out, nil
+}
+
+// marshal is json.Marshal without its escapes for HTML, which make a byte of a source six.
+func marshal(w *wireRequest) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(w)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 func (c *Client) encode(r *Request) *wireRequest {
@@ -144,9 +188,9 @@ func (c *Client) encode(r *Request) *wireRequest {
 }
 
 // post sends the body, once more if the connection was dead.
-func (c *Client) post(ctx context.Context, body []byte) (int, http.Header, []byte, error) {
+func (c *Client) post(ctx context.Context, path string, body []byte) (int, http.Header, []byte, error) {
 	for attempt := 0; ; attempt++ {
-		status, header, answer, connected, err := c.once(ctx, body)
+		status, header, answer, connected, err := c.once(ctx, path, body)
 		if err == nil || attempt > 0 || !connected || ctx.Err() != nil || errors.Is(err, errTooLarge) {
 			return status, header, answer, err
 		}
@@ -155,13 +199,13 @@ func (c *Client) post(ctx context.Context, body []byte) (int, http.Header, []byt
 	}
 }
 
-func (c *Client) once(ctx context.Context, body []byte) (status int, h http.Header, answer []byte, connected bool,
+func (c *Client) once(ctx context.Context, path string, body []byte) (status int, h http.Header, answer []byte, connected bool,
 	err error,
 ) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected = true },
 	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+decryptPath, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, nil, false, err
 	}

@@ -5,11 +5,18 @@
 //
 //   - Connections are kept alive and pooled. A request whose connection turns out to be dead, before an answer was
 //     read, is sent once more on a fresh one: decrypting changes nothing, so a second time does no harm.
+//
 //   - Every failure is an [*Error] with one of the wire's codes: "deadline_exceeded" when no answer came in time,
 //     "shutting_down" when there is no one to answer, "internal" for an answer that is not understood.
+//
 //   - Redirects are not followed and no proxy from the environment is used: the body holds wrapped keys.
+//
 //   - Values are kept as the raw JSON that the enclave made. [Result.Wipe] overwrites them. Copies remain in the
 //     buffers of net/http and crypto/tls until those are reused; with a reply key they hold ciphertext only.
 //
-// Limits: an answer of at most 16 MiB.
+//   - What one request of the parent cannot carry (1 MiB) is asked for in several, one after the other, and their
+//     answers are one [Result]. Expressions may read any field, so they go in one request with all of them, up to
+//     2 MiB of ciphertext and sources: beyond that the error is a [*TooLargeError].
+//
+// Limits: an answer of at most 16 MiB for each request, the timeout is each request's.
 package upstream

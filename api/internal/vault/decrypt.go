@@ -52,7 +52,7 @@ func (d *Decrypted) Wipe() {
 }
 
 // Decrypt opens fields and evaluates expressions. Errors: schema.FieldErrors, [ErrNotFound], [*RateError], [ErrAudit],
-// auth.ErrForbidden, [*upstream.Error], the store's. Refused and failed attempts on an existing vault are audited.
+// auth.ErrForbidden, [*upstream.Error], [*upstream.TooLargeError], the store's. Refused and failed attempts on an existing vault are audited.
 func (s *Service) Decrypt(ctx context.Context, c *Caller, req *DecryptRequest) (*Decrypted, error) {
 	ev := &audit.Event{
 		Caller: c.audit(), VaultID: req.ID, Name: audit.EventDecrypt, Reason: req.Reason,
@@ -80,12 +80,7 @@ func (s *Service) Decrypt(ctx context.Context, c *Caller, req *DecryptRequest) (
 		out, err = s.open(ctx, r, req, fields, include)
 	}
 	if err != nil {
-		var up *upstream.Error
-		code := "unavailable"
-		if errors.As(err, &up) {
-			code = up.Code.String()
-		}
-		return nil, s.failed(ctx, ev, code, err)
+		return nil, s.failed(ctx, ev, failure(err), err)
 	}
 	enter(access, ev.Expressions, fields, out.report)
 	ev.Outcome, ev.Released, ev.Access = audit.OutcomeOK, out.released, access

@@ -10,6 +10,7 @@ import (
 	"redoubt/api/internal/audit"
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/store"
+	"redoubt/api/internal/upstream"
 	"redoubt/wire/sealed"
 )
 
@@ -196,8 +197,17 @@ func (s *Service) failed(ctx context.Context, ev *audit.Event, code string, why 
 
 // failure names an error for an audit entry.
 func failure(err error) string {
-	if errors.Is(err, ErrKeyUnverified) {
+	var (
+		up    *upstream.Error
+		large *upstream.TooLargeError
+	)
+	switch {
+	case errors.Is(err, ErrKeyUnverified):
 		return "key_unverified"
+	case errors.As(err, &large):
+		return "too_large"
+	case errors.As(err, &up):
+		return up.Code.String()
 	}
 	return "unavailable"
 }

@@ -1,0 +1,193 @@
+package upstream
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"redoubt/wire"
+)
+
+const (
+	// maxSingle is the largest body that the parent takes on /v1/decrypt, in bytes. What is larger and cannot be split
+	// goes as the only item of a batch, whose items are bounded by the wire alone.
+	maxSingle = 1 << 20
+	// roomHead is enough for the JSON of a request without its fields, key and expressions.
+	roomHead = 4 << 10
+	// maxMessage bounds what a request becomes between parent and enclave, less some room for extensions.
+	maxMessage = wire.MaxBody - 1<<10
+	// maxBeside is that for a request whose answer holds all values too: results take another 1 MiB at most.
+	maxBeside = maxMessage - 1<<20
+)
+
+// TooLargeError is a decrypt whose expressions need more at once than one request can carry. Sizes are in bytes.
+type TooLargeError struct {
+	Size, Limit int
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("upstream: expressions need %d bytes of fields and sources in one request, at most %d fit", e.Size,
+		e.Limit)
+}
+
+// split divides a request into some that the parent takes: fields in groups, and expressions in one request with all
+// fields, since each may read any. That request asks for no raw field, except in the reference's manner (Compat), where
+// the answer holds everything. [*TooLargeError].
+func split(r *Request) ([]*Request, error) {
+	groups := group(r)
+	if len(groups) == 1 && len(r.Expressions) == 0 {
+		return []*Request{r}, nil
+	}
+	if len(r.Expressions) == 0 {
+		return parts(r, groups), nil
+	}
+	limit, whole := maxMessage, r.Compat || r.Include == nil
+	if whole {
+		limit = maxBeside
+	}
+	if size := messageSize(r); size > limit {
+		return nil, &TooLargeError{Size: size, Limit: limit}
+	}
+	if len(groups) == 1 || whole {
+		return []*Request{r}, nil
+	}
+	alone := *r
+	alone.Include = &[]string{}
+	raw := *r
+	raw.Expressions, raw.Fields = nil, wanted(r)
+	if len(raw.Fields) == 0 {
+		return []*Request{&alone}, nil
+	}
+	return append([]*Request{&alone}, parts(&raw, group(&raw))...), nil
+}
+
+// wanted are the fields whose values are asked for. Those that an expression shares its name with are not: the answer
+// has one value by a name.
+func wanted(r *Request) map[string][]byte {
+	out := map[string][]byte{}
+	for _, name := range *r.Include {
+		if _, is := r.Expressions[name]; !is {
+			out[name] = r.Fields[name]
+		}
+	}
+	return out
+}
+
+// parts are requests for groups of r's fields.
+func parts(r *Request, groups [][]string) []*Request {
+	var out []*Request
+	for _, names := range groups {
+		part := *r
+		part.Fields = make(map[string][]byte, len(names))
+		for _, name := range names {
+			part.Fields[name] = r.Fields[name]
+		}
+		if r.Include != nil {
+			include := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !slices.Contains(*r.Include, n) })
+			part.Include = &include
+		}
+		out = append(out, &part)
+	}
+	return out
+}
+
+// group divides the fields, in the order of names, so that each group fits one request. There is at least one group.
+func group(r *Request) [][]string {
+	room := maxSingle - roomHead - base64.StdEncoding.EncodedLen(len(r.WrappedKey)) - len(r.VaultID)
+	if r.ReplyKey != nil {
+		room -= len(r.ReplyKey.SuiteID) + len(r.ReplyKey.PublicKey)
+	}
+	groups, left := [][]string{{}}, room
+	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
+		need := 2*len(name) + 16 + base64.StdEncoding.EncodedLen(len(r.Fields[name])) // include repeats the name
+		last := len(groups) - 1
+		if need > left && len(groups[last]) > 0 {
+			groups, left = append(groups, nil), room
+			last++
+		}
+		groups[last] = append(groups[last], name)
+		left -= need
+	}
+	return groups
+}
+
+// messageSize bounds the size of what the parent makes of a request, as wire.DecryptRequest.Validate counts.
+func messageSize(r *Request) int {
+	n := 64 + len(r.VaultID) + wire.MaxRegion + len(r.WrappedKey) + wire.MaxReplyKey
+	for name, blob := range r.Fields {
+		n += 8 + len(name) + len(blob)
+	}
+	for name, source := range r.Expressions {
+		n += 8 + len(name) + len(source)
+	}
+	return n
+}
+
+// merge puts the answers to all parts of a request together. A part of which no field opened is an error alone; beside
+// others its fields have failed.
+type merge struct {
+	Result
+	opened bool  // a part has an answer
+	lost   error // the last part of which nothing opened
+}
+
+func (m *merge) add(part *Request, res *Result, err error) error {
+	var e *Error
+	switch {
+	case errors.As(err, &e) && e.Code == wire.DecryptFailed && len(part.Expressions) == 0 && part.ReplyKey == nil:
+		m.lost = err
+		for name := range part.Fields {
+			m.fail(name, part)
+		}
+		return nil
+	case err != nil:
+		return err
+	}
+	m.opened = true
+	maps.Copy(m.Fields, res.Fields)
+	maps.Copy(m.Errors, res.Errors)
+	if res.Sealed != nil && m.Sealed == nil {
+		m.Sealed = map[string]string{}
+	}
+	maps.Copy(m.Sealed, res.Sealed)
+	if len(part.Expressions) > 0 {
+		m.Access = res.Access
+	}
+	return nil
+}
+
+func (m *merge) fail(name string, part *Request) {
+	if part.Include == nil || slices.Contains(*part.Include, name) {
+		m.Fields[name] = json.RawMessage("null")
+	}
+	m.Errors[name] = FieldError{Code: wire.DecryptFailed.String(), Message: wire.DecryptFailed.Text()}
+}
+
+// A batch of one.
+const (
+	batchHead = `{"items":[`
+	batchTail = `]}`
+)
+
+// onlyItem reads the answer to a batch of one. The error is an [*Error].
+func onlyItem(answer []byte) (*Result, error) {
+	var out struct {
+		Items []struct {
+			Status int             `json:"status"`
+			Error  json.RawMessage `json:"error"`
+			Result
+		} `json:"items"`
+	}
+	switch err := json.Unmarshal(answer, &out); {
+	case err != nil || len(out.Items) != 1:
+	case out.Items[0].Status != http.StatusOK:
+		return nil, statusError(out.Items[0].Status, nil, out.Items[0].Error)
+	case out.Items[0].Fields != nil:
+		return &out.Items[0].Result, nil
+	}
+	return nil, &Error{Code: wire.Internal, Err: errAnswer}
+}

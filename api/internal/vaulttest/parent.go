@@ -1,0 +1,109 @@
+package vaulttest
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+
+	"redoubt/api/internal/upstream"
+	"redoubt/wire"
+)
+
+// Limits of a parent, in bytes: of the body of a single request, of a batch, and of what a request becomes on its way
+// to the enclave.
+const (
+	parentSingle  = 1 << 20
+	parentBatch   = 8 << 20
+	parentMessage = wire.MaxBody
+)
+
+// asked is the JSON of a request to the parent.
+type asked struct {
+	VaultID      string             `json:"vault_id"`
+	Region       string             `json:"region"`
+	Fields       map[string][]byte  `json:"fields"`
+	SuiteID      []byte             `json:"suite_id"`
+	WrappedKey   []byte             `json:"encrypted_private_key"`
+	Encoding     string             `json:"encoding"`
+	KeyContext   int                `json:"key_context"`
+	Expressions  map[string]string  `json:"expressions"`
+	Include      *[]string          `json:"include"`
+	Compat       bool               `json:"compat"`
+	ReplyKey     *upstream.ReplyKey `json:"reply_key"`
+	ReportAccess bool               `json:"report_access"`
+}
+
+// Parent is a parent before the world's enclave: it takes what a parent takes, and no more at once.
+func (w *World) Parent() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/decrypt", func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, parentSingle))
+		if err != nil {
+			write(rw, http.StatusRequestEntityTooLarge, map[string]string{"code": "bad_request"})
+			return
+		}
+		status, answer := w.answer(r, body)
+		write(rw, status, answer)
+	})
+	mux.HandleFunc("POST /v1/decrypt/batch", func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, parentBatch))
+		var batch struct {
+			Items []json.RawMessage `json:"items"`
+		}
+		if err != nil || json.Unmarshal(body, &batch) != nil {
+			write(rw, http.StatusRequestEntityTooLarge, map[string]string{"code": "bad_request"})
+			return
+		}
+		items := []map[string]any{}
+		for _, one := range batch.Items {
+			status, answer := w.answer(r, one)
+			item := map[string]any{"status": status}
+			if res, ok := answer.(*upstream.Result); ok {
+				item["fields"], item["errors"], item["access"], item["sealed"] = res.Fields, res.Errors, res.Access, res.Sealed
+			} else {
+				item["error"] = answer
+			}
+			items = append(items, item)
+		}
+		write(rw, http.StatusOK, map[string]any{"items": items})
+	})
+	return mux
+}
+
+// answer is a *upstream.Result for 200, else a problem.
+func (w *World) answer(r *http.Request, body []byte) (int, any) {
+	var in asked
+	err := json.Unmarshal(body, &in)
+	size := 0
+	for name, blob := range in.Fields {
+		size += len(name) + len(blob)
+	}
+	for name, source := range in.Expressions {
+		size += len(name) + len(source)
+	}
+	encoding, encodingErr := strconv.Atoi(in.Encoding)
+	if err != nil || encodingErr != nil || size > parentMessage {
+		return http.StatusBadRequest, map[string]string{"code": wire.BadRequest.String()}
+	}
+	res, err := w.Decrypt(r.Context(), &upstream.Request{
+		VaultID: in.VaultID, SuiteID: in.SuiteID, WrappedKey: in.WrappedKey, Encoding: encoding,
+		KeyContext: in.KeyContext == 1, Fields: in.Fields, Expressions: in.Expressions, Include: in.Include,
+		Compat: in.Compat, ReplyKey: in.ReplyKey,
+	})
+	var e *upstream.Error
+	switch {
+	case errors.As(err, &e) && e.Code == wire.DecryptFailed:
+		return http.StatusUnprocessableEntity, map[string]string{"code": e.Code.String()}
+	case err != nil:
+		return http.StatusForbidden, map[string]string{"code": wire.KeyDenied.String()}
+	}
+	return http.StatusOK, res
+}
+
+func write(rw http.ResponseWriter, status int, body any) {
+	rw.Header().Set("Content-Type", "application/json")
+	rw.WriteHeader(status)
+	_ = json.NewEncoder(rw).Encode(body)
+}
