@@ -51,7 +51,7 @@ var ErrInvalid = errors.New("invalid configuration")
 // invalid is an ErrInvalid that says no more than what is wrong.
 type invalid struct{ error }
 
-func (invalid) Is(target error) bool { return target == ErrInvalid } //nolint:errorlint // it is what errors.Is asks
+func (invalid) Is(target error) bool { return target == ErrInvalid }
 
 func (e invalid) Unwrap() error { return e.error }
 
