@@ -16,11 +16,11 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/aws/aws-lambda-go/lambda"
-	"github.com/aws/aws-sdk-go-v2/config"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"redoubt/deploy/canary/internal/probe"
+	"redoubt/wire/awsconfig"
 	"redoubt/wire/cmdline"
 	"redoubt/wire/h1"
 	"redoubt/wire/program"
@@ -81,9 +81,9 @@ func (c *cli) Validate() error {
 func (c *cli) run(log *slog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(c.Region))
+	cfg, err := awsconfig.Load(ctx, c.Region)
 	if err != nil {
-		return fmt.Errorf("aws configuration: %w", err)
+		return err
 	}
 	client := awskms.NewFromConfig(cfg, func(o *awskms.Options) {
 		if c.KMSEndpoint != "" {

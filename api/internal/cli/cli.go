@@ -10,6 +10,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"redoubt/wire/awsconfig"
 	"redoubt/wire/cmdline"
 	"redoubt/wire/program"
 )
@@ -103,8 +104,11 @@ func newParser(c *commands, version string, out, errOut io.Writer) (*kong.Kong, 
 func report(errOut io.Writer, err error) int {
 	status := program.Fail(errOut, "api", err)
 	var h *hinted
-	if errors.As(err, &h) {
+	switch {
+	case errors.As(err, &h):
 		_, _ = fmt.Fprintln(errOut, "hint:", h.hint)
+	case errors.Is(err, awsconfig.ErrNoCredentials):
+		_, _ = fmt.Fprintln(errOut, "hint:", awsconfig.Hint)
 	}
 	return status
 }

@@ -10,10 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
-
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/httpapi"
 	"redoubt/api/internal/kmsclient"
@@ -23,6 +19,7 @@ import (
 	"redoubt/api/internal/store/dynamo"
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
+	"redoubt/wire/awsconfig"
 	"redoubt/wire/program"
 	"redoubt/wire/sealed"
 )
@@ -62,15 +59,6 @@ type vaultFlags struct {
 	Cutover     string        `name:"legacy-cutover" help:"${h_cutover}" env:"API_LEGACY_CUTOVER" placeholder:"TIME"`
 }
 
-func awsConfig(ctx context.Context, region string) (aws.Config, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(region),
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(10*time.Second)))
-	if err != nil {
-		return cfg, fmt.Errorf("aws configuration: %w", err)
-	}
-	return cfg, nil
-}
-
 // open opens the store.
 func (f *storeFlags) open(ctx context.Context) (store.Store, error) {
 	switch kind, name := f.kind(); kind {
@@ -81,7 +69,7 @@ func (f *storeFlags) open(ctx context.Context) (store.Store, error) {
 		}
 		return s, nil
 	case "dynamodb":
-		cfg, err := awsConfig(ctx, f.Region)
+		cfg, err := awsconfig.Load(ctx, f.Region)
 		if err != nil {
 			return nil, err
 		}
@@ -192,7 +180,7 @@ func (f *vaultFlags) service(ctx context.Context, s store.Store, region string, 
 	if cfg.Cutover, err = parseCutover(f.Cutover); err != nil {
 		return nil, nil, err
 	}
-	awsCfg, err := awsConfig(ctx, region)
+	awsCfg, err := awsconfig.Load(ctx, region)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -72,6 +72,8 @@ func outcome(err error) string {
 		return "denied"
 	case errors.Is(err, kmsclient.ErrThrottled):
 		return "throttled"
+	case errors.Is(err, kmsclient.ErrNoCredentials):
+		return "no_credentials"
 	}
 	return "unavailable"
 }

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -12,9 +13,11 @@ import (
 	"redoubt/api/internal/apitest"
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/httpapi"
+	"redoubt/api/internal/store"
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
 	"redoubt/wire"
+	"redoubt/wire/awsconfig"
 )
 
 const person = `{"email":"a@example.com","first_name":"Bob","ssn9":"123456789","dob":"1979-04-05"}`
@@ -382,7 +385,27 @@ func TestReadinessAsksEveryDependency(t *testing.T) {
 	broken = errors.New("down")
 	now = now.Add(time.Second)
 	a.Do("GET", "/ready", "").Want(503, `{"status":"not_ready","checks":{"parent":"failed","store":"ok"}}`)
+	broken = fmt.Errorf("kms: %w", &awsconfig.CredentialsError{Reason: "none"})
+	now = now.Add(time.Second)
+	a.Do("GET", "/ready", "").Want(503, `{"status":"not_ready","checks":{"parent":"no_credentials","store":"ok"}}`)
 	a.Do("GET", "/health", "").WantStatus(200)
+}
+
+func TestAServiceWithoutCredentialsSaysSo(t *testing.T) {
+	a := apitest.New(t)
+	for _, err := range []error{
+		&awsconfig.CredentialsError{Reason: "status 404"},
+		fmt.Errorf("dynamo: %w: %w", store.ErrUnavailable, awsconfig.ErrNoCredentials),
+	} {
+		a.World.FailKMS(err)
+		r := a.Do("POST", "/v1/vaults", `{"email":"a@example.com"}`).WantStatus(503)
+		if !strings.Contains(r.Body, `"code":"no_credentials"`) || r.Header.Get("Retry-After") != "1" {
+			t.Errorf("%s, Retry-After %q", r.Body, r.Header.Get("Retry-After"))
+		}
+	}
+	if !strings.Contains(a.Log.String(), "no aws credentials (status 404)") {
+		t.Errorf("log: %s", a.Log)
+	}
 }
 
 func TestPanicIsAnswered(t *testing.T) {

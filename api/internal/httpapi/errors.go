@@ -16,6 +16,7 @@ import (
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
 	"redoubt/wire"
+	"redoubt/wire/awsconfig"
 )
 
 // ErrorBody is the JSON of every error. statusCode and message are the reference's.
@@ -57,7 +58,9 @@ func (e *httpError) body() *ErrorBody {
 const (
 	msgInvalid     = "Invalid request data"
 	msgUnavailable = "Service unavailable"
-	retryDefault   = time.Second
+	// codeNoCredentials says that this service has no AWS credentials; of the caller's it says nothing.
+	codeNoCredentials = "no_credentials"
+	retryDefault      = time.Second
 )
 
 // fixed are the errors that map by identity.
@@ -92,6 +95,10 @@ var fixed = []struct {
 	}},
 	{store.ErrUnknownOutcome, httpError{
 		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "outcome_unknown", retry: retryDefault,
+	}},
+	// Before the errors of the store, which may wrap it.
+	{awsconfig.ErrNoCredentials, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: codeNoCredentials, retry: retryDefault,
 	}},
 	{store.ErrThrottled, httpError{
 		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "store_throttled", retry: retryDefault,

@@ -2,9 +2,12 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
+
+	"redoubt/wire/awsconfig"
 )
 
 const (
@@ -21,7 +24,7 @@ type HealthBody struct {
 // ReadyBody answers /ready.
 type ReadyBody struct {
 	Status string            `json:"status" enum:"ready,not_ready"`
-	Checks map[string]string `json:"checks" doc:"ok or failed, by dependency"`
+	Checks map[string]string `json:"checks" doc:"ok, failed or no_credentials (of AWS, this service), by dependency"`
 }
 
 // readiness remembers the last answer.
@@ -63,6 +66,9 @@ func (s *Server) check(ctx context.Context) *ReadyBody {
 			out.Checks[check.Name] = "ok"
 			if err != nil {
 				out.Checks[check.Name], out.Status = "failed", "not_ready"
+			}
+			if errors.Is(err, awsconfig.ErrNoCredentials) {
+				out.Checks[check.Name] = codeNoCredentials
 			}
 		})
 	}

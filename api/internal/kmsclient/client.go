@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/smithy-go"
 
+	"redoubt/wire/awsconfig"
 	"redoubt/wire/sealed"
 )
 
@@ -28,6 +29,8 @@ var (
 	ErrThrottled = errors.New("kms: throttled")
 	// ErrUnavailable is everything else: no connection, time-out, a fault of KMS.
 	ErrUnavailable = errors.New("kms: unavailable")
+	// ErrNoCredentials says that KMS was not asked, since nobody gave this process credentials to ask with.
+	ErrNoCredentials = awsconfig.ErrNoCredentials
 )
 
 // Limits.
@@ -149,6 +152,9 @@ var (
 // kind reduces an SDK error to its kind and code: texts of KMS may quote what was sent.
 func kind(err error) error {
 	var api smithy.APIError
+	if none := awsconfig.NoCredentials(err); none != nil {
+		return none
+	}
 	if errors.As(err, &api) {
 		switch code := api.ErrorCode(); {
 		case slices.Contains(deniedCodes, code):

@@ -6,13 +6,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/config"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"redoubt/bench/internal/corpus"
 	"redoubt/bench/internal/out"
 	"redoubt/deploy/local/kms"
 	"redoubt/deploy/local/localstack"
+	"redoubt/wire/awsconfig"
 	"redoubt/wire/program"
 	"redoubt/wire/sealed"
 )
@@ -75,7 +75,7 @@ func (c *recordCommand) make(ctx context.Context, o corpus.Options, sink *out.Si
 	case c.StandIn != "":
 		return corpus.Make(ctx, o, corpus.KMSWrap(localstack.KMSClient(c.StandIn), kms.AliasSymmetric), progress)
 	case c.KMSKey != "":
-		aws, err := config.LoadDefaultConfig(ctx, config.WithRegion(o.Region))
+		aws, err := awsconfig.Load(ctx, o.Region)
 		if err != nil {
 			return nil, err
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"redoubt/api/internal/store"
+	"redoubt/wire/awsconfig"
 )
 
 const (
@@ -147,6 +148,9 @@ func tooLarge(message string) error {
 func unknown(err error) error {
 	var api smithy.APIError
 	var status *awshttp.ResponseError
+	if awsconfig.NoCredentials(err) != nil {
+		return failure("write", err) // nothing was sent
+	}
 	if errors.As(err, &api) && api.ErrorCode() == "ValidationException" {
 		return tooLarge(api.ErrorMessage())
 	}
@@ -160,7 +164,10 @@ func unknown(err error) error {
 func failure(operation string, err error) error {
 	var api smithy.APIError
 	var status *awshttp.ResponseError
+	none := awsconfig.NoCredentials(err)
 	switch {
+	case none != nil:
+		return fmt.Errorf("dynamo: %s: %w: %w", operation, store.ErrUnavailable, none)
 	case errors.As(err, &api) && throttled(api.ErrorCode()):
 		return fmt.Errorf("dynamo: %s (%s): %w", operation, api.ErrorCode(), store.ErrThrottled)
 	case errors.As(err, &status) && status.HTTPStatusCode() >= http.StatusInternalServerError:

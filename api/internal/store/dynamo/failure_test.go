@@ -1,6 +1,7 @@
 package dynamo
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"redoubt/api/internal/store"
+	"redoubt/wire/awsconfig"
 )
 
 // refusing is a store on a server that answers everything with one error. The SDK's retries are off.
@@ -75,5 +77,23 @@ func TestThrottlingAndOutagesAreToldFromFailures(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestWithoutCredentialsNothingWasWritten(t *testing.T) {
+	cfg := config()
+	cfg.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{}, &awsconfig.CredentialsError{Reason: "none"}
+	})
+	s, err := New(Config{AWS: cfg, Endpoint: "http://127.0.0.1:1", Table: "t", Timeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, read := s.Get(t.Context(), "v_1")
+	for _, err := range []error{read, s.AppendAudit(t.Context(), &store.Entry{VaultID: "v_1"})} {
+		if !errors.Is(err, awsconfig.ErrNoCredentials) || !errors.Is(err, store.ErrUnavailable) ||
+			errors.Is(err, store.ErrUnknownOutcome) {
+			t.Errorf("%v", err)
+		}
 	}
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"redoubt/api/client"
+	"redoubt/wire/awsconfig"
 )
 
 // Identity is how KMS answered a Decrypt from outside an enclave.
@@ -159,7 +160,10 @@ var errNoAnswer = errors.New("no answer")
 // bare reduces an error of the SDK to its code: texts of KMS can name principals.
 func bare(err error) error {
 	var api smithy.APIError
+	none := awsconfig.NoCredentials(err)
 	switch {
+	case none != nil:
+		return none
 	case errors.As(err, &api):
 		return errors.New(strings.ToLower(api.ErrorCode()))
 	case errors.Is(err, context.DeadlineExceeded):

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"redoubt/deploy/local/kms"
+	"redoubt/wire/awsconfig"
 )
 
 const allowAll = `{"Version":"2012-10-17","Statement":[
@@ -266,6 +267,17 @@ func TestRequestsAreSignedForAPIGatewayOrCarryTheToken(t *testing.T) {
 	}
 	if err := trip(t, a, func(o *Options) { o.Token = "t" }); err != nil || a.signedBy != "Bearer" {
 		t.Errorf("token %q, error %v", a.signedBy, err)
+	}
+	lacking := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{}, &awsconfig.CredentialsError{Reason: "why"}
+	})
+	err = trip(t, a, func(o *Options) { o.Credentials = lacking })
+	if !errors.Is(err, errCannotSign) || !strings.Contains(err.Error(), "no aws credentials (why)") {
+		t.Errorf("error %v", err)
+	}
+	kms := awskms.New(awskms.Options{Region: "us-east-1", BaseEndpoint: aws.String("http://127.0.0.1:1"), Credentials: lacking})
+	if got, err := ask(t, kms); got != CouldNotAsk || !errors.Is(err, awsconfig.ErrNoCredentials) {
+		t.Errorf("%v, %v", got, err)
 	}
 	none := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 		return aws.Credentials{}, errors.New("SENTINEL")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"redoubt/api/client"
+	"redoubt/wire/awsconfig"
 )
 
 // recordLife bounds how long a synthetic record stays whose deletion failed.
@@ -34,11 +35,14 @@ func (e *StepError) Error() string {
 // step keeps of an error what may be logged: the step and the API's status.
 func step(name string, err error) error {
 	var e *client.Error
+	none := awsconfig.NoCredentials(err)
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &e):
 		return &StepError{name, e.Status}
+	case none != nil:
+		return fmt.Errorf("%s: %w: %w", name, errCannotSign, none)
 	case errors.Is(err, errCannotSign):
 		return fmt.Errorf("%s: %w", name, errCannotSign)
 	}

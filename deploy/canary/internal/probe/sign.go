@@ -4,12 +4,15 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"redoubt/wire/awsconfig"
 )
 
 // errCannotSign is returned when there are no credentials to sign with.
@@ -25,6 +28,9 @@ type signer struct {
 // RoundTrip signs a copy: a RoundTripper may not change the request it is given.
 func (s *signer) RoundTrip(r *http.Request) (*http.Response, error) {
 	credentials, err := s.credentials.Retrieve(r.Context())
+	if none := awsconfig.NoCredentials(err); none != nil {
+		return nil, fmt.Errorf("%w: %w", errCannotSign, none)
+	}
 	if err != nil {
 		return nil, errCannotSign
 	}
