@@ -34,8 +34,8 @@ type cli struct {
 	KMSKey      string           `name:"kms-key" env:"CANARY_KMS_KEY" required:"" placeholder:"ARN" help:"ARN or alias of the key that wraps vaults' keys."`
 	KMSEndpoint string           `name:"kms-endpoint" env:"CANARY_KMS_ENDPOINT" placeholder:"URL" help:"KMS's URL in place of the region's own."`
 	Region      string           `env:"CANARY_REGION,AWS_REGION" default:"us-east-1" help:"AWS region of the key and of the API."`
-	Every       time.Duration    `env:"CANARY_EVERY" default:"1m" help:"Time between two probes, 1s or more."`
-	Timeout     time.Duration    `env:"CANARY_TIMEOUT" default:"15s" help:"Limit of each probe, more than 0."`
+	Every       time.Duration    `env:"CANARY_EVERY" default:"1m" help:"Time between two probes, 1s to 24h."`
+	Timeout     time.Duration    `env:"CANARY_TIMEOUT" default:"15s" help:"Limit of each probe, 1ms to 1h."`
 	Version     kong.VersionFlag `help:"Print the version and exit."`
 
 	MetricsHosts  []string `name:"metrics-host" env:"CANARY_METRICS_HOST" placeholder:"NAME" help:"Name by which /metrics may be asked, beside IP addresses and localhost; any other Host is 421."`
@@ -72,10 +72,10 @@ func newParser(c *cli) (*kong.Kong, error) {
 
 // Validate is called by the parser.
 func (c *cli) Validate() error {
-	if c.Every < time.Second || c.Timeout <= 0 {
-		return errors.New("--every must be at least 1s, --timeout more than 0")
-	}
-	return nil
+	return errors.Join(
+		program.Range("--every", c.Every, time.Second, 24*time.Hour),
+		program.Range("--timeout", c.Timeout, time.Millisecond, program.MaxWait),
+	)
 }
 
 func (c *cli) run(log *slog.Logger) error {

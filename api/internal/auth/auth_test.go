@@ -82,9 +82,29 @@ func TestBadPoliciesAreRefused(t *testing.T) {
 		"no operations":     "rules: [{principals: [a], fields: ['*']}]\n",
 		"zero rate":         "rules: [{principals: [a], operations: [read], decrypt_rate: {per_second: 0}}]\n",
 		"negative rate":     "decrypt_rate: {per_second: -1}\n",
+		"no number":         "decrypt_rate: {per_second: .nan}\n",
+		"infinite":          "decrypt_rate: {per_second: .inf}\n",
+		"huge":              "rules: [{principals: [a], operations: [read], decrypt_rate: {per_second: 1e300}}]\n",
+		"tiny":              "decrypt_rate: {per_second: 1e-300}\n",
+		"huge burst":        "decrypt_rate: {per_second: 1, burst: 10000000}\n",
+		"infinite burst":    "decrypt_rate: {per_second: 1, burst: -.inf}\n",
 	} {
 		if _, err := ParsePolicy([]byte(text)); err == nil {
 			t.Errorf("%s: parsed", name)
+		}
+	}
+}
+
+func TestAKeyFileWithABadRateIsRefused(t *testing.T) {
+	for _, rate := range []string{`-1`, `0`, `1e300`, `1e-300`, `1,"burst":-1`} {
+		path := filepath.Join(t.TempDir(), "keys.json")
+		text := `[{"name":"a","id":"00","hash":"00","grant":{"operations":["*"],"fields":["*"]},"decrypt_rate":{"per_second":` +
+			rate + `}}]`
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenKeyFile(path, time.Now); err == nil {
+			t.Errorf("per_second %s was taken", rate)
 		}
 	}
 }

@@ -83,6 +83,11 @@ func (k *KeyFile) read() ([]Key, error) {
 	if err := json.Unmarshal(data, &keys); err != nil {
 		return nil, errors.New("auth: keys: the file is not a list of keys")
 	}
+	for i := range keys {
+		if err := keys[i].Rate.check(); err != nil {
+			return nil, fmt.Errorf("%w (key %d of the file)", err, i+1)
+		}
+	}
 	return keys, nil
 }
 

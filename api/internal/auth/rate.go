@@ -6,22 +6,30 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"redoubt/wire/program"
 )
 
 // maxLimiters bounds the principals whose limiters are kept. A limiter that is full again is the first to go.
 const maxLimiters = 10_000
 
+// Bounds of a rate, in decrypts a second. A burst is at most MaxRate too.
+const (
+	MinRate = 0.000001
+	MaxRate = 1_000_000
+)
+
 // Rate is a token bucket: PerSecond decrypts on average, up to Burst at once (default: PerSecond, at least 1).
 type Rate struct {
-	// PerSecond is the decrypts per second on average, more than 0.
+	// PerSecond is the decrypts per second on average, 0.000001 to 1000000.
 	PerSecond float64 `yaml:"per_second" json:"per_second"`
-	// Burst is how many may come at once, 0 or more. 0: as many as come in a second, at least 1.
+	// Burst is how many may come at once, 0 to 1000000. 0: as many as come in a second, at least 1.
 	Burst int `yaml:"burst" json:"burst,omitempty"`
 }
 
 func (r *Rate) check() error {
-	if r != nil && (r.PerSecond <= 0 || r.Burst < 0) {
-		return errors.New("auth: decrypt_rate: per_second must be above 0 and burst not below")
+	if r != nil && (!program.Within(r.PerSecond, MinRate, MaxRate) || !program.Within(r.Burst, 0, MaxRate)) {
+		return errors.New("auth: decrypt_rate: per_second must be 0.000001 to 1000000, burst 0 to 1000000")
 	}
 	return nil
 }

@@ -14,15 +14,15 @@ var helps = kong.Vars{
 		"default.",
 	"h_cutover": "Vaults without a MAC (the reference's) take writes if their id is older than this time, " +
 		"RFC 3339, not later than now.",
-	"h_drain_timeout": "On SIGTERM: longest wait for requests in flight after that, more than 0.",
-	"h_drain_delay":   "On SIGTERM: how long /ready fails before listeners close, 0s or more.",
+	"h_drain_timeout": "On SIGTERM: longest wait for requests in flight after that, 1ms to 1h.",
+	"h_drain_delay":   "On SIGTERM: how long /ready fails before listeners close, 0s to 1h.",
 	"h_dynamodb":      "DynamoDB's URL in place of the region's own.",
 	"h_encoding":      "Encoding of new vaults: 3, or 2 as the reference writes.",
 	"h_fields": "Fields as NAME=VALUE; values on a command line are seen by others on the machine, prefer " +
 		"--file.",
 	"h_kmsendpoint":  "KMS's URL in place of the region's own.",
 	"h_kmskey":       "KMS key that wraps private keys: ARN or alias.",
-	"h_kmstimeout":   "Limit of one KMS call with its retries, more than 0.",
+	"h_kmstimeout":   "Limit of one KMS call with its retries, 1ms to 1h.",
 	"h_listen":       "Address to serve on; beyond loopback only with authentication and TLS.",
 	"h_log_level":    "debug, info, warn or error.",
 	"h_mackey":       "KMS HMAC_256 key that binds public keys to their vaults: ARN or alias.",
@@ -39,7 +39,7 @@ var helps = kong.Vars{
 	"h_otlp_headers":   "File with headers for the collector, a line 'NAME: VALUE' each.",
 	"h_parent_ca":      "PEM roots that the parent's certificate must chain to, in place of the system's.",
 	"h_parent_cert":    "Client certificate for the parent, PEM.",
-	"h_parent_timeout": "Limit of one decrypt with its retry, more than 0.",
+	"h_parent_timeout": "Limit of one decrypt with its retry, 1ms to 1h.",
 	"h_parent_token":   "File with the bearer token for the parent.",
 	"h_parent_url":     "The parent, or the load balancer before it.",
 	"h_plain": "Serve beyond loopback without TLS: only behind a proxy that terminates it, on a network that " +

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"redoubt/api/internal/auth"
+	"redoubt/api/internal/vault"
 	"redoubt/wire/program"
 )
 
@@ -22,12 +23,15 @@ type keyFileFlag struct {
 
 func (f *keyFileFlag) open() (*auth.KeyFile, error) { return auth.OpenKeyFile(f.Keys, time.Now) }
 
+// maxExpires is a hundred years, as of a vault.
+const maxExpires = vault.MaxTTL
+
 type keyCreateCmd struct {
 	Name       string        `arg:"" help:"Name of the key, as audit logs show it."`
 	Operations []string      `help:"${h_operations}" required:"" placeholder:"OPERATION"`
 	Fields     []string      `help:"Fields that it may do it with, or *." default:"*" placeholder:"FIELD"`
-	Rate       float64       `help:"Decrypts a second, 0 or more; 0 for no limit." placeholder:"N"`
-	Expires    time.Duration `help:"How long it lives, 1s or more; for ever by default." placeholder:"TIME"`
+	Rate       float64       `help:"Decrypts a second, 0.000001 to 1000000; 0 for no limit." placeholder:"N"`
+	Expires    time.Duration `help:"How long it lives, 1s to 876000h; for ever by default." placeholder:"TIME"`
 
 	keyFileFlag `embed:""`
 }
@@ -38,15 +42,18 @@ func (cmd *keyCreateCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if cmd.Rate < 0 || cmd.Expires < 0 || cmd.Expires > 0 && cmd.Expires < time.Second {
-		return program.Mistake("--rate must be 0 or more, --expires 1s or more")
-	}
 	var rate *auth.Rate
-	if cmd.Rate > 0 {
+	if cmd.Rate != 0 { // NaN too
+		if err := program.Range("--rate", cmd.Rate, auth.MinRate, auth.MaxRate); err != nil {
+			return err
+		}
 		rate = &auth.Rate{PerSecond: cmd.Rate}
 	}
 	var expires time.Time
-	if cmd.Expires > 0 {
+	if cmd.Expires != 0 {
+		if err := program.Range("--expires", cmd.Expires, time.Second, maxExpires); err != nil {
+			return err
+		}
 		expires = time.Now().Add(cmd.Expires)
 	}
 	token, err := file.Create(cmd.Name, auth.Grant{Operations: cmd.Operations, Fields: cmd.Fields}, rate, expires)

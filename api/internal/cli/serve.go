@@ -55,8 +55,11 @@ func (cmd *serveCmd) Run(e *env) error {
 	ctx, stop := signal.NotifyContext(e.ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	log := logger(e, cmd.LogLevel)
-	if cmd.DrainDelay < 0 || cmd.DrainTimeout <= 0 {
-		return program.Mistake("--drain-delay must be 0s or more, --drain-timeout more than 0")
+	if err := errors.Join(
+		program.Range("--drain-delay", cmd.DrainDelay, 0, program.MaxWait),
+		program.Range("--drain-timeout", cmd.DrainTimeout, time.Millisecond, program.MaxWait),
+	); err != nil {
+		return err
 	}
 	authn, err := cmd.authenticators(ctx)
 	if err != nil {
@@ -95,8 +98,8 @@ type app struct {
 func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, authn []httpapi.Authenticator) (
 	*app, error,
 ) {
-	if f.ParentTimeout <= 0 || f.KMSTimeout <= 0 {
-		return nil, program.Mistake("--parent-timeout and --kms-timeout must be more than 0")
+	if err := f.check(); err != nil {
+		return nil, err
 	}
 	up, err := f.client(f.Region)
 	if err != nil {

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
+	"redoubt/wire/program"
 	"redoubt/wire/trace/otlp"
 )
 
@@ -17,6 +19,15 @@ type appFlags struct {
 	parentFlags `embed:""`
 	vaultFlags  `embed:""`
 	traceFlags  `embed:""`
+}
+
+// check judges the numbers.
+func (f *appFlags) check() error {
+	return errors.Join(
+		program.Range("--parent-timeout", f.ParentTimeout, time.Millisecond, program.MaxWait),
+		program.Range("--kms-timeout", f.KMSTimeout, time.Millisecond, program.MaxWait),
+		program.Range("--trace-ratio", f.TraceRatio, 0, 1),
+	)
 }
 
 // traceFlags say where spans of requests go. W3C trace context is accepted and passed on without them too.

@@ -25,12 +25,12 @@ type vaultCmd struct {
 type clientFlags struct {
 	URL     string        `name:"url" help:"The API, with its stage if it has one." env:"API_URL" default:"http://127.0.0.1:8000"`
 	KeyFile string        `help:"File with the API key or token." env:"API_KEY_FILE" type:"path" placeholder:"FILE"`
-	Timeout time.Duration `help:"Limit of the request, more than 0." default:"30s"`
+	Timeout time.Duration `help:"Limit of the request, 1ms to 1h." default:"30s"`
 }
 
 func (f *clientFlags) client() (*client.Client, error) {
-	if f.Timeout <= 0 {
-		return nil, program.Mistake("--timeout must be more than 0")
+	if err := program.Range("--timeout", f.Timeout, time.Millisecond, program.MaxWait); err != nil {
+		return nil, err
 	}
 	token, err := readSecret(f.KeyFile)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"redoubt/api/internal/schema"
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/vault"
+	"redoubt/wire/program"
 	"redoubt/wire/trace"
 )
 
@@ -47,7 +48,7 @@ func (c *call) ttl(least int64) (*time.Duration, error) {
 		return nil, nil
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < least || n > int64(vault.MaxTTL/time.Second) {
+	if err != nil || !program.Within(n, least, int64(vault.MaxTTL/time.Second)) {
 		return nil, schema.FieldErrors{{Field: "ttl", Text: "must be a number of seconds within its limits"}}
 	}
 	d := time.Duration(n) * time.Second
@@ -59,7 +60,7 @@ func (c *call) page() (store.Page, error) {
 	p := store.Page{Cursor: c.query["cursor"]}
 	if text, ok := c.query["limit"]; ok {
 		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > store.MaxPage {
+		if err != nil || !program.Within(n, 1, store.MaxPage) {
 			return p, schema.FieldErrors{{Field: "limit", Text: "must be 1 to " + strconv.Itoa(store.MaxPage)}}
 		}
 		p.Limit = n

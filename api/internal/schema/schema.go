@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"redoubt/wire/program"
 )
 
 // Limits of a schema.
@@ -38,9 +40,9 @@ type Field struct {
 type Derive struct {
 	// From is the name of the other field, which is not derived itself.
 	From string `yaml:"from" json:"from"`
-	// First is how many characters of its beginning are taken, 1 or more; or else there is Last.
+	// First is how many characters of its beginning are taken, 1 to [MaxValue]; or else there is Last.
 	First int `yaml:"first" json:"first,omitempty"`
-	// Last is how many characters of its end are taken, 1 or more; or else there is First.
+	// Last is how many characters of its end are taken, 1 to [MaxValue]; or else there is First.
 	Last int `yaml:"last" json:"last,omitempty"`
 }
 
@@ -131,7 +133,7 @@ func (f *Field) compile() error {
 	if f.MaxLength == 0 {
 		f.MaxLength = DefaultMaxChar
 	}
-	if f.MinLength < 0 || f.MaxLength < f.MinLength || f.MaxLength > MaxValue {
+	if !program.Within(f.MaxLength, 0, MaxValue) || !program.Within(f.MinLength, 0, f.MaxLength) {
 		return fmt.Errorf("schema: field %s: lengths must be 0 <= min_length <= max_length <= %d", f.Name, MaxValue)
 	}
 	if f.Pattern == "" {
@@ -157,8 +159,8 @@ func (s *Schema) checkDerived() error {
 			return fmt.Errorf("schema: field %s: derive.from names no other field", f.Name)
 		case s.Fields[i].Derive != nil:
 			return fmt.Errorf("schema: field %s: derive.from names a derived field", f.Name)
-		case (d.First > 0) == (d.Last > 0) || d.First < 0 || d.Last < 0:
-			return fmt.Errorf("schema: field %s: derive needs one of first and last, above 0", f.Name)
+		case (d.First != 0) == (d.Last != 0) || !program.Within(d.First+d.Last, 1, MaxValue):
+			return fmt.Errorf("schema: field %s: derive needs one of first and last, 1 to %d", f.Name, MaxValue)
 		}
 	}
 	return nil

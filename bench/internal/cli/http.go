@@ -95,7 +95,8 @@ func (c *httpCommand) Run(ctx context.Context, sink *out.Sink) error {
 	if !c.Local && len(c.ParentFlags) > 0 {
 		return program.Mistake("--parent-flag goes with --local")
 	}
-	if c.InFlight < 1 || c.InFlight > 20_000 || c.Duration <= 0 || c.Rate < 0 || c.At < 0 {
+	if c.InFlight < 1 || c.InFlight > 20_000 || c.Duration <= 0 || !program.Within(c.Rate, 0, 1e9) ||
+		!program.Within(c.At, 0, 1e6) {
 		return program.Mistake("--in-flight must be between 1 and 20000, --duration, --rate and --at more than zero")
 	}
 	if c.Items < 1 || c.Items > wire.MaxBatch || c.Fields < 1 || c.Fields > wire.MaxFields {
@@ -103,7 +104,7 @@ func (c *httpCommand) Run(ctx context.Context, sink *out.Sink) error {
 	}
 	factor := 0.0
 	if c.Overload != "" {
-		if _, err := fmt.Sscanf(strings.TrimSuffix(c.Overload, "x"), "%g", &factor); err != nil || factor <= 0 {
+		if _, err := fmt.Sscanf(strings.TrimSuffix(c.Overload, "x"), "%g", &factor); err != nil || factor == 0 || !program.Within(factor, 0, 1e6) {
 			return program.Mistake("--overload is a factor, as 3x")
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"redoubt/wire/program"
 )
 
 var (
@@ -55,7 +57,7 @@ func (c *Config) bounds() []bound {
 
 func between[T cmp.Ordered](key string, v, low, high T) bound {
 	b := bound{key: key, low: fmt.Sprint(low), high: fmt.Sprint(high)}
-	if v < low || v > high {
+	if !program.Within(v, low, high) {
 		b.err = fmt.Errorf("%s: must be between %s and %s", key, b.low, b.high)
 	}
 	return b

@@ -11,16 +11,16 @@ var help = kong.Vars{
 		"SHA256HEX' for each key. Read again when it changes.",
 	"help_insecure_no_client_auth": "Serve beyond loopback without any client authentication. Anyone who " +
 		"reaches the port can then decrypt.",
-	"help_request_timeout": "Longest time for one request inside, after which it is answered 504. More than 0.",
-	"help_batch_timeout":   "The same for a batch. More than 0.",
-	"help_header_timeout":  "Longest time for a client to send a request's header (and the TLS handshake). More than 0.",
-	"help_body_timeout":    "Longest time for a client to send a request's body. More than 0.",
-	"help_write_timeout":   "Longest time for a client to take an answer. More than 0.",
+	"help_request_timeout": "Longest time for one request inside, after which it is answered 504. 1ms to 1h.",
+	"help_batch_timeout":   "The same for a batch. 1ms to 1h.",
+	"help_header_timeout":  "Longest time for a client to send a request's header (and the TLS handshake). 1ms to 1h.",
+	"help_body_timeout":    "Longest time for a client to send a request's body. 1ms to 1h.",
+	"help_write_timeout":   "Longest time for a client to take an answer. 1ms to 1h.",
 	"help_idle_timeout": "Idle connections are closed after this. Keep it under the 350 s after which an NLB " +
-		"drops them. More than 0.",
-	"help_max_connections": "Connections open at once, 1 or more. A new one beyond takes the place of a connection of a " +
+		"drops them. 1ms to 1h.",
+	"help_max_connections": "Connections open at once, 1 to 1000000. A new one beyond takes the place of a connection of a " +
 		"stranger, else of an idle caller; if every one has a request in work, it is answered 503 and closed.",
-	"help_batch_fan_out": "Items of one batch that are in an enclave at once, 1 or more.",
+	"help_batch_fan_out": "Items of one batch that are in an enclave at once, 1 to 1000.",
 	"help_cert":          "Certificate chain, PEM. Read again when it changes.",
 	"help_key":           "The certificate's key, PEM.",
 	"help_clientca":      "Require client certificates issued by these roots, PEM.",
@@ -31,26 +31,26 @@ var help = kong.Vars{
 	"help_enclave": "An enclave: vsock://CID:PORT, unix:///PATH or hybrid:///PATH?port=N. Repeatable. With " +
 		"it, nitro-cli is not used.",
 	"help_sessions":      "Sessions kept open to each enclave, 1 to 32.",
-	"help_max_in_flight": "Requests in flight on one session, 1 or more; what comes beyond is answered 503 at once.",
-	"help_ping_every":    "How often a session is pinged, more than 0. One that misses three is replaced.",
-	"help_retry_max":     "Longest wait before a lost session is dialled again, more than 0.",
+	"help_max_in_flight": "Requests in flight on one session, 1 to 65536; what comes beyond is answered 503 at once.",
+	"help_ping_every":    "How often a session is pinged, 1ms to 1h. One that misses three is replaced.",
+	"help_retry_max":     "Longest wait before a lost session is dialled again, 1ms to 1h.",
 	"help_skip_refresh":  "Do not look for enclaves with nitro-cli.",
 	"help_skip_run":      "Use enclaves that run, but never start or end one.",
 	"help_nitrocli":      "The nitro-cli program: a path, or a name to be found by PATH.",
 	"help_eif":           "Enclave image (EIF) to run.",
 	"help_name":          "Name of our enclaves, or its beginning.",
-	"help_count":         "Enclaves wanted on this host, 0 or more.",
-	"help_cp_us":         "vCPUs of an enclave, 1 or more; the allocator must have them.",
-	"help_memory_mib":    "Memory of an enclave in MiB, 1 or more; the allocator must have it.",
+	"help_count":         "Enclaves wanted on this host, 0 to 16.",
+	"help_cp_us":         "vCPUs of an enclave, 1 to 1024; the allocator must have them.",
+	"help_memory_mib":    "Memory of an enclave in MiB, 1 to 16777216; the allocator must have it.",
 	"help_port2":         "vsock port an enclave listens on, 0 to 4294967295: the one of its own file.",
 	"help_pcr":           "Use only enclaves with this measurement. Repeatable.",
-	"help_refresh_every": "How often nitro-cli is asked what runs, more than 0.",
+	"help_refresh_every": "How often nitro-cli is asked what runs, 1ms to 1h.",
 	"help_region": "Regions whose KMS (kms.REGION.amazonaws.com:443) enclaves may reach. Repeatable. " +
 		"The instance's own, by IMDS, when absent.",
 	"help_egress": "One more address that enclaves may reach, exactly as written (a KMS VPC endpoint). " +
 		"Repeatable.",
-	"help_egress_conns": "Egress connections open at once, 1 or more; what comes beyond is refused.",
-	"help_egress_idle":  "An egress connection that carries nothing for this long is closed. More than 0.",
+	"help_egress_conns": "Egress connections open at once, 1 to 65536; what comes beyond is refused.",
+	"help_egress_idle":  "An egress connection that carries nothing for this long is closed. 1ms to 1h.",
 	"help_credentials": "Where the enclave's AWS credentials come from: imds (the instance's role), static (a " +
 		"file), env (AWS_* variables).",
 	"help_role":   "Instance role to take from IMDS; asked of IMDS when absent.",
@@ -67,8 +67,8 @@ var help = kong.Vars{
 	"help_pprof": "Serve /debug/pprof/ on the metrics listener, which must then be on loopback. Profiles can " +
 		"hold plaintext.",
 	"help_ready_wait": "On SIGTERM: how long /ready fails before the listener closes. Behind an NLB, as long " +
-		"as it takes to notice. 0s or more.",
-	"help_drain_timeout": "On SIGTERM: longest wait for requests in flight, after that. More than 0.",
+		"as it takes to notice. 0s to 1h.",
+	"help_drain_timeout": "On SIGTERM: longest wait for requests in flight, after that. 1ms to 1h.",
 	"help_log_level":     "Least level that is logged (debug, info, warn, error).",
 	"help_access_log":    "Log a line for each request (route, status, code, time, ids, client's address; never a value).",
 

@@ -121,12 +121,15 @@ func (c *Config) check() error {
 			return invalid{errors.New(r.text)}
 		}
 	}
+	if err := errors.Join(c.ranges()...); err != nil {
+		return invalid{err}
+	}
 	return nil
 }
 
 func (c *Config) rules() []rule {
 	auth := c.Front.APIKeysFile != "" || c.TLS.ClientCA != ""
-	f, o, e := &c.Front, &c.Operate, &c.Enclaves
+	f, o := &c.Front, &c.Operate
 	_, _, listen := net.SplitHostPort(f.Address())
 	_, _, metrics := net.SplitHostPort(o.MetricsListen)
 	return []rule{
@@ -155,29 +158,7 @@ func (c *Config) rules() []rule {
 			c.KMS.Credentials != "static" || c.KMS.StaticFile != "",
 			"--credentials static needs --static-credentials-file",
 		},
-		{
-			positive(f.RequestTimeout, f.BatchTimeout, f.HeaderTimeout, f.BodyTimeout, f.WriteTimeout, f.IdleTimeout,
-				e.PingEvery, e.RetryMax, c.LifeCycle.RefreshEvery, c.KMS.EgressIdle, o.DrainTimeout),
-			"times must be more than zero",
-		},
-		{
-			positive(f.MaxConnections, f.BatchFanOut, e.Sessions, e.MaxInFlight, c.LifeCycle.CPUs,
-				c.LifeCycle.MemoryMiB, c.KMS.EgressConns),
-			"counts must be more than zero",
-		},
-		{o.ReadyWait >= 0 && c.LifeCycle.Count >= 0, "--ready-wait and --enclave-count must not be negative"},
-		{e.Sessions <= 32, "--sessions must be at most 32"},
-		{c.Trace.Ratio >= 0 && c.Trace.Ratio <= 1, "--trace-ratio must be 0 to 1"},
 	}
-}
-
-func positive[T ~int | ~int64](values ...T) bool {
-	for _, v := range values {
-		if v <= 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // Level is LogLevel for slog.

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
-	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -17,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"redoubt/wire/program"
 	"redoubt/wire/trace"
 )
 
@@ -97,7 +97,7 @@ func New(o Options) (*Exporter, error) {
 		u.Fragment != "" {
 		return nil, ErrEndpoint
 	}
-	if math.IsNaN(o.Ratio) || o.Ratio < 0 || o.Ratio > 1 {
+	if !program.Within(o.Ratio, 0, 1) {
 		return nil, ErrRatio
 	}
 	var instance [16]byte

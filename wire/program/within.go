@@ -1,0 +1,23 @@
+package program
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+)
+
+// MaxWait is the longest time that a flag may name, for what somebody waits for.
+const MaxWait = time.Hour
+
+// Within reports whether v lies between low and high, both inclusive. Every number that a flag, a variable, a file or a
+// query names MUST be judged by it. NaN fails every comparison, so a check that looks for what is too small or too
+// large lets it through; here it lies nowhere.
+func Within[T cmp.Ordered](v, low, high T) bool { return v >= low && v <= high }
+
+// Range returns a [Mistake] that names the bounds if v is not [Within] them.
+func Range[T cmp.Ordered](name string, v, low, high T) error {
+	if Within(v, low, high) {
+		return nil
+	}
+	return Mistake(fmt.Sprintf("%s must be %v to %v", name, low, high))
+}
