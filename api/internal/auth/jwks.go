@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,9 +73,10 @@ func (k *issuerKeys) verify(jws *jose.JSONWebSignature) ([]byte, bool) {
 	if keys == nil {
 		return nil, false
 	}
-	id := jws.Signatures[0].Header.KeyID
+	head := &jws.Signatures[0].Header
 	for i := range *keys {
-		if key := &(*keys)[i]; id == "" || key.KeyID == id {
+		key := &(*keys)[i]
+		if (head.KeyID == "" || key.KeyID == head.KeyID) && (key.Algorithm == "" || key.Algorithm == head.Algorithm) {
 			if payload, err := jws.Verify(key); err == nil {
 				return payload, true
 			}
@@ -118,10 +120,20 @@ func (k *issuerKeys) fetch(ctx context.Context) error {
 	keys := make([]jose.JSONWebKey, 0, len(set.Keys))
 	for _, raw := range set.Keys {
 		var key jose.JSONWebKey
-		if json.Unmarshal(raw, &key) == nil && key.Valid() && key.IsPublic() {
+		if json.Unmarshal(raw, &key) == nil && key.Valid() && key.IsPublic() && verifies(raw, key.Use) {
 			keys = append(keys, key)
 		}
 	}
 	k.keys.Store(&keys)
 	return nil
+}
+
+// verifies reports whether the issuer means a key for signatures (RFC 7517, sections 4.2 and 4.3). Package jose reads use
+// without heeding it, and does not read key_ops.
+func verifies(raw json.RawMessage, use string) bool {
+	var key struct {
+		Operations *[]string `json:"key_ops"`
+	}
+	return json.Unmarshal(raw, &key) == nil && (use == "" || use == "sig") &&
+		(key.Operations == nil || slices.Contains(*key.Operations, "verify"))
 }

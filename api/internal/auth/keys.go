@@ -175,8 +175,8 @@ func IsKey(token string) bool { return strings.HasPrefix(token, keyPrefix) }
 func (k *KeyFile) Authenticate(token string) (Principal, error) {
 	rest, ok := strings.CutPrefix(token, keyPrefix)
 	id, text, ok2 := strings.Cut(rest, "_")
-	secret, err := base64.RawURLEncoding.DecodeString(text)
-	if !ok || !ok2 || err != nil || len(secret) != keySecretSize {
+	secret, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if !ok || !ok2 || err != nil || strings.ContainsAny(text, "\r\n") || len(secret) != keySecretSize {
 		return Principal{}, ErrUnauthenticated
 	}
 	defer clear(secret)

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -86,6 +87,9 @@ func (t *Tokens) Authenticate(r *http.Request) (Principal, bool, error) {
 	if !ok || IsKey(raw) {
 		return Principal{}, false, nil
 	}
+	if !compact(raw) {
+		return Principal{}, false, ErrUnauthenticated
+	}
 	var down bool
 	token, err := t.verifier.Verify(context.WithValue(r.Context(), outageKey{}, &down), raw)
 	if down {
@@ -99,8 +103,12 @@ func (t *Tokens) Authenticate(r *http.Request) (Principal, bool, error) {
 	if len(p.Name) > maxName {
 		return Principal{}, false, ErrUnauthenticated
 	}
+	var payload json.RawMessage
+	if token.Claims(&payload) != nil || strictClaims(payload, t.groups) != nil {
+		return Principal{}, false, ErrUnauthenticated
+	}
 	var claims map[string]any
-	if err := token.Claims(&claims); err != nil {
+	if err := json.Unmarshal(payload, &claims); err != nil {
 		return Principal{}, false, ErrUnauthenticated
 	}
 	p.Groups = groupsOf(claims[t.groups])
