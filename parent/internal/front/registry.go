@@ -13,6 +13,7 @@ import (
 type registry struct {
 	most  int
 	freed chan struct{} // told when a connection has ended
+	shed  func(Shed)
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -28,8 +29,22 @@ const (
 	spareWorkers = 64
 )
 
-func newRegistry(most int) *registry {
-	return &registry{most: most, freed: make(chan struct{}, 1), conns: make(map[*conn]struct{})}
+// Shed is why a connection ended, or was not taken, for want of room.
+type Shed int
+
+// The reasons, in the order in which they come: a stranger made room, an idle caller did, nobody could.
+const (
+	ShedStranger Shed = iota
+	ShedCaller
+	ShedRefused
+	Sheds // how many there are
+)
+
+// String is the value of the metric's label.
+func (s Shed) String() string { return [...]string{"stranger", "idle_caller", "refused"}[s] }
+
+func newRegistry(most int, shed func(Shed)) *registry {
+	return &registry{most: most, shed: shed, freed: make(chan struct{}, 1), conns: make(map[*conn]struct{})}
 }
 
 // admit takes c in, if need be in the place of another. It reports false if each connection has a request in work.
@@ -54,7 +69,11 @@ func (r *registry) admit(c *conn) bool {
 		}
 		wait.Stop()
 	}
-	return r.add(c)
+	if r.add(c) {
+		return true
+	}
+	r.shed(ShedRefused)
+	return false
 }
 
 func (r *registry) add(c *conn) bool {
@@ -72,8 +91,16 @@ func (r *registry) remove(c *conn) {
 		return
 	}
 	r.mu.Lock()
+	_, held := r.conns[c]
 	delete(r.conns, c)
 	r.mu.Unlock()
+	switch {
+	case !held || !c.leaving.Load():
+	case c.known.Load():
+		r.shed(ShedCaller)
+	default:
+		r.shed(ShedStranger)
+	}
 	select {
 	case r.freed <- struct{}{}:
 	default:

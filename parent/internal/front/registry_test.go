@@ -34,6 +34,16 @@ func (s *stack) dial(t *testing.T) *client {
 	return &client{c, bufio.NewReader(c)}
 }
 
+// wantShed tells whether connections were counted, by reason.
+func (s *stack) wantShed(t *testing.T, strangers, callers, refused int64) {
+	t.Helper()
+	for reason, want := range []int64{front.ShedStranger: strangers, front.ShedCaller: callers, front.ShedRefused: refused} {
+		if got := s.seen.shed[reason].Load(); got != want {
+			t.Errorf("%v: %d counted, want %d", front.Shed(reason), got, want)
+		}
+	}
+}
+
 func (c *client) ask(text string) (status int, closes bool) {
 	_, _ = io.WriteString(c, text)
 	resp, err := http.ReadResponse(c.r, nil)
@@ -98,6 +108,7 @@ func TestIdleStrangersMakeRoomForACallerWithCredentials(t *testing.T) {
 			if !strings.Contains(name, "middle") && !strangers[0].ended() {
 				t.Error("the oldest stranger was kept")
 			}
+			s.wantShed(t, 1, 0, 0)
 			if text == healthRequest {
 				if status, _ := strangers[49].ask(healthRequest); status != http.StatusOK {
 					t.Errorf("the newest stranger: %d", status)
@@ -128,6 +139,7 @@ func TestWithoutCredentialsAnAnswerEndsTheConnection(t *testing.T) {
 			t.Errorf("%.40q: the connection is open", text)
 		}
 	}
+	s.wantShed(t, 0, 0, 0) // an end of its own makes no room for anybody
 }
 
 // TestWhoEndsForANewConnection: idle callers with credentials end after every stranger, the longest idle first, and
@@ -158,6 +170,7 @@ func TestWhoEndsForANewConnection(t *testing.T) {
 			t.Errorf("newcomer %d: another ended", i)
 		}
 	}
+	s.wantShed(t, 1, 2, 0)
 	close(release)
 	resp, err := http.ReadResponse(busy.r, nil)
 	if err != nil || resp.StatusCode != http.StatusOK {
@@ -184,6 +197,7 @@ func TestWithEveryRequestInWorkANewConnectionIsTurnedAway(t *testing.T) {
 	if resp, err := http.ReadResponse(late.r, nil); err != nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("%v %v", resp, err)
 	}
+	s.wantShed(t, 0, 0, 1)
 	close(release)
 	for _, c := range callers {
 		if resp, err := http.ReadResponse(c.r, nil); err != nil || resp.StatusCode != http.StatusOK {

@@ -48,6 +48,8 @@ type Check struct {
 type Observer interface {
 	Request(r Route, status int, code string, took time.Duration, exemplar trace.ID)
 	BatchItem(status int, code string)
+	// ConnectionShed is told of each connection that ends or is refused since MaxConnections are open.
+	ConnectionShed(s Shed)
 }
 
 // Options are what a Server needs. Durations and counts MUST be positive.
@@ -93,7 +95,7 @@ const logsPerSecond = 50
 
 // New makes a server. It does not listen yet.
 func New(o Options) *Server {
-	s := &Server{o: o, registry: newRegistry(o.MaxConnections), logRate: rate.NewLimiter(logsPerSecond, logsPerSecond)}
+	s := &Server{o: o, registry: newRegistry(o.MaxConnections, o.Observer.ConnectionShed), logRate: rate.NewLimiter(logsPerSecond, logsPerSecond)}
 	s.bodies.Give(bodyBudget)
 	s.answers.Give(answerBudget)
 	s.http = &fasthttp.Server{

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +43,8 @@ type nothing struct {
 	last string
 
 	exemplar trace.ID // of the last request
+
+	shed [front.Sheds]atomic.Int64
 }
 
 func (n *nothing) Request(r front.Route, status int, code string, _ time.Duration, exemplar trace.ID) {
@@ -50,15 +53,16 @@ func (n *nothing) Request(r front.Route, status int, code string, _ time.Duratio
 	n.exemplar = exemplar
 	n.last = fmt.Sprint(r, " ", status, " ", code)
 }
-func (*nothing) BatchItem(int, string)  {}
-func (*nothing) SessionOpened()         {}
-func (*nothing) SessionLost()           {}
-func (*nothing) DialFailed()            {}
-func (*nothing) SessionPanicked()       {}
-func (*nothing) Retried()               {}
-func (*nothing) NotRetried()            {}
-func (*nothing) CredentialsPushed(bool) {}
-func (*nothing) PingTook(time.Duration) {}
+func (*nothing) BatchItem(int, string)         {}
+func (n *nothing) ConnectionShed(s front.Shed) { n.shed[s].Add(1) }
+func (*nothing) SessionOpened()                {}
+func (*nothing) SessionLost()                  {}
+func (*nothing) DialFailed()                   {}
+func (*nothing) SessionPanicked()              {}
+func (*nothing) Retried()                      {}
+func (*nothing) NotRetried()                   {}
+func (*nothing) CredentialsPushed(bool)        {}
+func (*nothing) PingTook(time.Duration)        {}
 func (n *nothing) lastExemplar() trace.ID {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -31,6 +31,7 @@ type Metrics struct {
 	known     map[outcome]prometheus.Counter // of requests, for the usual outcomes
 	durations [front.Routes]latencyHistogram
 	items     *prometheus.CounterVec
+	shed      [front.Sheds]prometheus.Counter
 
 	opened, lost, dialFailed, retried prometheus.Counter
 	notRetried, sessionPanics         prometheus.Counter
@@ -88,6 +89,11 @@ func (m *Metrics) http() {
 	m.Registry.MustRegister(durations)
 	for r := range front.Route(front.Routes) {
 		m.durations[r] = durations.WithLabelValues(r.String()).(latencyHistogram) //nolint:forcetypeassert // a histogram
+	}
+	shed := m.counters("connections_shed_total", "Connections that ended, or were refused, since --max-connections were "+
+		"open: strangers and idle callers made room, refused were new ones when nobody could.", "reason")
+	for r := range front.Sheds {
+		m.shed[r] = shed.WithLabelValues(r.String())
 	}
 	m.items = m.counters("batch_items_total", "Items of batches answered, by code.", "code")
 	for c := range wire.Code(wire.Codes) {

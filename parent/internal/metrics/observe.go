@@ -29,6 +29,9 @@ func (m *Metrics) Request(r front.Route, status int, code string, took time.Dura
 // BatchItem implements front.Observer.
 func (m *Metrics) BatchItem(_ int, code string) { m.items.WithLabelValues(code).Inc() }
 
+// ConnectionShed implements front.Observer.
+func (m *Metrics) ConnectionShed(s front.Shed) { m.shed[s].Inc() }
+
 // SessionOpened implements pool.Observer.
 func (m *Metrics) SessionOpened() { m.opened.Inc() }
 
