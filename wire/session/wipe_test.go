@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"redoubt/wire"
 )
@@ -48,6 +49,48 @@ func TestBodiesAreWiped(t *testing.T) {
 					t.Errorf("%d bytes: a lane's buffer is not wiped", size)
 				}
 			}
+		}
+	}
+}
+
+// TestConnectionsAtRestHoldNoBodies: a session that stays open keeps nothing in its buffers of what it has carried.
+func TestConnectionsAtRestHoldNoBodies(t *testing.T) {
+	c, s := pair(t, ClientConfig{}, ServerConfig{Handler: &handler{request: func(r *Request) {
+		_ = r.Responder.Send(wire.KindDecrypted, append(r.Responder.Buffer(len(r.Body)), r.Body...))
+	}}})
+	for _, size := range []int{len(sentinel), 50_000} {
+		call := c.NewCall()
+		call.Body = append(call.Body, bytes.Repeat(sentinel, size/len(sentinel))...)
+		if err := c.Do(t.Context(), call); err != nil || !bytes.Contains(call.Answer, sentinel) {
+			t.Fatal(err)
+		}
+		call.Release()
+		for name, conn := range map[string]*groupConn{"parent": c.conn, "enclave": s.conn} {
+			// Whoever reads may still be about to wipe what it has just handled.
+			for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+				conn.w.Lock()
+				written := bytes.Contains(conn.out[:cap(conn.out)], sentinel)
+				conn.w.Unlock()
+				conn.r.Lock()
+				read := bytes.Contains(conn.in[:cap(conn.in)], sentinel)
+				conn.r.Unlock()
+				if !written && !read {
+					break
+				}
+				if time.Now().After(end) {
+					t.Fatalf("%s, %d bytes: the write buffer holds a body: %v, the read buffer: %v", name, size, written, read)
+				}
+			}
+		}
+	}
+}
+
+func TestBuffersGoBackToTheirPoolWiped(t *testing.T) {
+	for _, size := range []int{100, 40_000, 3 << 20} {
+		b := append(getBuffer(size), bytes.Repeat(sentinel, size/len(sentinel))...)
+		putBuffer(b)
+		if !isZero(b) {
+			t.Errorf("a buffer of %d bytes goes back as it is", cap(b))
 		}
 	}
 }
