@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"redoubt/wire/proctest"
 )
 
 const nobody = 65534
@@ -20,16 +21,16 @@ const nobody = 65534
 func TestTheServingProcessLeavesNoCoreAndCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "api")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+	if out, err := proctest.Command(t, "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "serve", "--listen=127.0.0.1:0", "--metrics-listen=off", "--admin=off",
+	cmd := proctest.CommandContext(ctx, binary, "serve", "--listen=127.0.0.1:0", "--metrics-listen=off", "--admin=off",
 		"--store=bolt:"+filepath.Join(dir, "db"), "--kms-endpoint=http://127.0.0.1:1")
 	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local-secret")
 	if os.Getuid() == 0 { // root's files look alike
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
 		for _, d := range []string{filepath.Dir(dir), dir} {
 			if err := os.Chmod(d, 0o777); err != nil {
 				t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"redoubt/deploy/local/internal/stack"
 	"redoubt/wire/trace/otlp/otlptest"
@@ -72,6 +73,8 @@ func TestOneTraceAndOneRequestIDFromAPIToParent(t *testing.T) {
 
 	since := len(r.log.String())
 	made := r.openTraced(t, id)
+	logged := func() bool { return len(r.lines(api, since)) > 0 && len(r.lines(parent, since)) > 0 }
+	eventually(t, "a line of each tier, which may come after the answer", 10*time.Second, logged)
 	if a, p := r.lines(api, since), r.lines(parent, since); len(a) != 1 || len(p) != 1 || a[0].Request != made ||
 		p[0].Request != made || len(a[0].Trace) != 32 || a[0].Trace != p[0].Trace {
 		t.Errorf("made %s, logged by the api %+v and by the parent %+v", made, a, p)
@@ -80,6 +83,7 @@ func TestOneTraceAndOneRequestIDFromAPIToParent(t *testing.T) {
 	since = len(r.log.String())
 	given := r.openTraced(t, id, "X-Request-Id", "mine", "tracestate", "a=1",
 		"traceparent", "00-"+callersTrace+"-"+callersSpan+"-01")
+	eventually(t, "a line of each tier, which may come after the answer", 10*time.Second, logged)
 	for _, l := range append(r.lines(api, since), r.lines(parent, since)...) {
 		if given != "mine" || l.Request != "mine" || l.Trace != callersTrace {
 			t.Errorf("%s: %+v", given, l)
