@@ -68,5 +68,24 @@ func (c *call) page() (store.Page, error) {
 	return p, nil
 }
 
-// ifMatch reads the entity tag that a write is conditional on. Of a list of tags none is understood.
-func (c *call) ifMatch() string { return strings.TrimSpace(c.Header.Get("If-Match")) }
+const textTags = "must be * or a list of entity tags"
+
+// conditions reads the preconditions by entity tags. A header that is there and names no tag is refused: its sender means
+// a condition.
+func (c *call) conditions() (when vault.Conditions, err error) {
+	for _, h := range []struct {
+		name string
+		to   *[]string
+	}{{"If-Match", &when.Match}, {"If-None-Match", &when.NoneMatch}} {
+		lines := c.Header.Values(h.name)
+		if len(lines) == 0 {
+			continue
+		}
+		tags, ok := vault.ParseTags(strings.Join(lines, ","))
+		if !ok {
+			return when, schema.FieldErrors{{Field: strings.ToLower(h.name), Text: textTags}}
+		}
+		*h.to = tags
+	}
+	return when, nil
+}

@@ -82,6 +82,9 @@ var fixed = []struct {
 		status: http.StatusUnprocessableEntity, message: "Idempotency-Key was used for another request",
 		code: "idempotency_mismatch",
 	}},
+	{vault.ErrGone, httpError{
+		status: http.StatusGone, message: "The vault that this Idempotency-Key made is gone", code: "gone",
+	}},
 	{vault.ErrAudit, httpError{
 		status: http.StatusServiceUnavailable, message: "Audit log unavailable", code: "audit_unavailable",
 		retry: retryDefault,

@@ -110,6 +110,12 @@ func (d *document) operation(r *route, authenticated bool) *huma.Operation {
 	for _, status := range errors {
 		op.Responses[strconv.Itoa(status)] = d.failure(status)
 	}
+	if slices.Contains(r.statuses, http.StatusNotModified) {
+		op.Responses["304"] = &huma.Response{
+			Description: http.StatusText(http.StatusNotModified),
+			Headers:     map[string]*huma.Param{tagHeader: answered("The vault's revision")},
+		}
+	}
 	answer := r.answer(d)
 	for _, status := range append([]int{http.StatusOK}, answer.other...) {
 		op.Responses[strconv.Itoa(status)] = success(status, answer)
@@ -174,7 +180,12 @@ func ttlParam(least float64) *huma.Param {
 	}
 }
 
-func ifMatch() *huma.Param { return header("If-Match", "Entity tag; another one is refused with 412") }
+func conditions(known string) []*huma.Param {
+	const list = "Entity tags with commas between them, or *; "
+	return []*huma.Param{
+		header("If-Match", list+"if none is the vault's: 412"), header("If-None-Match", list+"if one is the vault's: "+known),
+	}
+}
 
 func createRequest(d *document) *requestDoc {
 	key := header("Idempotency-Key", "A retry with the same key and content gives the same vault, for 24 hours")
@@ -186,14 +197,14 @@ func createRequest(d *document) *requestDoc {
 func patchRequest(d *document) *requestDoc {
 	ttl := ttlParam(0)
 	ttl.Description += "; 0 removes it. Needs the right to remove the vault"
-	return &requestDoc{params: []*huma.Param{ifMatch(), ttl}, body: d.content()}
+	return &requestDoc{params: append(conditions("412"), ttl), body: d.content()}
 }
 
 func presenceRequest(*document) *requestDoc {
-	return &requestDoc{params: []*huma.Param{{
+	return &requestDoc{params: append(conditions("304"), &huma.Param{
 		Name: "fields", In: "query", Description: "Field names, separated by commas",
 		Schema: &huma.Schema{Type: "string", MaxLength: ptr(maxFieldsQuery)},
-	}}}
+	})}
 }
 
 func pageRequest(*document) *requestDoc {
@@ -206,7 +217,7 @@ func pageRequest(*document) *requestDoc {
 }
 
 func deleteRequest(d *document) *requestDoc {
-	return &requestDoc{params: []*huma.Param{ifMatch()}, body: &huma.Schema{
+	return &requestDoc{params: conditions("412"), body: &huma.Schema{
 		Type: "object", AdditionalProperties: false, Properties: map[string]*huma.Schema{
 			"delete_all": nullable(&huma.Schema{Type: "boolean", Description: "Remove the whole vault"}),
 			"fields":     nullable(removedList()),

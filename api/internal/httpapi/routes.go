@@ -50,7 +50,7 @@ func routes() []*route {
 			query:   []string{"ttl"},
 			doc:     "Makes a key pair, seals the fields to it and stores them. The body may be empty: `{}`.",
 			request: createRequest, answer: createAnswer, failed: "Unable to create vault",
-			statuses: []int{http.StatusConflict}, operation: auth.OpCreate, values: writeValues, handle: create,
+			statuses: []int{http.StatusConflict, http.StatusGone}, operation: auth.OpCreate, values: writeValues, handle: create,
 		},
 		{
 			method: http.MethodGet, path: "/vaults", id: "listVaults", tag: "vaults", summary: "List vaults",
@@ -63,7 +63,7 @@ func routes() []*route {
 			doc:     "Fields that the schema does not know are left out of the answer.",
 			query:   []string{"fields"},
 			request: presenceRequest, answer: presenceAnswer, failed: get,
-			statuses: []int{http.StatusNotFound}, handle: presence,
+			statuses: []int{http.StatusNotFound, http.StatusNotModified, http.StatusPreconditionFailed}, handle: presence,
 		},
 		{
 			method: http.MethodPatch, path: "/vaults/{id}", id: "updateVault", tag: "vaults", summary: "Write fields",

@@ -263,7 +263,9 @@ func (s *Server) write(c *call, r *reply) int {
 		defer clear(data)
 	}
 	h := c.w.Header()
-	h.Set("Content-Type", kind)
+	if kind != "" { // 304 has no content
+		h.Set("Content-Type", kind)
+	}
 	if r.tag != "" {
 		h.Set(tagHeader, r.tag)
 	}

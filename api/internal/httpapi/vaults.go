@@ -128,9 +128,19 @@ func presence(c *call) (*reply, error) {
 		}
 		names = strings.Split(list, ",")
 	}
+	when, err := c.conditions()
+	if err != nil {
+		return nil, err
+	}
 	out, tag, err := c.server.vault.Presence(c.Context(), &c.caller, c.id, names)
 	if err != nil {
 		return nil, err
+	}
+	switch {
+	case !when.Matched(tag):
+		return nil, vault.ErrPrecondition
+	case when.Known(tag):
+		return &reply{status: http.StatusNotModified, tag: tag}, nil
 	}
 	r := ok(out)
 	r.tag = tag
@@ -142,8 +152,11 @@ func patch(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	req := &vault.PatchRequest{ID: c.id, Values: o.All(), IfMatch: c.ifMatch()}
+	req := &vault.PatchRequest{ID: c.id, Values: o.All()}
 	if err := o.Done(); err != nil {
+		return nil, err
+	}
+	if req.If, err = c.conditions(); err != nil {
 		return nil, err
 	}
 	if req.TTL, err = c.ttl(0); err != nil {
@@ -163,7 +176,10 @@ func remove(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	req := &vault.DeleteRequest{ID: c.id, IfMatch: c.ifMatch()}
+	req := &vault.DeleteRequest{ID: c.id}
+	if req.If, err = c.conditions(); err != nil {
+		return nil, err
+	}
 	req.All = o.Bool("delete_all")
 	req.Fields = o.Strings("fields", false, vault.MaxFields)
 	if err := o.Done(); err != nil {

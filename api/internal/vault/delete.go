@@ -11,10 +11,10 @@ import (
 
 // DeleteRequest removes fields of a vault, or all of it.
 type DeleteRequest struct {
-	ID      string
-	All     bool // wins over Fields
-	Fields  []string
-	IfMatch string
+	ID     string
+	All    bool // wins over Fields
+	Fields []string
+	If     Conditions
 }
 
 // Delete removes what is asked; with neither All nor Fields it does nothing to an existing vault. Errors as for
@@ -35,10 +35,10 @@ func (s *Service) Delete(ctx context.Context, c *Caller, req *DeleteRequest) err
 		return err
 	}
 	if len(fields) == 0 {
-		_, err := s.matching(ctx, req.ID, req.IfMatch)
+		_, err := s.matching(ctx, req.ID, &req.If)
 		return err
 	}
-	_, err = s.change(ctx, req.ID, req.IfMatch, ev, func(r *store.Record) (*store.Update, error) {
+	_, err = s.change(ctx, req.ID, &req.If, ev, func(r *store.Record) (*store.Update, error) {
 		ev.Fields = s.removed(r, fields)
 		return &store.Update{Remove: fields}, nil
 	})
@@ -59,7 +59,7 @@ func (s *Service) deleteAll(ctx context.Context, c *Caller, req *DeleteRequest) 
 	if err := s.permit(ctx, c, auth.OpDelete, []string{auth.AllFields}, ev); err != nil {
 		return err
 	}
-	_, err := s.attempt(ctx, req.ID, req.IfMatch, ev, func(r *store.Record, e *store.Entry) (int64, error) {
+	_, err := s.attempt(ctx, req.ID, &req.If, ev, func(r *store.Record, e *store.Entry) (int64, error) {
 		return 0, s.cfg.Store.Delete(ctx, r.ID, r.Modified, e)
 	}, nil)
 	return err

@@ -74,5 +74,10 @@ func (s *Service) replay(ctx context.Context, a *asked) (*Created, error) {
 	if !ok {
 		return nil, ErrIdempotency
 	}
+	if _, err := s.get(ctx, old.VaultID); errors.Is(err, ErrNotFound) {
+		return nil, ErrGone
+	} else if err != nil {
+		return nil, err
+	}
 	return &Created{ID: old.VaultID, Replayed: true}, nil
 }

@@ -230,7 +230,7 @@ func TestIfMatchGuardsWrites(t *testing.T) {
 	out, err := e.Create(t.Context(), e.caller, &vault.CreateRequest{Values: map[string]string{"city": "Bern"}})
 	e.must(err)
 	patch := func(tag string) (string, error) {
-		return e.Patch(t.Context(), e.caller, &vault.PatchRequest{ID: out.ID, IfMatch: tag, Values: map[string]string{"city": "x"}})
+		return e.Patch(t.Context(), e.caller, &vault.PatchRequest{ID: out.ID, If: vault.Conditions{Match: []string{tag}}, Values: map[string]string{"city": "x"}})
 	}
 	next, err := patch(out.Tag)
 	e.must(err)
@@ -241,10 +241,10 @@ func TestIfMatchGuardsWrites(t *testing.T) {
 	e.want(err, vault.ErrPrecondition)
 	_, err = patch("*")
 	e.must(err)
-	e.want(e.Delete(t.Context(), e.caller, &vault.DeleteRequest{ID: out.ID, All: true, IfMatch: next}), vault.ErrPrecondition)
+	e.want(e.Delete(t.Context(), e.caller, &vault.DeleteRequest{ID: out.ID, All: true, If: vault.Conditions{Match: []string{next}}}), vault.ErrPrecondition)
 	_, tag, err := e.Presence(t.Context(), e.caller, out.ID, nil)
 	e.must(err)
-	e.must(e.Delete(t.Context(), e.caller, &vault.DeleteRequest{ID: out.ID, All: true, IfMatch: tag}))
+	e.must(e.Delete(t.Context(), e.caller, &vault.DeleteRequest{ID: out.ID, All: true, If: vault.Conditions{Match: []string{tag}}}))
 	_, _, err = e.Presence(t.Context(), e.caller, out.ID, nil)
 	e.want(err, vault.ErrNotFound)
 }

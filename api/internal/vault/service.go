@@ -49,6 +49,8 @@ var (
 	ErrConflict = errors.New("vault: changed meanwhile")
 	// ErrIdempotency reports an Idempotency-Key that was used for another request.
 	ErrIdempotency = errors.New("vault: idempotency key was used for another request")
+	// ErrGone is a retry of a request whose vault was removed, or has expired, since.
+	ErrGone = errors.New("vault: the vault that the idempotency key made is gone")
 	// ErrKeyUnverified reports a record whose public key is not the one that the API made.
 	ErrKeyUnverified = errors.New("vault: public key not verified")
 	// ErrAudit reports that the audit log could not be written; nothing was released.

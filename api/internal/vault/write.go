@@ -16,10 +16,10 @@ import (
 
 // PatchRequest changes fields of a vault.
 type PatchRequest struct {
-	ID      string
-	Values  map[string]string
-	IfMatch string         // entity tag or empty
-	TTL     *time.Duration // nil leaves the time to live, 0 removes it
+	ID     string
+	Values map[string]string
+	If     Conditions
+	TTL    *time.Duration // nil leaves the time to live, 0 removes it
 }
 
 // Patch writes fields and returns the new entity tag. Errors: schema.FieldErrors, [ErrNotFound], [ErrPrecondition],
@@ -45,13 +45,13 @@ func (s *Service) Patch(ctx context.Context, c *Caller, req *PatchRequest) (stri
 	}
 	ev.Fields = slices.Sorted(maps.Keys(values))
 	if len(values) == 0 && req.TTL == nil {
-		r, err := s.matching(ctx, req.ID, req.IfMatch)
+		r, err := s.matching(ctx, req.ID, &req.If)
 		if err != nil {
 			return "", err
 		}
 		return tag(r.Modified), nil
 	}
-	return s.change(ctx, req.ID, req.IfMatch, ev, func(r *store.Record) (*store.Update, error) {
+	return s.change(ctx, req.ID, &req.If, ev, func(r *store.Record) (*store.Update, error) {
 		return s.patch(ctx, r, values, req.TTL)
 	})
 }
@@ -116,13 +116,13 @@ func lift(set map[string]store.Value, r *store.Record, suite sealed.Suite) {
 	}
 }
 
-// matching reads a record and checks the entity tag. [ErrNotFound], [ErrPrecondition].
-func (s *Service) matching(ctx context.Context, id, ifMatch string) (*store.Record, error) {
+// matching reads a record and checks the conditions. [ErrNotFound], [ErrPrecondition].
+func (s *Service) matching(ctx context.Context, id string, when *Conditions) (*store.Record, error) {
 	r, err := s.get(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if ifMatch != "" && ifMatch != "*" && ifMatch != tag(r.Modified) {
+	if t := tag(r.Modified); !when.Matched(t) || when.Known(t) {
 		return nil, ErrPrecondition
 	}
 	return r, nil
@@ -130,11 +130,11 @@ func (s *Service) matching(ctx context.Context, id, ifMatch string) (*store.Reco
 
 // change updates a record and returns its new entity tag. make is called for each revision that is tried, so that
 // nothing sealed is used twice.
-func (s *Service) change(ctx context.Context, id, ifMatch string, ev *audit.Event,
+func (s *Service) change(ctx context.Context, id string, when *Conditions, ev *audit.Event,
 	build func(*store.Record) (*store.Update, error),
 ) (string, error) {
 	var u *store.Update
-	revision, err := s.attempt(ctx, id, ifMatch, ev, func(r *store.Record, e *store.Entry) (int64, error) {
+	revision, err := s.attempt(ctx, id, when, ev, func(r *store.Record, e *store.Entry) (int64, error) {
 		u.ID, u.Revision, u.Modified = r.ID, r.Modified, max(s.cfg.Now().UnixMicro(), r.Modified+1)
 		return u.Modified, s.cfg.Store.Update(ctx, u, e)
 	}, func(r *store.Record) (err error) {
@@ -149,11 +149,11 @@ func (s *Service) change(ctx context.Context, id, ifMatch string, ev *audit.Even
 
 // attempt reads, prepares and writes until the write meets the revision that was read, a bounded number of times. A
 // failed preparation is audited.
-func (s *Service) attempt(ctx context.Context, id, ifMatch string, ev *audit.Event,
+func (s *Service) attempt(ctx context.Context, id string, when *Conditions, ev *audit.Event,
 	write func(*store.Record, *store.Entry) (int64, error), prepare func(*store.Record) error,
 ) (int64, error) {
 	for range writeAttempts {
-		r, err := s.matching(ctx, id, ifMatch)
+		r, err := s.matching(ctx, id, when)
 		if errors.Is(err, ErrPrecondition) {
 			return 0, s.failed(ctx, ev, "precondition_failed", err)
 		}
