@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -115,14 +116,14 @@ func (c *cli) run(log *slog.Logger) error {
 }
 
 func (c *cli) serve(ctx context.Context, p *probe.Probe, log *slog.Logger) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", c.MetricsListen)
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
 	m := probe.NewMetrics(version)
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
-	site := h1.Site{Names: c.MetricsHosts, Flag: "--metrics-host"}
-	s := &http.Server{Addr: c.MetricsListen, Handler: site.Guard(h1.AsSent(mux)), ReadHeaderTimeout: 5 * time.Second}
 	failed := make(chan error, 1)
-	go func() { failed <- s.ListenAndServe() }()
-	defer func() { _ = s.Close() }()
+	defer c.serveMetrics(l, m, failed)()
 	tick := time.NewTicker(c.Every)
 	defer tick.Stop()
 	for {
@@ -140,6 +141,16 @@ func (c *cli) serve(ctx context.Context, p *probe.Probe, log *slog.Logger) error
 		case <-tick.C:
 		}
 	}
+}
+
+// serveMetrics serves until it is stopped.
+func (c *cli) serveMetrics(l net.Listener, m *probe.Metrics, failed chan<- error) (stop func()) {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	site := h1.Site{Names: c.MetricsHosts, Flag: "--metrics-host"}
+	s := &http.Server{Handler: site.Guard(h1.AsSent(mux)), ReadHeaderTimeout: 5 * time.Second}
+	go func() { failed <- s.Serve(h1.Listener{Listener: l}) }()
+	return func() { _ = s.Close() }
 }
 
 // tell logs what went wrong; never a value.

@@ -6,6 +6,7 @@ import (
 
 	"redoubt/api/internal/httpapi"
 	"redoubt/api/internal/store"
+	"redoubt/wire/awsconfig"
 )
 
 // measuredStore times and traces the store's calls and counts the audit entries that they carry.
@@ -108,6 +109,8 @@ func storeOutcome(err error) string {
 		return "unknown"
 	case errors.Is(err, store.ErrThrottled):
 		return "throttled"
+	case errors.Is(err, awsconfig.ErrNoCredentials):
+		return "no_credentials"
 	}
 	return "unavailable"
 }

@@ -6,6 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"redoubt/api/internal/kmsclient"
+	"redoubt/api/internal/store"
+	"redoubt/api/internal/upstream"
+	"redoubt/wire"
 	"redoubt/wire/awsconfig"
 )
 
@@ -15,7 +19,24 @@ func TestACommandWithoutCredentialsSaysWhatToDo(t *testing.T) {
 	if status := report(&out, err); status == 0 || !strings.Contains(out.String(), "hint: "+awsconfig.Hint) {
 		t.Errorf("status %d: %s", status, out.String())
 	}
-	if got := outcome(err); got != "no_credentials" {
-		t.Errorf("outcome %s", got)
+}
+
+func TestWhatADependencyAnsweredIsAWord(t *testing.T) {
+	for want, err := range map[string]error{
+		"ok":             nil,
+		"no_enclave":     &upstream.Error{Code: wire.ShuttingDown, Err: upstream.ErrNoEnclave},
+		"shutting_down":  &upstream.Error{Code: wire.ShuttingDown},
+		"denied":         fmt.Errorf("%w (code)", kmsclient.ErrDenied),
+		"throttled":      fmt.Errorf("%w (code)", kmsclient.ErrThrottled),
+		"no_credentials": &awsconfig.CredentialsError{Reason: "none"},
+		"unavailable":    kmsclient.ErrUnavailable,
+	} {
+		if got := outcome(err); got != want {
+			t.Errorf("%v: %s, want %s", err, got, want)
+		}
+	}
+	none := fmt.Errorf("dynamo: read: %w: %w", store.ErrUnavailable, awsconfig.ErrNoCredentials)
+	if got := storeOutcome(none); got != "no_credentials" {
+		t.Errorf("store: %s", got)
 	}
 }

@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	"redoubt/api/internal/httpapi"
 )
@@ -52,4 +56,27 @@ func TestNoPageOfAnotherSiteReachesTheMetrics(t *testing.T) {
 			t.Errorf("%+v: %d", tc, resp.StatusCode)
 		}
 	}
+	for _, headers := range []string{"Host: localhost\n", "Host: localhost\r\nA: b\r\n c\r\n"} {
+		if got := sent(t, line.Address, "GET /metrics HTTP/1.1\r\n"+headers+"\r\n"); got != http.StatusBadRequest {
+			t.Errorf("%q: %d", headers, got)
+		}
+	}
+}
+
+// sent writes a request as it stands and returns the status of the answer.
+func sent(t *testing.T, address, text string) int {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_, _ = io.WriteString(c, text)
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
 }
