@@ -1,6 +1,9 @@
 package expr
 
 import (
+	"cmp"
+	"math/bits"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/common/types"
@@ -19,7 +22,7 @@ func (l library) operators() []signature {
 		walking(opMin, call, 1, func(st *state, v, _ ref.Val) ref.Val { return st.extreme(v, types.IntNegOne) }),
 		onTwo(opCharged, call, func(v, _ ref.Val) ref.Val { return v }),
 		onAny(opKey, call, func(v ref.Val) ref.Val { return v }),
-		onAny(opRange, call, rangeOf),
+		walking(opRange, call, 1, func(st *state, v, _ ref.Val) ref.Val { return st.rangeOf(v) }),
 		walking("contains", both, 2, (*state).contains),
 		onTwo("startsWith", both, affix(strings.HasPrefix)),
 		onTwo("endsWith", both, affix(strings.HasSuffix)),
@@ -60,14 +63,44 @@ func (st *state) contains(in, what ref.Val) ref.Val {
 	}
 }
 
-// rangeOf refuses what a loop cannot go through.
-func rangeOf(v ref.Val) ref.Val {
-	switch v.(type) {
-	case traits.Lister, traits.Mapper:
+// rangeOf is what a loop goes through: a list, or the keys of a map in the order of their texts, since the order of Go's
+// maps is another one each time. It refuses anything else.
+func (st *state) rangeOf(v ref.Val) ref.Val {
+	switch x := v.(type) {
+	case traits.Lister:
 		return v
+	case traits.Mapper:
+		return st.sortedKeys(x)
 	default:
 		return failed(KindType)
 	}
+}
+
+// sortedKeys pays for the sorting as the encoder of objects does.
+func (st *state) sortedKeys(m traits.Mapper) ref.Val {
+	type entry struct {
+		text string
+		key  ref.Val
+	}
+	n, _ := m.Size().(types.Int)
+	levels := bits.Len64(uint64(n))
+	st.charge(uint64(int(n) * (1 + levels)))
+	entries := make([]entry, 0, int(n))
+	for it := m.Iterator(); it.HasNext() == types.True; {
+		key := it.Next()
+		text, _ := toString(key).(types.String)
+		st.charge(uint64(len(text) * (1 + levels) / bytesPerUnit))
+		entries = append(entries, entry{string(text), key})
+	}
+	slices.SortFunc(entries, func(a, b entry) int {
+		// 1 and "1" are two keys of one text.
+		return cmp.Or(strings.Compare(a.text, b.text), strings.Compare(a.key.Type().TypeName(), b.key.Type().TypeName()))
+	})
+	keys := make([]ref.Val, len(entries))
+	for i, e := range entries {
+		keys[i] = e.key
+	}
+	return types.NewRefValList(types.DefaultTypeAdapter, keys)
 }
 
 // isKey reports whether v may be the key of a map.
