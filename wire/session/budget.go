@@ -9,6 +9,7 @@ import (
 // Budget bounds memory that sessions share: messages half received, and what waits to be written beyond a small part
 // of each stream's own. A long message that finds no room is dropped as it comes and answered with wire.Overloaded; an
 // answer that finds none becomes that error; on a control stream, which has no such answer, the session ends.
+// A long answer counts until its [Call] is released.
 type Budget struct {
 	max  int64
 	used atomic.Int64
@@ -27,6 +28,13 @@ func (b *Budget) take(n int) bool {
 	}
 	b.used.Add(-int64(n))
 	return false
+}
+
+// keep goes on holding what was given back a moment ago, with room or without.
+func (b *Budget) keep(n int) {
+	if b != nil {
+		b.used.Add(int64(n))
+	}
 }
 
 func (b *Budget) give(n int) {

@@ -35,6 +35,7 @@ type Call struct {
 	client *Client
 	err    error
 	buf    []byte        // memory of Answer
+	kept   int           // of buf, charged to the session's budget
 	done   chan struct{} // wakes Do; room for one
 	notify chan<- *Call  // instead of done, for Start
 	timer  *time.Timer
@@ -66,6 +67,10 @@ func (c *Call) Release() {
 func (c *Call) forgetAnswer() {
 	clear(c.Answer)
 	c.Answer, c.AnswerKind = nil, 0
+	if c.kept > 0 {
+		c.client.cfg.Budget.give(c.kept)
+		c.kept = 0
+	}
 	if cap(c.buf) > keepBody {
 		putBuffer(c.buf)
 		c.buf = nil
@@ -102,7 +107,8 @@ func (c *Call) setAnswer(kind wire.Kind, body []byte, owned bool) {
 		if c.buf != nil {
 			putBuffer(c.buf)
 		}
-		c.buf = body
+		c.buf, c.kept = body, cap(body)
+		c.client.cfg.Budget.keep(c.kept)
 	case cap(c.buf) < len(body):
 		if c.buf != nil {
 			putBuffer(c.buf)

@@ -27,4 +27,7 @@
 //
 // Against enclaves that die, hang, drain or restart, and against the load itself. An enclave is trusted with the
 // requests; what it says of itself (id, PCRs, build) is repeated, not proven.
+//
+// All sessions share one bound on the memory of long answers ([Options].Memory): an enclave that sends answers by half,
+// or more than the callers fetch, costs the calls whose answers find no room, and no session.
 package pool

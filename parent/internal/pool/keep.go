@@ -129,7 +129,7 @@ func (p *Pool) connect(ctx context.Context, l *link) (*session.Client, error) {
 		return nil, err
 	}
 	return session.NewClient(ctx, conn, session.ClientConfig{
-		Config:       session.Config{Hello: p.hello()},
+		Config:       session.Config{Hello: p.hello(), Budget: p.budget},
 		MaxInFlight:  p.o.MaxInFlight,
 		PingInterval: p.o.PingEvery,
 		PingTimeout:  missedPings * p.o.PingEvery,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"redoubt/wire"
+	"redoubt/wire/session"
 	"redoubt/wire/transport"
 )
 
@@ -62,6 +63,9 @@ type Options struct {
 	MaxInFlight int
 	// PingEvery is the time between pings; a session that has no answer for three of them is replaced.
 	PingEvery time.Duration
+	// Memory bounds what all sessions hold of long answers, half received or not yet released, and of requests that are
+	// not written yet, in bytes. An answer that finds no room is wire.Overloaded to its caller. 0: DefaultMemory.
+	Memory int64
 	// RetryMax bounds the wait between two attempts to connect.
 	RetryMax time.Duration
 	// Credentials may be nil: then enclaves get none.
@@ -75,9 +79,14 @@ type Options struct {
 	Build string
 }
 
+// DefaultMemory is room for 128 of the largest answers at once: far more than a parent answers in the time that one
+// takes, and a small part of the memory of any host that has enclaves.
+const DefaultMemory = 256 << 20
+
 // Pool is a changing set of enclaves and the sessions to them. All methods are safe for concurrent use.
 type Pool struct {
 	o      Options
+	budget *session.Budget
 	links  atomic.Pointer[[]*link] // of all enclaves; never changed in place
 	turn   atomic.Uint32
 	ctx    context.Context //nolint:containedctx // the life of the pool's goroutines, ended by Close
@@ -91,7 +100,10 @@ type Pool struct {
 
 // New makes a pool without enclaves; see Set.
 func New(o Options) *Pool {
-	p := &Pool{o: o}
+	if o.Memory == 0 {
+		o.Memory = DefaultMemory
+	}
+	p := &Pool{o: o, budget: session.NewBudget(o.Memory)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.links.Store(&[]*link{})
 	return p
