@@ -42,9 +42,9 @@ func grow(ctx context.Context, o *Options, co corpus.Options, mix httpload.MixOp
 		bounds = [2]int{few, wantContexts}
 	}
 	b, err := bed.Start(ctx, bed.Options{Bin: o.Bin, EnclaveConfig: map[string]any{
-		"cache":  map[string]any{"keys": bounds[0], "contexts": bounds[1]},
-		"memory": map[string]any{"limit_mib": enclaveMiB},
-		// All bounds together must fit, and here the cache is to have nearly all.
+		"cache": map[string]any{"keys": bounds[0], "contexts": bounds[1]},
+		// All bounds together must fit, and here a cache is to have all of enclaveMiB: the rest comes on top.
+		"memory":   map[string]any{"limit_mib": enclaveMiB + 128},
 		"work":     map[string]any{"workers": 2, "queue_mib": 8},
 		"sessions": map[string]any{"max": 2, "memory_mib": 4},
 	}})

@@ -174,7 +174,7 @@ func assemble(ctx context.Context, cfg *config.Config, opt Options) (p *parts, e
 
 // evaluator makes the evaluator, and the key of hmac_sha256 if there is to be one.
 func (p *parts) evaluator(cfg *config.Config) (*expr.Evaluator, error) {
-	var c expr.Config
+	c := expr.Config{Limits: expr.Limits{Cache: expressionCache}}
 	if w := cfg.WrappedHMACKey(); w != nil {
 		p.mac = mackey.New(cfg.Cache.KeyTTL, func(ctx context.Context) (*secret.Buffer, error) {
 			return p.kms.UnwrapHMACKey(ctx, cfg.HMACRegion, w)

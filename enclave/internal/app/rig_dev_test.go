@@ -20,6 +20,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ import (
 	"redoubt/wire/attest/attesttest"
 	"redoubt/wire/proctest"
 	"redoubt/wire/sealed"
+	"redoubt/wire/secret"
 	"redoubt/wire/session"
 )
 
@@ -82,7 +84,9 @@ func child(path string) error {
 			runtime.GC()
 			runtime.GC()
 			debug.FreeOSMemory()
-			fmt.Fprintln(os.Stderr, "collected")
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			fmt.Fprintln(os.Stderr, "collected", m.HeapAlloc, m.StackInuse, secret.Stats().Mapped)
 		}
 	}()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -100,6 +104,7 @@ type rig struct {
 	tls    string
 	secret string // of the credentials
 	client *session.Client
+	gate   atomic.Pointer[chan struct{}] // while set, nothing comes back from the stand-in
 }
 
 func newRig(t *testing.T, extra string) *rig {
@@ -249,7 +254,11 @@ func (r *rig) dialAs(id, secret string) (*session.Client, error) {
 				return nil, session.ErrRefused
 			}
 			var d net.Dialer
-			return d.DialContext(ctx, "tcp", target)
+			conn, err := d.DialContext(ctx, "tcp", target)
+			if err != nil {
+				return nil, err
+			}
+			return gated{conn, r}, nil
 		},
 	})
 	if err != nil {
@@ -260,6 +269,20 @@ func (r *rig) dialAs(id, secret string) (*session.Client, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// gated is a connection to the stand-in.
+type gated struct {
+	net.Conn
+	r *rig
+}
+
+func (c gated) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if gate := c.r.gate.Load(); gate != nil {
+		<-*gate
+	}
+	return n, err
 }
 
 // keyPair is a vault's key, wrapped by the stand-in, and what must not be found in memory.

@@ -25,8 +25,8 @@ const (
 	// DefaultQueue is some two seconds of P-384 work on one core, in requests of one field.
 	DefaultQueue = 4096
 
-	// DefaultQueueMiB leaves a 512 MiB enclave its caches.
-	DefaultQueueMiB = 64
+	// DefaultQueueMiB is DefaultQueue requests of one field each, and leaves a 512 MiB enclave its caches.
+	DefaultQueueMiB = 40
 
 	// DefaultQueueTarget is a wait that a caller with a deadline of a second does not mind.
 	DefaultQueueTarget = 250 * time.Millisecond
@@ -38,8 +38,8 @@ const (
 	// DefaultSessions is four parents' processes with two sessions each.
 	DefaultSessions = 8
 
-	// DefaultSessionsMiB is a burst of a dozen of the largest messages.
-	DefaultSessionsMiB = 24
+	// DefaultSessionsMiB is a burst of eleven of the largest messages.
+	DefaultSessionsMiB = 22
 
 	// DefaultGCPercent is Go's own.
 	DefaultGCPercent = 100

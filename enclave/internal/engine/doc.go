@@ -28,6 +28,9 @@
 // same shape have been quick ([inlineExpressions]), and only up to a cost of [inlineUnits]: a reader that works holds
 // up every answer of its lane.
 //
+// At most [MaxBegun] evaluations are begun and wait for their next slice, for each holds what it has made so far. One
+// that needs another slice and finds no place forgets its first, and begins anew when there is one.
+//
 // # Against whom
 //
 // The parent and the callers are hostile: they see nothing of a request but its answer, cannot make a request

@@ -95,6 +95,7 @@ type Engine struct {
 	stats Stats
 	costs costs
 	jobs  sync.Pool
+	begun begun
 
 	inFlight atomic.Int64
 	waiting  atomic.Int64

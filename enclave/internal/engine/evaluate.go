@@ -47,7 +47,7 @@ func (j *job) goOn() bool {
 		return false
 	}
 	if j.phase == evaluating {
-		return j.more && j.again(evaluating, 1)
+		return j.more && j.goOnEvaluating()
 	}
 	j.variables()
 	if j.plan == nil && !j.prepare() {
@@ -101,9 +101,12 @@ func (j *job) slice() {
 	}
 	j.more = j.eval.Slice(sliceUnits)
 	j.took += time.Since(begun)
-	if !j.more {
+	switch {
+	case !j.more:
 		j.endEvaluation()
 		j.e.costs.learn(j.plan, j.took)
+	case !j.placed && !j.e.begun.take(j, false):
+		j.giveUp()
 	}
 }
 

@@ -53,10 +53,11 @@ type job struct {
 	bad     int              // expressions that failed
 	reads   []wire.FieldRead // the access report
 
-	phase phase
-	eval  *expr.Run // while evaluating
-	more  bool      // the last slice was not the last
-	took  time.Duration
+	phase  phase
+	eval   *expr.Run // while evaluating
+	more   bool      // the last slice was not the last
+	placed bool      // among the evaluations that are begun
+	took   time.Duration
 
 	waitBytes int64
 	admitted  bool
@@ -195,14 +196,14 @@ func (j *job) unref() {
 	clear(j.shares)
 	e := j.e
 	*j = job{
-		e: e, req: j.req, fields: j.fields[:0], heads: j.heads[:0], shares: j.shares[:0], vars: j.vars[:0], exprs: j.exprs[:0],
-		names: kept(j.names), plain: kept(j.plain), results: kept(j.results), spans: j.spans[:0],
-		reads: j.reads[:0],
+		e: e, req: j.req, fields: j.fields[:0], heads: j.heads[:0], shares: j.shares[:0],
+		vars: j.vars[:0], exprs: j.exprs[:0], names: kept(j.names), plain: kept(j.plain), results: kept(j.results),
+		spans: j.spans[:0], reads: j.reads[:0],
 	}
 	e.jobs.Put(j)
 }
 
-// wipe gives up the key and wipes plaintexts and results.
+// wipe gives up the key and the place among evaluations, and wipes plaintexts and results.
 func (j *job) wipe() {
 	j.endEvaluation()
 	if j.keyed {
@@ -215,6 +216,7 @@ func (j *job) wipe() {
 	}
 	secret.Wipe(j.plain)
 	secret.Wipe(j.results)
+	j.leavePlace()
 }
 
 // kept empties a buffer for reuse, and lets go of a large one.
