@@ -166,6 +166,14 @@ func TestRemovedOrAlteredEntryShows(t *testing.T) {
 			return slices.Delete(l, 1, 2)
 		}, TextAltered},
 		"chain taken off": {func(l []store.Entry) []store.Entry { l[6].Chain = ""; return l }, TextAltered},
+		"unreadable": {func(l []store.Entry) []store.Entry {
+			l[2] = store.Entry{VaultID: "v_1", Time: l[2].Time, Event: store.EventUnreadable, Chain: l[2].Chain, Seq: l[2].Seq}
+			return l
+		}, TextBody},
+		"unreadable with its key": {func(l []store.Entry) []store.Entry {
+			l[2] = store.Entry{VaultID: "v_1", Time: store.TimeAltered, Event: store.EventUnreadable}
+			return l
+		}, TextBody},
 		"key left": {func(l []store.Entry) []store.Entry {
 			l[6] = store.Entry{VaultID: "v_1", Time: store.TimeAltered, Event: EventDecrypt}
 			return l

@@ -80,6 +80,9 @@ func (v *vaultLog) check(entries []store.Entry, since []Checkpoint) {
 	created := false
 	for i := range entries {
 		e := &entries[i]
+		if e.Event == store.EventUnreadable {
+			v.add(e.Chain, e.Seq, TextBody)
+		}
 		if e.Chain == "" {
 			v.unchained(e)
 			continue

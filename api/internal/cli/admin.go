@@ -88,7 +88,7 @@ func adminHandler(file *bolt.Store, around func(func() error) error, stall time.
 		log.Info("backup", "bytes", n, "ok", err == nil)
 		switch {
 		case err != nil && n == 0:
-			http.Error(w, err.Error(), http.StatusInsufficientStorage)
+			http.Error(w, err.Error(), http.StatusInternalServerError)
 		case err != nil:
 			panic(http.ErrAbortHandler) // the reader must not take a cut copy for a whole one
 		}

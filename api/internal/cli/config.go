@@ -87,7 +87,7 @@ func lockedHint(err error) error {
 		return hint(err, "make a store of it first: api restore BACKUP --yes --create --store bolt:NEW; then use that store")
 	case errors.Is(err, bolt.ErrBackup):
 		return hint(err, "nothing was changed; use another backup")
-	case errors.Is(err, bolt.ErrDamaged):
+	case errors.Is(err, bolt.ErrDamaged), errors.Is(err, bolt.ErrFormat):
 		return hint(err, "keep a copy of the file, then replace it by the last good backup: api restore BACKUP --yes")
 	}
 	return err

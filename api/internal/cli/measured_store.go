@@ -105,6 +105,8 @@ func storeOutcome(err error) string {
 		return "cursor"
 	case errors.Is(err, store.ErrTooLarge):
 		return "too_large"
+	case errors.Is(err, store.ErrDamaged):
+		return "damaged"
 	case errors.Is(err, store.ErrUnknownOutcome):
 		return "unknown"
 	case errors.Is(err, store.ErrThrottled):

@@ -18,6 +18,7 @@ import (
 	"redoubt/api/internal/httpapi"
 	"redoubt/api/internal/kmsclient"
 	"redoubt/api/internal/store"
+	"redoubt/api/internal/store/bolt"
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
 	"redoubt/wire/h1"
@@ -118,6 +119,9 @@ func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, a
 		closeStore(st, log)
 		closeSpans(spans, log)
 	}}
+	if file, ok := st.(*bolt.Store); ok {
+		a.metrics.Damaged(file.Damaged)
+	}
 	svc, keys, err := f.service(ctx, st, f.Region, up, a.metrics)
 	if err != nil {
 		a.close()

@@ -109,6 +109,9 @@ var fixed = []struct {
 	{store.ErrUnavailable, httpError{
 		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "store_unavailable", retry: retryDefault,
 	}},
+	{store.ErrDamaged, httpError{
+		status: http.StatusInternalServerError, message: "Vault damaged", code: "store_damaged",
+	}},
 	{auth.ErrUnavailable, httpError{
 		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "authentication_unavailable",
 		retry: retryDefault, logged: true,

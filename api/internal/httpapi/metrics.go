@@ -20,6 +20,7 @@ type Metrics struct {
 	inFlight prometheus.Gauge
 	calls    *prometheus.HistogramVec
 	audits   *prometheus.CounterVec
+	damaged  func() uint64
 	also     Recorder
 }
 
@@ -54,9 +55,20 @@ func NewMetrics(version string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
-	m.Registry.MustRegister(m.requests, m.seconds, m.inFlight, m.calls, m.audits, info, collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.Registry.MustRegister(m.requests, m.seconds, m.inFlight, m.calls, m.audits, m.damages(), info,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// Damaged says where to ask how often a record or an audit entry was met that cannot be read. It is called before the
+// registry is read.
+func (m *Metrics) Damaged(count func() uint64) { m.damaged = count }
+
+func (m *Metrics) damages() prometheus.Collector {
+	m.damaged = func() uint64 { return 0 }
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "redoubt_api_store_damaged_total", Help: "Records and audit entries that were met and cannot be read.",
+	}, func() float64 { return float64(m.damaged()) })
 }
 
 // begin counts a request in; what it returns counts it out. An exemplar is the trace of a sampled request, else zero.

@@ -16,6 +16,8 @@ var (
 	ErrUnknownOutcome = errors.New("store: outcome unknown")
 	// ErrTooLarge reports a record that the store cannot hold.
 	ErrTooLarge = errors.New("store: record too large")
+	// ErrDamaged reports a record, or a file, that is not as it was written.
+	ErrDamaged = errors.New("store: the file, or a record in it, is damaged")
 	// ErrCursor reports a page cursor that the store did not make.
 	ErrCursor = errors.New("store: invalid cursor")
 )
@@ -87,6 +89,9 @@ type Summary struct {
 // TimeAltered is the Time of an entry whose key, which orders the log, is not that of its attributes.
 const TimeAltered = -1
 
+// EventUnreadable is the Event of an entry of which only the key can be read.
+const EventUnreadable = "(unreadable)"
+
 // Entry is one audit entry as stored. The reference's attributes are plain; the rest is in Body, of which package
 // audit knows the meaning. Entries that the reference wrote have no Chain.
 type Entry struct {
@@ -123,18 +128,20 @@ type Store interface {
 	// Create stores a new record, its audit entry and, unless nil, the idempotency item. ErrExists if the entry, or an
 	// unexpired record or idempotency item of that id or key exists; nothing is stored then.
 	Create(ctx context.Context, r *Record, e *Entry, i *Idempotency) error
-	// Get returns a record with all its fields. ErrNotFound.
+	// Get returns a record with all its fields. ErrNotFound, ErrDamaged.
 	Get(ctx context.Context, id string) (*Record, error)
 	// Update changes a record at the given revision. ErrNotFound, ErrConflict.
 	Update(ctx context.Context, u *Update, e *Entry) error
 	// Delete removes a record at the given revision. ErrNotFound, ErrConflict.
 	Delete(ctx context.Context, id string, revision int64, e *Entry) error
-	// List returns records in an order of the store's own, and the next cursor, empty at the end. ErrCursor.
+	// List returns records in an order of the store's own, and the next cursor, empty at the end. A record that cannot be
+	// read is left out, so that it hides no other. ErrCursor.
 	List(ctx context.Context, p Page) ([]Summary, string, error)
 
 	// AppendAudit stores an entry. ErrExists if one of that time, chain and sequence number exists.
 	AppendAudit(ctx context.Context, e *Entry) error
-	// Audit returns a vault's entries, oldest first, and the next cursor, empty at the end. ErrCursor.
+	// Audit returns a vault's entries, oldest first, and the next cursor, empty at the end. One that cannot be read is an
+	// [EventUnreadable]. ErrCursor.
 	Audit(ctx context.Context, vaultID string, p Page) ([]Entry, string, error)
 	// LastAudit returns a vault's newest entry, ErrNotFound if there is none.
 	LastAudit(ctx context.Context, vaultID string) (*Entry, error)

@@ -31,13 +31,17 @@ func (s *Store) Audit(_ context.Context, vaultID string, p store.Page) ([]store.
 	err := s.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketAudit).Cursor()
 		for k, v := c.Seek(from); k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
+			if err := inOrder(from, k); err != nil {
+				return err
+			}
+			from = k
 			if len(out) == p.Size() {
 				next = base64.RawURLEncoding.EncodeToString(k)
 				return nil
 			}
 			e, err := decodeEntry(vaultID, k, v)
 			if err != nil {
-				return err
+				s.damaged.Add(1)
 			}
 			out = append(out, e)
 		}
@@ -57,8 +61,10 @@ func (s *Store) LastAudit(_ context.Context, vaultID string) (*store.Entry, erro
 			return store.ErrNotFound
 		}
 		var err error
-		last, err = decodeEntry(vaultID, k, v)
-		return err
+		if last, err = decodeEntry(vaultID, k, v); err != nil {
+			s.damaged.Add(1) // a chain may begin after it all the same
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -88,7 +94,7 @@ func (s *Store) AuditedVaults(ctx context.Context, yield func(string) error) err
 		err := s.view(func(tx *bbolt.Tx) error {
 			k, _ := tx.Bucket(bucketAudit).Cursor().Seek(from)
 			id, found = auditVault(k)
-			return nil
+			return inOrder(from, k)
 		})
 		if err != nil || !found {
 			return err
@@ -98,6 +104,15 @@ func (s *Store) AuditedVaults(ctx context.Context, yield func(string) error) err
 		}
 		from = append(auditPrefix(id), 0xff)
 	}
+}
+
+// inOrder tells whether a key is not below the one before it, or the one that was looked for: in a damaged tree the
+// reader would go round for ever. No key is the end.
+func inOrder(from, key []byte) error {
+	if key != nil && (len(key) == 0 || bytes.Compare(key, from) < 0) {
+		return damaged("its keys are not in order")
+	}
+	return nil
 }
 
 func putEntry(tx *bbolt.Tx, e *store.Entry) error {

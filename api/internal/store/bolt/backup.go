@@ -77,7 +77,7 @@ func (s *Store) Restore(r io.Reader, around func(swap func() error) error) error
 	if err != nil {
 		return err
 	}
-	var broken error // of the old file, which cannot be closed then
+	broken := false // of the old file, which cannot be closed then
 	swap := func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -85,7 +85,7 @@ func (s *Store) Restore(r io.Reader, around func(swap func() error) error) error
 			return wrap(err)
 		}
 		s.db, db = db, s.db
-		s.broken, broken = nil, s.broken
+		broken = s.broken.Swap(false)
 		return wrap(durable.SyncDir(filepath.Dir(s.path)))
 	}
 	if around != nil {
@@ -93,8 +93,8 @@ func (s *Store) Restore(r io.Reader, around func(swap func() error) error) error
 	} else {
 		err = swap()
 	}
-	if broken != nil {
-		return err
+	if broken {
+		return errors.Join(err, wrap(db.f.Close())) // as Close does
 	}
 	return errors.Join(err, wrap(db.Close()))
 }

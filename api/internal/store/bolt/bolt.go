@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
@@ -57,9 +58,10 @@ type Store struct {
 
 	mu sync.RWMutex // held for writing only while Restore swaps the file
 	db *file
-	// broken is why nothing can be written to db any more. Only the goroutine that commits uses it, and Restore, which
-	// holds mu, and Close, after that goroutine.
-	broken error
+	// broken tells that nothing can be written to db any more. Restore, which brings another db, changes it with mu held.
+	broken atomic.Bool
+
+	damaged atomic.Uint64
 
 	copies chan struct{} // holds one for each copy that is being made or sent
 
@@ -114,23 +116,35 @@ func (s *Store) Close() error {
 		s.senders.Unlock()
 		close(s.stop)
 		s.done.Wait()
-		if err = s.broken; err == nil {
-			err = s.db.Close()
+		if s.broken.Load() {
+			err = errors.Join(errUnreadable, s.db.f.Close()) // which frees the lock; bbolt would wait for its own
+			return
 		}
+		err = s.db.Close()
 	})
 	return err
 }
 
-// Ping tells whether the file can be read, and is still the one that its name leads to.
+// Damaged counts how often a record or an audit entry was met that cannot be read.
+func (s *Store) Damaged() uint64 { return s.damaged.Load() }
+
+// Ping tells whether the file can be read, is as long as it should be, and is still the one that its name leads to.
 func (s *Store) Ping(context.Context) error {
 	if err := s.inPlace(); err != nil {
 		return err
 	}
+	if s.broken.Load() {
+		return errUnreadable
+	}
 	return s.view(func(tx *bbolt.Tx) error {
-		if tx.Bucket(bucketMeta) == nil {
-			return ErrFormat
+		info, err := s.db.f.Stat()
+		if err != nil {
+			return wrap(err)
 		}
-		return nil
+		if info.Size() < tx.Size() {
+			return damaged("it was cut to %d bytes of %d", info.Size(), tx.Size())
+		}
+		return checkFormat(tx)
 	})
 }
 

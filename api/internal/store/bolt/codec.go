@@ -3,7 +3,6 @@ package bolt
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -63,7 +62,7 @@ func encodeRecord(r *store.Record) ([]byte, error) {
 func decodeRecord(id string, data []byte) (*store.Record, error) {
 	var f recordForm
 	if err := cbor.Unmarshal(data, &f); err != nil {
-		return nil, fmt.Errorf("bolt: record: %w", err)
+		return nil, damaged("record %s cannot be read", id)
 	}
 	r := &store.Record{
 		ID: id, Encoding: f.Encoding, Suite: f.Suite, WrappedKey: f.WrappedKey, PublicKey: f.PublicKey,
@@ -87,7 +86,7 @@ func encodeEntry(e *store.Entry) ([]byte, error) {
 func decodeEntry(vaultID string, key, data []byte) (store.Entry, error) {
 	var f entryForm
 	if err := cbor.Unmarshal(data, &f); err != nil {
-		return store.Entry{}, fmt.Errorf("bolt: audit entry: %w", err)
+		return unreadable(vaultID, key), damaged("an audit entry of %s cannot be read", vaultID)
 	}
 	e := store.Entry{
 		VaultID: vaultID, Time: f.Time, Event: f.Event, Reason: f.Reason, Fields: f.Fields,
@@ -112,6 +111,17 @@ func auditKey(e *store.Entry) []byte {
 	key = append(key, e.Chain...)
 	key = append(key, 0)
 	return binary.BigEndian.AppendUint64(key, e.Seq)
+}
+
+// unreadable is an entry of which its key is known.
+func unreadable(vaultID string, key []byte) store.Entry {
+	e := store.Entry{VaultID: vaultID, Time: store.TimeAltered, Event: store.EventUnreadable}
+	rest := key[min(len(key), len(auditPrefix(vaultID))):]
+	if end := len(rest) - 8; end > 8 && rest[end-1] == 0 {
+		e.Time = int64(binary.BigEndian.Uint64(rest))
+		e.Chain, e.Seq = string(rest[8:end-1]), binary.BigEndian.Uint64(rest[end:])
+	}
+	return e
 }
 
 // auditVault reads the vault id out of an entry's key.

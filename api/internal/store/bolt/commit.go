@@ -91,8 +91,8 @@ func (s *Store) commitGroup(group []*write) {
 // before, so that nothing is written in vain, and after, so that nothing is acknowledged that is lost: about 2 µs each,
 // once a group. s.mu is held.
 func (s *Store) transact(group []*write) error {
-	if s.broken != nil {
-		return s.broken
+	if s.broken.Load() {
+		return errUnreadable
 	}
 	if err := s.db.inPlace(s.path); err != nil {
 		return err
@@ -104,7 +104,7 @@ func (s *Store) transact(group []*write) error {
 		return err
 	})
 	if fell {
-		s.broken = err // bbolt may have kept its lock for writing, on which the next write would wait for ever
+		s.broken.Store(true) // bbolt may have kept its lock for writing, on which the next write would wait for ever
 	}
 	if err != nil {
 		return err

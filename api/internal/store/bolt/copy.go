@@ -153,7 +153,9 @@ func copyAll(to *bbolt.DB, from *bbolt.Tx) error {
 				b.FillPercent = 1 // in order, so that no page is split later
 				for n := 0; k != nil && n < copyBatch && err == nil; k, v = c.Next() {
 					n += len(k) + len(v)
-					err = b.Put(k, v)
+					if err = inOrder(nil, k); err == nil {
+						err = b.Put(k, v)
+					}
 				}
 				return err
 			})

@@ -138,3 +138,135 @@ func readThrough(path string) error {
 	})
 	return errors.Join(err, f.Close())
 }
+
+func TestADamagedFileIsAnErrorNeverAPanic(t *testing.T) {
+	dir := t.TempDir()
+	opened, refused, n := 0, 0, 0
+	broken(t, busyFile(t), func(name string, d []byte) {
+		if n++; n%7 != 0 { // each writes, which takes its time
+			return
+		}
+		path := filepath.Join(dir, fmt.Sprint(n))
+		if err := os.WriteFile(path, d, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(path, Options{})
+		if err != nil {
+			if refused++; !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrFormat) {
+				t.Errorf("%s: %v", name, err)
+			}
+			return
+		}
+		opened++
+		for step, err := range useAll(t, s) {
+			known := errors.Is(err, ErrDamaged) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrExists)
+			if err != nil && !known && !errors.Is(err, store.ErrConflict) && !errors.Is(err, ErrReplaced) {
+				t.Errorf("%s: %s: %v", name, step, err)
+			}
+		}
+		_ = errors.Join(s.Close(), os.Remove(path)) // it may be damaged
+	})
+	if opened < 50 || refused < 10 {
+		t.Fatalf("%d opened, %d refused", opened, refused)
+	}
+}
+
+// useAll does with a store what can be done.
+func useAll(t *testing.T, s *Store) map[string]error {
+	t.Helper()
+	ctx, out := t.Context(), map[string]error{}
+	_, _, out["list"] = s.List(ctx, store.Page{Limit: store.MaxPage})
+	out["verify"] = s.AuditedVaults(ctx, func(id string) error {
+		_, _, err := s.Audit(ctx, id, store.Page{})
+		return err
+	})
+	_, out["get"] = s.Get(ctx, "v_039")
+	_, out["backup"] = s.Backup(&bytes.Buffer{})
+	out["ping"] = s.Ping(ctx)
+	_, out["inspect"] = s.Inspect(ctx)
+	out["create"] = s.Create(ctx, rec("v_0395"), &store.Entry{VaultID: "v_0395", Time: 1, Chain: "c", Seq: 1}, nil)
+	out["delete"] = s.Delete(ctx, "v_041", 1, nil)
+	s.sweepOnce(ctx)
+	return out
+}
+
+func TestAFileThatIsCutWhileItIsServedIsAnError(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	if err := os.WriteFile(path, busyFile(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := openAt(t, path, nil)
+	if err := os.Truncate(path, 3*4096); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ping(t.Context()); !errors.Is(err, ErrDamaged) {
+		t.Fatalf("ping: %v", err)
+	}
+	if _, _, err := s.List(t.Context(), store.Page{Limit: store.MaxPage}); !errors.Is(err, ErrDamaged) {
+		t.Fatalf("list: %v", err)
+	}
+	for range 2 { // the second must not wait for the first, whose lock bbolt may have kept
+		if err := s.Create(t.Context(), rec("v_new"), nil, nil); !errors.Is(err, ErrDamaged) {
+			t.Fatalf("create: %v", err)
+		}
+	}
+	if err := s.Restore(bytes.NewReader(backupOf(t, "v_1")), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Create(t.Context(), rec("v_new"), nil, nil), s.Ping(t.Context())); err != nil {
+		t.Fatalf("after a restore: %v", err)
+	}
+}
+
+func TestAFileThatExistedIsNeverTakenAsNew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, Options{}); !errors.Is(err, ErrDamaged) {
+		t.Fatalf("err = %v", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() != 0 {
+		t.Fatalf("%v, %v", info, err)
+	}
+}
+
+func TestARecordThatCannotBeReadHidesNoOther(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "store.db"), nil)
+	for i, id := range []string{"v_1", "v_2", "v_3"} {
+		e := &store.Entry{VaultID: id, Time: 1, Event: "CreateVault", Chain: "c", Seq: 1}
+		later := &store.Entry{VaultID: id, Time: 2, Event: "DecryptVault", Chain: "c", Seq: 2}
+		if err := errors.Join(s.Create(t.Context(), rec(id), e, nil), s.AppendAudit(t.Context(), later)); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		return errors.Join(tx.Bucket(bucketRecords).Put([]byte("v_2"), []byte("junk")),
+			tx.Bucket(bucketAudit).Put(auditKey(&store.Entry{VaultID: "v_2", Time: 2, Chain: "c", Seq: 2}), []byte("junk")))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _, err := s.List(t.Context(), store.Page{})
+	if err != nil || len(list) != 2 {
+		t.Fatalf("list = %v, %v", list, err)
+	}
+	if _, err := s.Get(t.Context(), "v_2"); !errors.Is(err, ErrDamaged) {
+		t.Fatalf("get: %v", err)
+	}
+	if err := s.Create(t.Context(), rec("v_2"), nil, nil); !errors.Is(err, ErrDamaged) {
+		t.Fatalf("create over it: %v", err)
+	}
+	entries, _, err := s.Audit(t.Context(), "v_2", store.Page{})
+	if err != nil || len(entries) != 2 || entries[1].Event != store.EventUnreadable || entries[1].Chain != "c" ||
+		entries[1].Seq != 2 || entries[1].Time != 2 {
+		t.Fatalf("audit: %+v, %v", entries, err)
+	}
+	if n := s.Damaged(); n != 4 {
+		t.Fatalf("counted %d times", n)
+	}
+	found, err := s.Inspect(t.Context())
+	if err != nil || found.Records != 3 || found.Entries != 6 || len(found.Damaged) != 2 {
+		t.Fatalf("%+v, %v", found, err)
+	}
+}

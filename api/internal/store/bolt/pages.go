@@ -2,15 +2,16 @@ package bolt
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"slices"
+
+	"redoubt/api/internal/store"
 )
 
 // ErrDamaged reports a store file that is not as it was written: cut, overwritten, or of a broken disk.
-var ErrDamaged = errors.New("bolt: the store file is damaged")
+var ErrDamaged = store.ErrDamaged
 
 // The layout of a bbolt file, which is in the machine's byte order: little endian on those that we build for.
 const (

@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"maps"
 
 	bbolt "go.etcd.io/bbolt"
@@ -17,8 +18,11 @@ func (s *Store) Create(ctx context.Context, r *store.Record, e *store.Entry, i *
 		return err
 	}
 	return s.update(ctx, func(tx *bbolt.Tx) error {
-		if _, err := s.record(tx, r.ID); err == nil {
+		switch _, err := s.record(tx, r.ID); {
+		case err == nil:
 			return store.ErrExists
+		case errors.Is(err, ErrDamaged):
+			return err
 		}
 		if i != nil {
 			if _, err := s.idempotency(tx, i.Key); err == nil {
@@ -105,13 +109,18 @@ func (s *Store) List(_ context.Context, p store.Page) ([]store.Summary, string, 
 	err = s.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketRecords).Cursor()
 		for k, v := c.Seek(from); k != nil; k, v = c.Next() {
+			if err := inOrder(from, k); err != nil {
+				return err
+			}
+			from = k
 			if len(out) == p.Size() {
 				next = base64.RawURLEncoding.EncodeToString(k)
 				return nil
 			}
 			r, err := decodeRecord(string(k), v)
 			if err != nil {
-				return err
+				s.damaged.Add(1)
+				continue
 			}
 			if !r.Expired(s.now()) {
 				out = append(out, store.Summary{ID: r.ID, Created: r.Created, Modified: r.Modified, ExpireAt: r.ExpireAt})
@@ -129,6 +138,7 @@ func (s *Store) record(tx *bbolt.Tx, id string) (*store.Record, error) {
 	}
 	r, err := decodeRecord(id, data)
 	if err != nil {
+		s.damaged.Add(1)
 		return nil, err
 	}
 	if r.Expired(s.now()) {

@@ -1,0 +1,58 @@
+package bolt
+
+import (
+	"context"
+
+	"github.com/fxamacker/cbor/v2"
+	bbolt "go.etcd.io/bbolt"
+)
+
+// Inspection is what [Store.Inspect] found.
+type Inspection struct {
+	Records int      `json:"records"`
+	Entries int      `json:"audit_entries"`
+	Damaged []string `json:"damaged"` // what cannot be read, one sentence each
+}
+
+// Inspect reads every record and audit entry. It is for a store that nobody writes: it keeps the file's pages as they
+// are until it ends. The error is one of reading the file.
+func (s *Store) Inspect(ctx context.Context) (*Inspection, error) {
+	out := &Inspection{Damaged: []string{}}
+	err := s.view(func(tx *bbolt.Tx) error {
+		err := tx.Bucket(bucketRecords).ForEach(func(k, v []byte) error {
+			_, err := decodeRecord(string(k), v)
+			out.note(err)
+			out.Records++
+			return ctx.Err()
+		})
+		if err != nil {
+			return err
+		}
+		err = tx.Bucket(bucketAudit).ForEach(func(k, v []byte) error {
+			id, ok := auditVault(k)
+			if !ok {
+				out.note(damaged("an audit entry of no vault"))
+			} else if _, err := decodeEntry(id, k, v); err != nil {
+				out.note(err)
+			}
+			out.Entries++
+			return ctx.Err()
+		})
+		if err != nil {
+			return err
+		}
+		return tx.Bucket(bucketIdem).ForEach(func(_, v []byte) error {
+			if cbor.Unmarshal(v, &idemForm{}) != nil {
+				out.note(damaged("an idempotency item cannot be read"))
+			}
+			return ctx.Err()
+		})
+	})
+	return out, err
+}
+
+func (i *Inspection) note(err error) {
+	if err != nil {
+		i.Damaged = append(i.Damaged, err.Error())
+	}
+}
