@@ -16,7 +16,8 @@
 // evaluates in slices, so that others' work can go in between.
 //
 // Against surprise: the same request gives the same results, always. Expressions run in dependency order, found from
-// their free names; the order of the request decides the rest. Loops go through a map by the texts of its keys, sorted. A member of a cycle is an error entry.
+// their free names; the order of the request decides the rest. Loops go through a map by the texts of its keys, sorted.
+// A member of a cycle is an error entry.
 //
 // # Language
 //
