@@ -41,7 +41,7 @@ var (
 // readBody reads the body, checks its type and parses it. Of a large one nothing is read for a caller that may not do
 // what the route does, whatever the fields.
 func (c *call) readBody() (*strictjson.Object, error) {
-	if !isJSON(c.Header.Get("Content-Type")) {
+	if !isJSON(c.Header.Values("Content-Type")) || !plain(c.Header.Values("Content-Encoding")) {
 		return nil, errMediaType
 	}
 	if c.ContentLength > MaxBody { // before it is asked for with 100 Continue
@@ -58,12 +58,24 @@ func (c *call) readBody() (*strictjson.Object, error) {
 	return strictjson.Parse(c.body, c.route.values)
 }
 
-func isJSON(contentType string) bool {
-	kind, _, err := mime.ParseMediaType(contentType)
-	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
-		kind = contentType
+// isJSON reports whether a body is said to be JSON in UTF-8 (RFC 8259, section 8.1), or nothing is said of it.
+func isJSON(contentTypes []string) bool {
+	if len(contentTypes) > 1 {
+		return false
 	}
-	return slices.Contains(jsonTypes, kind) || strings.HasSuffix(kind, "+json")
+	contentType := strings.Join(contentTypes, "")
+	kind, parameters, err := mime.ParseMediaType(contentType)
+	if contentType != "" && err != nil {
+		return false
+	}
+	charset := strings.ToLower(parameters["charset"])
+	return (slices.Contains(jsonTypes, kind) || strings.HasSuffix(kind, "+json")) &&
+		slices.Contains([]string{"", "utf-8", "us-ascii"}, charset)
+}
+
+// plain reports whether a body is sent as it is: we decode none.
+func plain(encodings []string) bool {
+	return !slices.ContainsFunc(encodings, func(e string) bool { return !strings.EqualFold(strings.TrimSpace(e), "identity") })
 }
 
 // fill reads the body. Memory is taken as bytes come, not as they are announced.
