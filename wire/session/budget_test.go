@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,9 +14,13 @@ import (
 )
 
 // large answers each request, however short, with 64 KiB.
-type large struct{ handles }
+type large struct {
+	handles
+	handled *atomic.Int64
+}
 
-func (large) Request(r *session.Request) {
+func (l large) Request(r *session.Request) {
+	defer l.handled.Add(1)
 	b := r.Responder.Buffer(64 << 10)
 	_ = r.Responder.Send(wire.KindDecrypted, b[:64<<10])
 }
@@ -29,7 +34,8 @@ func TestEveryBoundOfEverySessionAtOnce(t *testing.T) {
 		lanes    = 4
 	)
 	budget := session.NewBudget(shared)
-	cfg := session.ServerConfig{Handler: large{}, IdleTimeout: time.Minute, Config: session.Config{
+	var handled atomic.Int64
+	cfg := session.ServerConfig{Handler: large{handled: &handled}, IdleTimeout: time.Minute, Config: session.Config{
 		HelloTimeout: time.Minute, WriteTimeout: time.Minute, FrameTimeout: time.Minute, Budget: budget,
 		Hello: wire.Hello{MaxLanes: lanes, MaxInFlight: 256},
 	}}
@@ -44,6 +50,12 @@ func TestEveryBoundOfEverySessionAtOnce(t *testing.T) {
 		}
 		open = append(open, s)
 		overfill(t, peer, lanes)
+	}
+	// A lane's last request comes behind its long messages: once it is handled, so are they.
+	for end := time.Now().Add(20 * time.Second); handled.Load() < sessions*lanes*requests; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d requests were handled", handled.Load(), sessions*lanes*requests)
+		}
 	}
 	grown := heapNow() - before
 	bound := sessions*cfg.Cost() + shared
@@ -66,6 +78,9 @@ func TestEveryBoundOfEverySessionAtOnce(t *testing.T) {
 	}
 }
 
+// requests of overfill on each lane.
+const requests = 20
+
 // overfill sends on each lane requests whose answers it does not read, long messages without their end, and half a
 // frame.
 func overfill(t *testing.T, peer net.Conn, lanes int) {
@@ -75,7 +90,7 @@ func overfill(t *testing.T, peer net.Conn, lanes int) {
 	for i := range lanes {
 		id := uint32(3 + 2*i)
 		_, err := peer.Write(muxBytes(flagSYN, id, preambleOf(2)...))
-		for n := range uint64(20) { // within the window of a lane
+		for n := range uint64(requests - 1) { // within the window of a lane
 			if err == nil {
 				_, err = peer.Write(muxBytes(0, id, message(wire.KindDecrypt, 0, n+1, nil)...))
 			}
@@ -85,6 +100,9 @@ func overfill(t *testing.T, peer net.Conn, lanes int) {
 				long[8] = byte(100 + n%4)
 				_, err = peer.Write(muxBytes(0, id, long...))
 			}
+		}
+		if err == nil {
+			_, err = peer.Write(muxBytes(0, id, message(wire.KindDecrypt, 0, requests, nil)...))
 		}
 		if err == nil {
 			_, err = peer.Write(muxBytes(0, id, long[:1000]...))
