@@ -88,8 +88,8 @@ func (s *Store) commitGroup(group []*write) {
 }
 
 // transact commits the group in one transaction of the file that the store's name leads to. The name is looked at
-// before, so that nothing is written in vain, and after, so that nothing is acknowledged that is lost: about 2 µs each,
-// once a group. s.mu is held.
+// before, so that nothing is written in vain, and after, so that nothing is acknowledged that is lost: two calls of
+// stat a group. s.mu is held.
 func (s *Store) transact(group []*write) error {
 	if s.broken.Load() {
 		return errUnreadable

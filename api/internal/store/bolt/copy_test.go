@@ -14,6 +14,7 @@ import (
 	bbolt "go.etcd.io/bbolt"
 
 	"redoubt/api/internal/store"
+	"redoubt/api/internal/store/storetest"
 )
 
 func TestABackupThatNobodyTakesHoldsUpNobody(t *testing.T) {
@@ -166,4 +167,32 @@ func content(t *testing.T, s *Store) string {
 		t.Fatal(err)
 	}
 	return out.String()
+}
+
+func TestWhatWasRemovedIsInNoBackup(t *testing.T) {
+	clock := &storetest.Clock{}
+	clock.Set(storetest.Start)
+	s := openAt(t, filepath.Join(t.TempDir(), "store.db"), clock.Now)
+	const removed, kept = "what was removed", "what was kept"
+	for i := range 300 {
+		r := rec(fmt.Sprintf("v_%d", i))
+		r.Fields["f"] = store.Value{Blob: []byte(removed)}
+		if r.ExpireAt = storetest.Start + 60; i%3 == 0 {
+			r.Fields["f"], r.ExpireAt = store.Value{Blob: []byte(kept)}, 0
+		}
+		if err := s.Create(t.Context(), r, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clock.Set(storetest.Start + 61)
+	if n := s.sweepOnce(t.Context()); n != 200 {
+		t.Fatalf("%d removed", n)
+	}
+	var backup bytes.Buffer
+	if _, err := s.Backup(&backup); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(backup.Bytes(), []byte(removed)) || !bytes.Contains(backup.Bytes(), []byte(kept)) {
+		t.Fatal("the backup holds what was removed, or not what was kept")
+	}
 }
