@@ -50,7 +50,7 @@ func (p *Pool) keep(ctx context.Context, l *link) {
 	down := false
 	for {
 		opened := time.Now()
-		err := p.session(ctx, l)
+		err := p.guarded(ctx, l)
 		if ctx.Err() != nil {
 			return
 		}
@@ -86,6 +86,22 @@ func cause(err error) string {
 	return "cannot connect"
 }
 
+// guarded is session. A panic on the way of what an enclave says ends that session, and not the process.
+func (p *Pool) guarded(ctx context.Context, l *link) (err error) {
+	defer func() {
+		if recover() != nil {
+			p.panicked(l)
+			err = session.ErrFault
+		}
+	}()
+	return p.session(ctx, l)
+}
+
+func (p *Pool) panicked(l *link) {
+	p.o.Observer.SessionPanicked()
+	p.o.Log.Error("a session panicked and was ended", slog.String("enclave", l.enclave.url))
+}
+
 // session opens one session and serves it until it ends; with ctx it drains.
 func (p *Pool) session(ctx context.Context, l *link) error {
 	c, err := p.connect(ctx, l)
@@ -93,14 +109,14 @@ func (p *Pool) session(ctx context.Context, l *link) error {
 		p.o.Observer.DialFailed()
 		return err
 	}
-	l.enclave.met(c.Peer())
-	p.o.Observer.SessionOpened()
-	defer p.o.Observer.SessionLost()
 	defer func() {
 		l.client.Store(nil)
 		l.bits.Store(0)
 		_ = c.Close()
 	}()
+	l.enclave.met(c.Peer())
+	p.o.Observer.SessionOpened()
+	defer p.o.Observer.SessionLost()
 	changed, wait := p.push(ctx, c)
 	p.ping(ctx, l, c)
 	l.client.Store(c)
@@ -139,10 +155,7 @@ func (p *Pool) connect(ctx context.Context, l *link) (*session.Client, error) {
 			l.pong(m, rtt)
 			p.o.Observer.PingTook(rtt)
 		},
-		OnPanic: func(any) {
-			p.o.Observer.SessionPanicked()
-			p.o.Log.Error("a session panicked and was ended", slog.String("enclave", l.enclave.url))
-		},
+		OnPanic:  func(any) { p.panicked(l) },
 		OnGoAway: func(wire.Code) { l.bits.Store(0) },
 	})
 }
