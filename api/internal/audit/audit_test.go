@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -287,5 +288,43 @@ func TestChainsBeginAnewAfterARestore(t *testing.T) {
 	write(t, l, "v_1", 2)
 	if r := verify(t, old, nil); r.Entries != 3 || r.Chains != 2 || len(r.Problems) != 0 {
 		t.Fatalf("report %+v", r)
+	}
+}
+
+// TestEveryAttributeIsInAnEntrysHash changes each attribute of an entry, those too that are added to the type later.
+func TestEveryAttributeIsInAnEntrysHash(t *testing.T) {
+	whole := func() store.Entry {
+		return store.Entry{
+			VaultID: "v_1", Time: 1, Event: "e", Reason: "r", Fields: []string{"f", "g"}, Chain: "c", Seq: 1, Prev: []byte("p"),
+			Link: []byte("l"), Hash: []byte("h"), Body: []byte("b"),
+		}
+	}
+	e := whole()
+	was := Hash(&e)
+	for i := range reflect.TypeFor[store.Entry]().NumField() {
+		changed := whole()
+		name, f := reflect.TypeFor[store.Entry]().Field(i).Name, reflect.ValueOf(&changed).Elem().Field(i)
+		switch v := f.Addr().Interface().(type) {
+		case *string:
+			*v += "x"
+		case *[]byte:
+			*v = append(*v, 'x')
+		case *[]string:
+			*v = []string{"f", "x"}
+		case *int64:
+			*v++
+		case *uint64:
+			*v++
+		default:
+			t.Fatalf("%s: a type that this test does not change", name)
+		}
+		if covered := !bytes.Equal(Hash(&changed), was); covered == (name == "Hash") {
+			t.Errorf("%s: in the hash: %v", name, covered)
+		}
+	}
+	moved := whole()
+	moved.Fields, moved.Chain = []string{"f"}, "gc"
+	if bytes.Equal(Hash(&moved), was) {
+		t.Error("what moved from one attribute to the next leaves the hash as it was")
 	}
 }
