@@ -1,16 +1,39 @@
 package h1
 
-import "net"
+import (
+	"context"
+	"net"
+)
 
 // Conn is a connection of net/http's server whose requests a Scanner follows. Like net/http it is read by one
 // goroutine at a time.
 type Conn struct {
 	net.Conn
 	scan Scanner
+
+	gone  context.Context //nolint:containedctx // ends when the peer is gone
+	leave context.CancelFunc
 }
 
 // NewConn follows what is read from c, from its first byte on.
-func NewConn(c net.Conn) *Conn { return &Conn{Conn: c} }
+func NewConn(c net.Conn) *Conn {
+	of := connOf(c)
+	return &of
+}
+
+func connOf(c net.Conn) Conn {
+	gone, leave := context.WithCancel(context.Background())
+	return Conn{Conn: c, gone: gone, leave: leave}
+}
+
+// peer is a context that ends when the peer is known to read no more.
+func (c *Conn) peer() context.Context { return c.gone }
+
+// Close closes the connection.
+func (c *Conn) Close() error {
+	c.leave()
+	return c.Conn.Close()
+}
 
 // Read reads. It fails with ErrMalformed from the line on that is refused.
 func (c *Conn) Read(p []byte) (int, error) {
@@ -18,6 +41,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return c.scan.Rest(p)
 	}
 	n, err := c.Conn.Read(p)
+	if err != nil && reset(err) {
+		c.leave()
+	}
 	return c.scan.Filter(p, n, err)
 }
 

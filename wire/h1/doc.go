@@ -9,6 +9,7 @@
 //   - Path is the path as it was sent: nothing is decoded, cleaned or redirected. A rule for "/decrypt" in a firewall
 //     therefore covers all that reaches /decrypt.
 //   - Query reads every parameter of a query string or none.
+//   - Attend tells a caller that has gone from one that has only ended its half of the connection and waits.
 //   - A Site refuses what a browser sends for a page of somebody else: a Host that is not ours (DNS rebinding), an
 //     Origin that is not the Host's own.
 //

@@ -69,7 +69,7 @@ func (l *TLSListener) shake(t *tls.Conn) {
 	}
 	var c net.Conn = t
 	if t.ConnectionState().NegotiatedProtocol != "h2" {
-		c = &tlsConn{Conn: Conn{Conn: t}, state: t.ConnectionState()}
+		c = &tlsConn{Conn: connOf(t), state: t.ConnectionState()}
 	}
 	select {
 	case l.ready <- c:

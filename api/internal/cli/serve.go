@@ -261,6 +261,6 @@ func server(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler,
-			slog.LevelError),
+			slog.LevelError), ConnContext: h1.ConnContext,
 	}
 }

@@ -134,7 +134,6 @@ var fixed = []struct {
 		status: http.StatusGatewayTimeout, message: "Deadline exceeded",
 		code: "deadline_exceeded",
 	}},
-	{context.Canceled, httpError{status: http.StatusGatewayTimeout, message: "Deadline exceeded", code: "canceled"}},
 }
 
 // upstreamErrors are the parent's errors: not found is ours, denied, corrupt, overloaded and unavailable are told

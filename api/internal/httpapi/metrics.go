@@ -101,6 +101,9 @@ func (m *Metrics) Call(ctx context.Context, dependency, operation string) (conte
 		exemplar = r.Trace
 	}
 	return called, func(outcome string) {
+		if !expected[outcome] && gone(ctx) {
+			outcome = codeCanceled // by our caller: the dependency is not to blame
+		}
 		took := time.Since(start)
 		observe(m.calls.WithLabelValues(dependency, operation, outcome), took, exemplar)
 		m.also.Call(dependency, operation, outcome, took)
@@ -111,4 +114,5 @@ func (m *Metrics) Call(ctx context.Context, dependency, operation string) (conte
 // expected are the outcomes of calls that are no failure of the dependency.
 var expected = map[string]bool{
 	"ok": true, "not_found": true, "exists": true, "conflict": true, "cursor": true, "too_large": true,
+	codeCanceled: true,
 }

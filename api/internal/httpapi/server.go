@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -109,7 +110,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	traced, parent := trace.Begin(r.Header[traceParent], r.Header[traceState], s.cfg.Spans)
 	traced.ID = id
-	r = r.WithContext(trace.With(r.Context(), &traced))
+	ctx, end := attend(r)
+	defer end()
+	r = r.WithContext(trace.With(ctx, &traced))
 	c := &call{Request: r, w: w, server: s, caller: vault.Caller{Source: source(r), RequestID: id}, trace: &traced}
 	done := s.cfg.Metrics.begin()
 	status, code := s.serve(c)
@@ -143,14 +146,17 @@ func (s *Server) serve(c *call) (status int, code string) {
 		}
 	}()
 	r, err := s.dispatch(c)
-	if err != nil {
+	switch {
+	case err != nil && gone(c.Context()):
+		return s.fail(c, errGone)
+	case err != nil:
 		failed := "Internal error"
 		if c.route != nil && c.route.failed != "" {
 			failed = c.route.failed
 		}
 		return s.fail(c, classify(err, failed))
 	}
-	return s.write(c, r), "ok"
+	return s.write(c, r, "ok")
 }
 
 // dispatch finds the route, checks who asks and runs the handler.
@@ -241,11 +247,11 @@ func (s *Server) fail(c *call, e *httpError) (status int, code string) {
 	if e.status >= http.StatusInternalServerError && !e.logged {
 		c.log().Error("request failed", "code", e.code, "error", e.cause)
 	}
-	return s.write(c, &reply{status: e.status, body: e.body()}), e.code
+	return s.write(c, &reply{status: e.status, body: e.body()}, e.code)
 }
 
-// write writes an answer and wipes what it held.
-func (s *Server) write(c *call, r *reply) int {
+// write writes an answer and wipes what it held. It returns what became of it: a caller that is gone has no answer.
+func (s *Server) write(c *call, r *reply, code string) (int, string) {
 	if r.wipe != nil {
 		defer r.wipe()
 	}
@@ -257,7 +263,7 @@ func (s *Server) write(c *call, r *reply) int {
 		if err := enc.Encode(r.body); err != nil {
 			return s.write(c, &reply{status: http.StatusInternalServerError, body: &ErrorBody{
 				StatusCode: http.StatusInternalServerError, Message: "Internal error", Code: "internal",
-			}})
+			}}, "internal")
 		}
 		data, kind = buf.Bytes(), "application/json"
 		defer clear(data)
@@ -272,7 +278,9 @@ func (s *Server) write(c *call, r *reply) int {
 	for k, v := range r.header {
 		h.Set(k, v)
 	}
-	c.w.WriteHeader(r.status)
-	_, _ = c.w.Write(data) // the caller may be gone
-	return r.status
+	h.Set("Content-Length", strconv.Itoa(len(data)))
+	if err := send(c.w, r.status, data); err != nil {
+		return errGone.status, errGone.code
+	}
+	return r.status, code
 }

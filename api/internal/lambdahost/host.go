@@ -81,6 +81,7 @@ func (a *answer) encode(second bool) ([]byte, error) {
 	if !utf8.Valid(a.body.Bytes()) {
 		out.Body, out.Base64 = base64.StdEncoding.EncodeToString(a.body.Bytes()), true
 	}
+	a.header.Del("Content-Length") // the platform's: it may encode the body anew
 	if second {
 		out.Headers = make(map[string]string, len(a.header))
 		for k, v := range a.header {

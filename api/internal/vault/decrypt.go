@@ -80,7 +80,7 @@ func (s *Service) Decrypt(ctx context.Context, c *Caller, req *DecryptRequest) (
 		out, err = s.open(ctx, r, req, fields, include)
 	}
 	if err != nil {
-		return nil, s.failed(ctx, ev, failure(err), err)
+		return nil, s.failed(ctx, ev, failure(ctx, err), err)
 	}
 	enter(access, ev.Expressions, fields, out.report)
 	ev.Outcome, ev.Released, ev.Access = audit.OutcomeOK, out.released, access

@@ -133,7 +133,7 @@ func TestCallerWhoLeavesDuringADecryptIsAuditedAllTheSame(t *testing.T) {
 		l.err = err
 		e.want(e.try(ctx, id, "city"), err)
 	}
-	e.wantLog(id, "CreateVault ok ", "DecryptVault ok ", "DecryptVault failed deadline_exceeded")
+	e.wantLog(id, "CreateVault ok ", "DecryptVault ok ", "DecryptVault failed canceled")
 }
 
 func TestInvalidRequestsForExistingVaultsAreAudited(t *testing.T) {

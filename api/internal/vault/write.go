@@ -162,7 +162,7 @@ func (s *Service) attempt(ctx context.Context, id string, when *Conditions, ev *
 		}
 		if prepare != nil {
 			if err := prepare(r); err != nil {
-				return 0, s.failed(ctx, ev, failure(err), err)
+				return 0, s.failed(ctx, ev, failure(ctx, err), err)
 			}
 		}
 		revision, err := s.write(ctx, r, ev, write)
@@ -196,12 +196,14 @@ func (s *Service) failed(ctx context.Context, ev *audit.Event, code string, why 
 }
 
 // failure names an error for an audit entry.
-func failure(err error) string {
+func failure(ctx context.Context, err error) string {
 	var (
 		up    *upstream.Error
 		large *upstream.TooLargeError
 	)
 	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return "canceled" // the caller is gone
 	case errors.Is(err, ErrKeyUnverified):
 		return "key_unverified"
 	case errors.As(err, &large):

@@ -1,0 +1,46 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"redoubt/wire/h1"
+)
+
+const (
+	// statusGone is what metrics and logs call the answer that nobody waited for, as proxies do. No caller sees it.
+	statusGone   = 499
+	codeCanceled = "canceled"
+	// handleTimeout bounds the work on a request, so that its answer can still be written before the server's own
+	// limit, 60 s.
+	handleTimeout = 50 * time.Second
+)
+
+var errGone = refusal(statusGone, "Caller is gone", codeCanceled)
+
+// attend is the context of a request: it ends in time, and when its caller is gone.
+func attend(r *http.Request) (context.Context, func()) {
+	ctx, stop := h1.Attend(r)
+	ctx, cancel := context.WithTimeout(ctx, handleTimeout)
+	return ctx, func() {
+		cancel()
+		stop()
+	}
+}
+
+// gone reports whether a request's context ended because its caller is gone: nothing else cancels it.
+func gone(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+
+// send writes the body of an answer, to the connection and not to a buffer, so that a caller who is gone is known.
+func send(w http.ResponseWriter, status int, data []byte) error {
+	w.WriteHeader(status)
+	if _, err := w.Write(data); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+		return err
+	}
+	if err := http.NewResponseController(w).Flush(); !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
