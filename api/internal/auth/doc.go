@@ -11,8 +11,8 @@
 //   - Decrypts are limited per principal, before anything is opened. What a refused attempt may cost, the look whether
 //     the vault exists and the audit entry about it, is limited too (package vault).
 //   - Groups are those that the token names, never parts of a name.
-//   - A token has one reading: no name twice, no claim's name in another case, times as numbers; and one spelling, as an
-//     API key has. The issuer's keys verify what use, key_ops and alg allow.
+//   - A token has one reading: no name twice, no claim's name in another case, times as numbers; and one spelling, as
+//     an API key has. The issuer's keys verify what use, key_ops and alg allow.
 //
 // # Ways to authenticate
 //

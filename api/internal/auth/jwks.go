@@ -128,8 +128,8 @@ func (k *issuerKeys) fetch(ctx context.Context) error {
 	return nil
 }
 
-// verifies reports whether the issuer means a key for signatures (RFC 7517, sections 4.2 and 4.3). Package jose reads use
-// without heeding it, and does not read key_ops.
+// verifies reports whether the issuer means a key for signatures (RFC 7517, sections 4.2 and 4.3). Package jose reads
+// use without heeding it, and does not read key_ops.
 func verifies(raw json.RawMessage, use string) bool {
 	var key struct {
 		Operations *[]string `json:"key_ops"`

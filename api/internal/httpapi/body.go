@@ -75,7 +75,9 @@ func isJSON(contentTypes []string) bool {
 
 // plain reports whether a body is sent as it is: we decode none.
 func plain(encodings []string) bool {
-	return !slices.ContainsFunc(encodings, func(e string) bool { return !strings.EqualFold(strings.TrimSpace(e), "identity") })
+	return !slices.ContainsFunc(encodings, func(e string) bool {
+		return !strings.EqualFold(strings.TrimSpace(e), "identity")
+	})
 }
 
 // fill reads the body. Memory is taken as bytes come, not as they are announced.

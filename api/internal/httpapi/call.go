@@ -70,8 +70,8 @@ func (c *call) page() (store.Page, error) {
 
 const textTags = "must be * or a list of entity tags"
 
-// conditions reads the preconditions by entity tags. A header that is there and names no tag is refused: its sender means
-// a condition.
+// conditions reads the preconditions by entity tags. A header that is there and names no tag is refused: its sender
+// means a condition.
 func (c *call) conditions() (when vault.Conditions, err error) {
 	for _, h := range []struct {
 		name string

@@ -4,8 +4,8 @@
 //
 //   - Bodies, statuses and headers of the reference's routes are the reference's, under /v1/vaults and /vaults alike;
 //     what we add is new keys, headers and routes. Where the reference failed, the answer tells why (errors.go).
-//   - Bodies and query strings are read strictly (package strictjson; query.go): what is unknown, doubled or malformed is
-//     refused on every route. A refusal names the field and the rule and never the value.
+//   - Bodies and query strings are read strictly (package strictjson; query.go): what is unknown, doubled or malformed
+//     is refused on every route. A refusal names the field and the rule and never the value.
 //   - No value, key or credential reaches a log, a metric or an error. Logs and metrics have the route's pattern, the
 //     status and the code; a request that panics is answered with 500 and logged without its value.
 //   - Every route of the table is in the OpenAPI document, which is made from that table, and every answer of ours has

@@ -63,8 +63,8 @@ func (st *state) contains(in, what ref.Val) ref.Val {
 	}
 }
 
-// rangeOf is what a loop goes through: a list, or the keys of a map in the order of their texts, since the order of Go's
-// maps is another one each time. It refuses anything else.
+// rangeOf is what a loop goes through: a list, or the keys of a map in the order of their texts, since the order of
+// Go's maps is another one each time. It refuses anything else.
 func (st *state) rangeOf(v ref.Val) ref.Val {
 	switch x := v.(type) {
 	case traits.Lister:
