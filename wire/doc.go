@@ -31,8 +31,8 @@
 // A stream of another type is closed by the one who accepts it; the session goes on.
 // yamux's pings are answered, and never sent; whoever has 16 answers unread and pings on loses the session. Only the
 // parent opens odd streams, only the enclave even ones, and none before the control stream: others end the session, as
-// does an enclave that has more egress streams open than the parent's limit and 64. A write to the connection is at most
-// 31 KiB ([MaxWrite]).
+// does an enclave that has more egress streams open than the parent's limit and 64. A write to the connection is at
+// most 31 KiB ([MaxWrite]).
 //
 // # Frames
 //

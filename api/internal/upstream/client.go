@@ -199,8 +199,8 @@ func (c *Client) post(ctx context.Context, path string, body []byte) (int, http.
 	}
 }
 
-func (c *Client) once(ctx context.Context, path string, body []byte) (status int, h http.Header, answer []byte, connected bool,
-	err error,
+func (c *Client) once(ctx context.Context, path string, body []byte) (
+	status int, h http.Header, answer []byte, connected bool, err error,
 ) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected = true },

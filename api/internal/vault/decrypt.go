@@ -52,7 +52,8 @@ func (d *Decrypted) Wipe() {
 }
 
 // Decrypt opens fields and evaluates expressions. Errors: schema.FieldErrors, [ErrNotFound], [*RateError], [ErrAudit],
-// auth.ErrForbidden, [*upstream.Error], [*upstream.TooLargeError], the store's. Refused and failed attempts on an existing vault are audited.
+// auth.ErrForbidden, [*upstream.Error], [*upstream.TooLargeError], the store's. Refused and failed attempts on an
+// existing vault are audited.
 func (s *Service) Decrypt(ctx context.Context, c *Caller, req *DecryptRequest) (*Decrypted, error) {
 	ev := &audit.Event{
 		Caller: c.audit(), VaultID: req.ID, Name: audit.EventDecrypt, Reason: req.Reason,

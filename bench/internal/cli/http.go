@@ -104,7 +104,8 @@ func (c *httpCommand) Run(ctx context.Context, sink *out.Sink) error {
 	}
 	factor := 0.0
 	if c.Overload != "" {
-		if _, err := fmt.Sscanf(strings.TrimSuffix(c.Overload, "x"), "%g", &factor); err != nil || factor == 0 || !program.Within(factor, 0, 1e6) {
+		_, err := fmt.Sscanf(strings.TrimSuffix(c.Overload, "x"), "%g", &factor)
+		if err != nil || factor == 0 || !program.Within(factor, 0, 1e6) {
 			return program.Mistake("--overload is a factor, as 3x")
 		}
 	}

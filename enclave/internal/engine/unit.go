@@ -22,8 +22,8 @@ func (j *job) share() (spared int) {
 	return spared
 }
 
-// Unit implements [workers.Job]: it opens the fields of one encapsulated key, compiles an expression, or evaluates some,
-// if the answer is still wanted.
+// Unit implements [workers.Job]: it opens the fields of one encapsulated key, compiles an expression, or evaluates
+// some, if the answer is still wanted.
 func (j *job) Unit(i int) workers.Outcome {
 	if j.started.CompareAndSwap(false, true) {
 		j.stage(wire.StageQueue)

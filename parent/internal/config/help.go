@@ -18,8 +18,8 @@ var help = kong.Vars{
 	"help_write_timeout":   "Longest time for a client to take an answer. 1ms to 1h.",
 	"help_idle_timeout": "Idle connections are closed after this. Keep it under the 350 s after which an NLB " +
 		"drops them. 1ms to 1h.",
-	"help_max_connections": "Connections open at once, 1 to 1000000. A new one beyond takes the place of a connection of " +
-		"a stranger, else of an idle caller; if every one has a request in work, it is answered 503 and closed.",
+	"help_max_connections": "Connections open at once, 1 to 1000000. A new one beyond takes the place of a connection " +
+		"of a stranger, else of an idle caller; if every one has a request in work, it is answered 503 and closed.",
 	"help_batch_fan_out": "Items of one batch that are in an enclave at once, 1 to 1000.",
 	"help_cert":          "Certificate chain, PEM. Read again when it changes.",
 	"help_key":           "The certificate's key, PEM.",

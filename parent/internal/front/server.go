@@ -95,7 +95,10 @@ const logsPerSecond = 50
 
 // New makes a server. It does not listen yet.
 func New(o Options) *Server {
-	s := &Server{o: o, registry: newRegistry(o.MaxConnections, o.Observer.ConnectionShed), logRate: rate.NewLimiter(logsPerSecond, logsPerSecond)}
+	s := &Server{
+		o: o, registry: newRegistry(o.MaxConnections, o.Observer.ConnectionShed),
+		logRate: rate.NewLimiter(logsPerSecond, logsPerSecond),
+	}
 	s.bodies.Give(bodyBudget)
 	s.answers.Give(answerBudget)
 	s.http = &fasthttp.Server{
