@@ -58,7 +58,7 @@ func TestTheWorkedExamplesAreRight(t *testing.T) {
 	says("`C = %.0f / (225 + 60) = %.0f` calls/s, so `c` = %.2f and `h` = %.0f %%", E*K, calls(300), calls(300)/R,
 		100*(1-calls(300)/R))
 	says("`120000 / (675 + 60)` = %.0f calls/s, `c` = %.2f", calls(900), calls(900)/R)
-	says("60,000 keys and 120,000 contexts take %.0f + %.0f MiB", K*1.3/1024, 2*K*0.33/1024)
+	says("60,000 keys and 120,000 contexts take %.0f + %.0f MB", K*2.2/1000, 2*K*0.73/1000)
 	const w = 0.003
 	says("`TargetInFlight = 2 * 0.003 * 0.6 * 2 / 0.0005 = %.0f`; the default is %s", 2*w*0.6*V/cpu,
 		load(t, "vault", nil).params["TargetInFlight"])
