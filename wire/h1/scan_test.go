@@ -25,6 +25,7 @@ var passed = []string{
 	"\r\n" + get + "\r\n",
 	"GET /health HTTP/1.0\r\n\r\n",
 	"GET http://x/health?a=b HTTP/1.1\r\nHost: x\r\n\r\n",
+	"GET /v1/vaults/x?fields=" + strings.Repeat("%F4%8F%BF%BF", 1024) + " HTTP/1.1\r\nHost: x\r\n\r\n", // the longest
 	"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
 	"get /health HTTP/1.1\r\nhost: x\r\n\r\n", // a method of its own, as RFC 9110 has it: the routes know none such
 	get + "X:\r\nY: a \t b\t\r\nZ: \xc3\xa9\r\n\r\n",
@@ -50,7 +51,7 @@ var refused = []string{
 	"GET\t/health HTTP/1.1\r\nHost: x\r\n\r\n", "G(T /health HTTP/1.1\r\nHost: x\r\n\r\n", "GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n",
 	"GET /\x7f HTTP/1.1\r\nHost: x\r\n\r\n", "GET /\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n", "GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
 	"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01\x02\x00", "NONSENSE\r\n\r\n",
-	"GET /" + strings.Repeat("y", 9000) + " HTTP/1.1\r\nHost: x\r\n\r\n",
+	"GET /" + strings.Repeat("y", 17_000) + " HTTP/1.1\r\nHost: x\r\n\r\n",
 	post + "Content-Length: 1\r\nContent-Length: 1\r\n\r\na", post + "Content-Length: 1, 1\r\n\r\na", post + "Content-Length: -1\r\n\r\n",
 	post + "Content-Length: +1\r\n\r\na", post + "Content-Length: 0x1\r\n\r\na", post + "Content-Length:\r\n\r\n",
 	post + "Content-Length: 1_0\r\n\r\na", post + "Content-Length: 9999999999999999999\r\n\r\n",
