@@ -44,7 +44,7 @@ func withTLV(h []byte) []byte {
 	return h
 }
 
-const readyRequest = "GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+const readyRequest = "GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 // send sends bytes from an address and returns the status of what comes back, 0 when the connection ends without an
 // answer.
@@ -89,7 +89,7 @@ func (p *parent) client(id string) (address string) {
 
 // named is the request with an id, by which its line in the log is found.
 func named(id string) []byte {
-	return []byte(strings.Replace(readyRequest, "Host: x", "Host: x\r\nX-Request-Id: "+id, 1))
+	return []byte(strings.Replace(readyRequest, "Host: localhost", "Host: localhost\r\nX-Request-Id: "+id, 1))
 }
 
 func newProxied(t *testing.T) *parent {
