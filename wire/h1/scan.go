@@ -8,8 +8,8 @@ import (
 // ErrMalformed is what reading fails with once a peer has sent what a Scanner refuses.
 var ErrMalformed = errors.New("malformed http request")
 
-// maxLine bounds the request line, and what is kept of any line that comes in parts. The longest line that a route takes
-// has a query of 1,024 characters, of up to twelve bytes each as they are sent.
+// maxLine bounds the request line, and what is kept of any line that comes in parts. The longest line that a route
+// takes has a query of 1,024 characters, of up to twelve bytes each as they are sent.
 const maxLine = 16 << 10
 
 // maxChunkLine bounds the line of a chunk's size: extensions are of no use here.
