@@ -15,8 +15,8 @@ import (
 const (
 	// MaxBody is the largest request body in bytes.
 	MaxBody = 1 << 20
-	// DefaultBodyMemory bounds the bodies of all requests together, in bytes. What is made of a body takes about
-	// three times its size more, until its request is answered.
+	// DefaultBodyMemory bounds the bodies of all requests together, in bytes. The values read from a body take
+	// about three times its size more, until its request is answered.
 	DefaultBodyMemory = 64 << 20
 	// smallBody is the room that is made for a body that has not come yet, in bytes, and what is read for callers that
 	// may not do what they ask for: of them the audit log tells what they named.

@@ -313,7 +313,7 @@ func TestTheReportIsTheParents(t *testing.T) {
 	}
 }
 
-// TestAParentWithoutReportsIsAskedOnceMore: it refuses a member that it does not know. What is wrong in itself stays so.
+// TestAParentWithoutReportsIsAskedOnceMore: it refuses a member that it does not know. A request that is wrong in itself stays refused.
 func TestAParentWithoutReportsIsAskedOnceMore(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answer func(report bool) (int, string)

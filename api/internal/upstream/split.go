@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// maxSingle is the largest body that the parent takes on /v1/decrypt, in bytes. What is larger and cannot be split
+	// maxSingle is the largest body that the parent takes on /v1/decrypt, in bytes. A larger one that cannot be split
 	// goes as the only item of a batch, whose items are bounded by the wire alone.
 	maxSingle = 1 << 20
 	// roomHead is enough for the JSON of a request without its fields, key and expressions.

@@ -32,9 +32,9 @@ const (
 )
 
 // Backup writes a consistent copy of what the store holds to w while it serves, and returns the bytes written; none if
-// the copy could not be made. What was removed is not in it. The copy is first made in a file without a name beside the
-// store, so that a slow w holds up nobody. While it is made, at the speed of the disk, what is written needs new pages,
-// and a write that needs more of the file mapped into memory waits, with the reads after it. ErrNoRoom, ErrBusy,
+// the copy could not be made. Removed records are not in it. The copy is first made in a file without a name beside the
+// store, so that a slow w holds up nobody. While the copy is made, at the speed of the disk, writes need new pages. A
+// write that needs more of the file mapped into memory then waits, with the reads after it. ErrNoRoom, ErrBusy,
 // ErrDamaged.
 func (s *Store) Backup(w io.Writer) (int64, error) {
 	select {

@@ -64,7 +64,7 @@ func TestABackupThatNobodyTakesHoldsUpNobody(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 		t.Errorf("the copy has a name: %v, %v", left, err)
 	}
-	// Whoever takes it at last gets the store as it was.
+	// The reader that takes the copy at last gets the store as it was.
 	copied, err := ReadBackup(io.MultiReader(bytes.NewReader(begun), r), dir)
 	if err = errors.Join(err, <-ended); err != nil {
 		t.Fatal(err)

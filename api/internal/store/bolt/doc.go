@@ -13,7 +13,7 @@
 // free pages each time, all pages before a backup takes its place and in [Check]. What breaks later gives [ErrDamaged],
 // from a read, a write or a fault of the mapped memory. An empty file is a damaged one: a new store appears whole.
 //
-// What is acknowledged is in the file that the store's name leads to: the name is looked up before and after each
+// An acknowledged write is in the file that the store's name leads to: the name is looked up before and after each
 // commit, two calls of stat beside an fsync. A file that was replaced or removed meanwhile gives [ErrReplaced].
 //
 // Limits: a record is one value of at most 64 MiB; the file grows and is reused but never shrinks. The file holds
