@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -207,6 +209,44 @@ func TestNoCommonVersionIsToldToBothSides(t *testing.T) {
 	serverErr := make(chan error, 1)
 	go func() {
 		_, err := NewServer(t.Context(), b, ServerConfig{
+			Handler: &handler{}, Config: Config{Hello: wire.Hello{MinVersion: 2, MaxVersion: 3}},
+		})
+		serverErr <- err
+	}()
+	if _, err := NewClient(t.Context(), a, ClientConfig{}); !errors.Is(err, ErrVersion) {
+		t.Fatal(err)
+	}
+	if err := <-serverErr; !errors.Is(err, ErrVersion) {
+		t.Fatal(err)
+	}
+}
+
+// heldConn returns from no write of more than a frame's header until it is closed.
+type heldConn struct {
+	net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *heldConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if len(b) > muxHeaderSize {
+		<-c.closed
+	}
+	return n, err
+}
+
+func (c *heldConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// TestNoCommonVersionIsToldOfAPeerThatIsGone: the peer has read the hello and closed before this side's write returns.
+func TestNoCommonVersionIsToldOfAPeerThatIsGone(t *testing.T) {
+	a, b := socketpair(t)
+	serverErr := make(chan error, 1)
+	go func() {
+		_, err := NewServer(t.Context(), &heldConn{Conn: b, closed: make(chan struct{})}, ServerConfig{
 			Handler: &handler{}, Config: Config{Hello: wire.Hello{MinVersion: 2, MaxVersion: 3}},
 		})
 		serverErr <- err

@@ -69,15 +69,17 @@ func (s *Server) greet() error {
 	if s.peer, err = readHello(st); err != nil {
 		return err
 	}
-	if err := writeHello(st, 0, &s.cfg.Hello); err != nil {
+	agreed := s.agree(&s.cfg.Hello)
+	if err := writeHello(st, 0, &s.cfg.Hello); err != nil && agreed == nil {
 		return err
 	}
-	if err := s.agree(&s.cfg.Hello); err != nil {
-		// yamux drops what it has not sent when it is closed; the peer ends the session when it has read the hello.
-		if errors.Is(err, ErrVersion) {
+	if agreed != nil {
+		// yamux drops what it has not sent when it is closed; the peer ends the session when it has read the hello,
+		// which may be before yamux has noticed that it was sent.
+		if errors.Is(agreed, ErrVersion) {
 			_, _ = st.Read(make([]byte, 1))
 		}
-		return err
+		return agreed
 	}
 	s.ctl.controlStream = newControlStream(st, &s.cfg.Config)
 	s.ctl.in.handle = s.handleControl
