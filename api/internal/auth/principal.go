@@ -39,7 +39,8 @@ const AllFields = "*"
 // Grant allows operations on fields. "*" stands for all of either.
 type Grant struct {
 	// Operations are what may be done: create, read, update, delete, decrypt, list and audit, or "*" for all. At least
-	// one. To remove a vault, or to change its time to live, takes delete on the fields "*".
+	// one. To remove a vault, or to change its time to live, takes delete on the fields "*". To create, update or delete
+	// a field takes the right to the fields that the schema derives from it, too.
 	Operations []string `yaml:"operations" json:"operations"`
 	// Fields are names of the schema that the operations may be done with, or "*" for all.
 	Fields []string `yaml:"fields" json:"fields"`

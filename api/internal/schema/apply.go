@@ -96,6 +96,30 @@ func (f *Field) problem(value string) string {
 	return ""
 }
 
+// Following returns the fields that are derived from the named ones and that names does not hold: what is written and
+// removed with them. Names must be normalized; they need not be of the schema.
+func (s *Schema) Following(names []string) []string {
+	var out []string
+	for _, f := range s.Fields {
+		if f.Derive != nil && slices.Contains(names, f.Derive.From) && !slices.Contains(names, f.Name) {
+			out = append(out, f.Name)
+		}
+	}
+	return out
+}
+
+// Own returns those of the named fields, in their order, that the schema derives from others: whoever gives one gives
+// a value of its own.
+func (s *Schema) Own(names []string) []string {
+	var out []string
+	for _, name := range names {
+		if f, ok := s.Lookup(name); ok && f.Derive != nil {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 func (s *Schema) derive(values map[string]string) {
 	for _, f := range s.Fields {
 		if f.Derive == nil {

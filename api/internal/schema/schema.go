@@ -30,7 +30,8 @@ type Field struct {
 	MinLength int `yaml:"min_length" json:"min_length,omitempty"`
 	// MaxLength is the largest, up to [MaxValue]. 0, or left out: [DefaultMaxChar].
 	MaxLength int `yaml:"max_length" json:"max_length"`
-	// Derive makes the field's value from another's when the caller gives that and not this one.
+	// Derive makes the field's value from another's when the caller gives that and not this one. A field that was made so
+	// is removed with the other. To write or to remove the other takes the same right to this one.
 	Derive *Derive `yaml:"derive" json:"derive,omitempty"`
 
 	re *regexp.Regexp
@@ -60,7 +61,7 @@ var (
 	nameRE   = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 	reserved = []string{"pk", "sk", "expire_at"}
 	// attributes are what a record has under names that begin with an underscore.
-	attributes = []string{"_id", "_v", "_hs", "_sk", "_pk", "_ct", "_mt", "_kc", "_km"}
+	attributes = []string{"_id", "_v", "_hs", "_sk", "_pk", "_ct", "_mt", "_kc", "_km", "_xf"}
 )
 
 func validName(name string) bool { return len(name) <= MaxName && nameRE.MatchString(name) }

@@ -22,6 +22,7 @@
 //
 //	vault item   _kc N 1       the private key was wrapped with EncryptionContext {"vault_id": id}
 //	             _km B         MAC that binds vault id, suite and public key
+//	             _xf L of S    derived fields whose value a caller gave; absent: none
 //	             expire_at N   time to live, Unix seconds (the table's TTL attribute, which the reference never writes)
 //	audit item   _w, _n, _h, _p, _l, _a   chain, sequence number, hash, previous hash, link, and the entry's JSON
 //	other items  IDEM##…       idempotent requests

@@ -53,6 +53,7 @@ type Record struct {
 	Created    int64            // _ct, Unix microseconds
 	Modified   int64            // _mt, Unix microseconds; also the record's revision
 	ExpireAt   int64            // expire_at, Unix seconds, 0 for never
+	Own        []string         // _xf, fields that the schema derives and whose value a caller gave, in order
 	Fields     map[string]Value // by field name
 }
 
@@ -67,7 +68,8 @@ type Update struct {
 	Encoding int   // the new _v, 0 to leave it
 	Set      map[string]Value
 	Remove   []string
-	ExpireAt *int64 // the new time to live, nil to leave it, 0 to remove it
+	ExpireAt *int64    // the new time to live, nil to leave it, 0 to remove it
+	Own      *[]string // the new Own, nil to leave it
 }
 
 // Idempotency is the memory of one create request.

@@ -32,7 +32,8 @@ type Created struct {
 // Create makes a vault. Errors: schema.FieldErrors, auth.ErrForbidden, [ErrIdempotency], [ErrConflict] for concurrent
 // requests with one key, those of KMS and store.
 func (s *Service) Create(ctx context.Context, c *Caller, req *CreateRequest) (*Created, error) {
-	if err := s.permit(ctx, c, auth.OpCreate, slices.Sorted(maps.Keys(req.Values)), nil); err != nil {
+	names := slices.Sorted(maps.Keys(req.Values))
+	if err := s.permit(ctx, c, auth.OpCreate, s.with(names), nil); err != nil {
 		return nil, err
 	}
 	values, err := s.cfg.Schema.Apply(req.Values)
@@ -47,7 +48,7 @@ func (s *Service) Create(ctx context.Context, c *Caller, req *CreateRequest) (*C
 		if out, err := s.replay(ctx, request); out != nil || err != nil {
 			return out, err
 		}
-		out, err := s.createOnce(ctx, c, values, req.TTL, request)
+		out, err := s.createOnce(ctx, c, values, req, request)
 		// A concurrent request with the same key was first, or is about to be.
 		if !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrConflict) {
 			return out, err
@@ -60,13 +61,14 @@ func (s *Service) Create(ctx context.Context, c *Caller, req *CreateRequest) (*C
 }
 
 // createOnce makes a vault with a key pair of its own.
-func (s *Service) createOnce(ctx context.Context, c *Caller, values map[string]string, ttl time.Duration,
+func (s *Service) createOnce(ctx context.Context, c *Caller, values map[string]string, req *CreateRequest,
 	request *asked,
 ) (*Created, error) {
-	r, err := s.newRecord(ctx, values, ttl)
+	r, err := s.newRecord(ctx, values, req.TTL)
 	if err != nil {
 		return nil, err
 	}
+	r.Own = s.cfg.Schema.Own(slices.Sorted(maps.Keys(req.Values)))
 	item, err := s.remember(ctx, request, r.ID)
 	if err != nil {
 		return nil, err

@@ -17,8 +17,8 @@ type DeleteRequest struct {
 	If     Conditions
 }
 
-// Delete removes what is asked; with neither All nor Fields it does nothing to an existing vault. Errors as for
-// Patch.
+// Delete removes what is asked, and with a field those that were derived from it; with neither All nor Fields it does
+// nothing to an existing vault. Errors as for Patch.
 func (s *Service) Delete(ctx context.Context, c *Caller, req *DeleteRequest) error {
 	if req.All {
 		return s.deleteAll(ctx, c, req)
@@ -31,7 +31,7 @@ func (s *Service) Delete(ctx context.Context, c *Caller, req *DeleteRequest) err
 	if err != nil {
 		return s.refuse(ctx, ev, codeInvalid, err)
 	}
-	if err := s.permit(ctx, c, auth.OpDelete, fields, ev); err != nil {
+	if err := s.permit(ctx, c, auth.OpDelete, s.with(fields), ev); err != nil {
 		return err
 	}
 	if len(fields) == 0 {
@@ -39,8 +39,9 @@ func (s *Service) Delete(ctx context.Context, c *Caller, req *DeleteRequest) err
 		return err
 	}
 	_, err = s.change(ctx, req.ID, &req.If, ev, func(r *store.Record) (*store.Update, error) {
-		ev.Fields = s.removed(r, fields)
-		return &store.Update{Remove: fields}, nil
+		leaving := s.leaving(r, fields)
+		ev.Fields = s.removed(r, leaving)
+		return &store.Update{Remove: leaving, Own: own(r, nil, leaving)}, nil
 	})
 	return err
 }

@@ -30,7 +30,7 @@ func (s *Service) Patch(ctx context.Context, c *Caller, req *PatchRequest) (stri
 		Caller: c.audit(), VaultID: req.ID, Name: audit.EventUpdate, Fields: s.cfg.Schema.Recordable(names),
 		Reason: reasonOf(req.TTL),
 	}
-	if err := s.permit(ctx, c, auth.OpUpdate, names, ev); err != nil {
+	if err := s.permit(ctx, c, auth.OpUpdate, s.with(names), ev); err != nil {
 		return "", err
 	}
 	if req.TTL != nil {
@@ -52,7 +52,11 @@ func (s *Service) Patch(ctx context.Context, c *Caller, req *PatchRequest) (stri
 		return tag(r.Modified), nil
 	}
 	return s.change(ctx, req.ID, &req.If, ev, func(r *store.Record) (*store.Update, error) {
-		return s.patch(ctx, r, values, req.TTL)
+		u, err := s.patch(ctx, r, values, req.TTL)
+		if err == nil {
+			u.Own = own(r, s.cfg.Schema.Own(names), ev.Fields)
+		}
+		return u, err
 	})
 }
 

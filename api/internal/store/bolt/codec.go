@@ -22,6 +22,7 @@ type (
 		Modified   int64                `cbor:"8,keyasint"`
 		ExpireAt   int64                `cbor:"9,keyasint,omitempty"`
 		Fields     map[string]valueForm `cbor:"10,keyasint"`
+		Own        []string             `cbor:"11,keyasint,omitempty"`
 	}
 	valueForm struct {
 		Blob []byte `cbor:"1,keyasint"`
@@ -50,7 +51,7 @@ func encodeRecord(r *store.Record) ([]byte, error) {
 	f := recordForm{
 		Encoding: r.Encoding, Suite: r.Suite, WrappedKey: r.WrappedKey, PublicKey: r.PublicKey,
 		KeyContext: r.KeyContext, KeyMAC: r.KeyMAC, Created: r.Created, Modified: r.Modified, ExpireAt: r.ExpireAt,
-		Fields: make(map[string]valueForm, len(r.Fields)),
+		Fields: make(map[string]valueForm, len(r.Fields)), Own: r.Own,
 	}
 	for n, v := range r.Fields {
 		f.Fields[n] = valueForm(v)
@@ -67,7 +68,7 @@ func decodeRecord(id string, data []byte) (*store.Record, error) {
 	r := &store.Record{
 		ID: id, Encoding: f.Encoding, Suite: f.Suite, WrappedKey: f.WrappedKey, PublicKey: f.PublicKey,
 		KeyContext: f.KeyContext, KeyMAC: f.KeyMAC, Created: f.Created, Modified: f.Modified, ExpireAt: f.ExpireAt,
-		Fields: make(map[string]store.Value, len(f.Fields)),
+		Fields: make(map[string]store.Value, len(f.Fields)), Own: f.Own,
 	}
 	for n, v := range f.Fields {
 		r.Fields[n] = store.Value(v)

@@ -63,6 +63,9 @@ func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) err
 		if u.ExpireAt != nil {
 			r.ExpireAt = *u.ExpireAt
 		}
+		if u.Own != nil {
+			r.Own = *u.Own
+		}
 		r.Modified = u.Modified
 		maps.Copy(r.Fields, u.Set)
 		for _, n := range u.Remove {

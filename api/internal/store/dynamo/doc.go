@@ -6,7 +6,7 @@
 // The table has the keys pk (S, hash) and sk (S, range) and the time-to-live attribute expire_at.
 //
 //	VAULT##<id>   v0                        a record: _id _v _hs _sk _pk _ct _mt, one attribute per field (B, or S in
-//	                                        encoding 1); ours: _kc _km expire_at
+//	                                        encoding 1); ours: _kc _km _xf expire_at
 //	LOG##<id>     <microseconds>            an audit entry of the reference: _e _id _ct, optional _r _f
 //	LOG##<id>     <µs>##<chain>##<number>   an audit entry of ours: the same attributes, and _w _n _h _p _l _a
 //	IDEM##<hash>  v0                        an idempotent request: _id, _mac, expire_at

@@ -28,6 +28,27 @@ func number(n int64) types.AttributeValue {
 
 func key(pk, sk string) item { return item{"pk": text(pk), "sk": text(sk)} }
 
+func texts(list []string) types.AttributeValue {
+	out := &types.AttributeValueMemberL{Value: make([]types.AttributeValue, len(list))}
+	for i, s := range list {
+		out.Value[i] = text(s)
+	}
+	return out
+}
+
+// textsOf returns the texts of a list, nil for another type.
+func textsOf(v types.AttributeValue) []string {
+	list, ok := v.(*types.AttributeValueMemberL)
+	if !ok {
+		return nil
+	}
+	var out []string
+	for _, s := range list.Value {
+		out = append(out, textOf(s))
+	}
+	return out
+}
+
 func textOf(v types.AttributeValue) string {
 	s, ok := v.(*types.AttributeValueMemberS)
 	if !ok {
@@ -70,6 +91,9 @@ func recordItem(r *store.Record) item {
 	if r.ExpireAt != 0 {
 		it["expire_at"] = number(r.ExpireAt)
 	}
+	if len(r.Own) > 0 {
+		it["_xf"] = texts(r.Own)
+	}
 	for name, v := range r.Fields {
 		it[name] = value(v)
 	}
@@ -92,7 +116,7 @@ func record(id string, it item) *store.Record {
 		ID: id, Encoding: int(numberOf(it["_v"])), Suite: blobOf(it["_hs"]), WrappedKey: blobOf(it["_sk"]),
 		PublicKey: blobOf(it["_pk"]), KeyContext: numberOf(it["_kc"]) == 1, KeyMAC: blobOf(it["_km"]),
 		Created: numberOf(it["_ct"]), Modified: numberOf(it["_mt"]), ExpireAt: numberOf(it["expire_at"]),
-		Fields: map[string]store.Value{},
+		Own: textsOf(it["_xf"]), Fields: map[string]store.Value{},
 	}
 	if r.Encoding == 0 {
 		r.Encoding = store.EncodingBinary
@@ -123,11 +147,7 @@ func entryItem(e *store.Entry) item {
 		it["_r"] = text(e.Reason)
 	}
 	if len(e.Fields) > 0 {
-		list := &types.AttributeValueMemberL{}
-		for _, f := range e.Fields {
-			list.Value = append(list.Value, text(f))
-		}
-		it["_f"] = list
+		it["_f"] = texts(e.Fields)
 	}
 	if e.Chain == "" {
 		return it
@@ -150,11 +170,7 @@ func entry(vaultID string, it item) store.Entry {
 		Chain: textOf(it["_w"]), Seq: uint64(max(0, numberOf(it["_n"]))),
 		Hash: blobOf(it["_h"]), Prev: blobOf(it["_p"]), Link: blobOf(it["_l"]),
 	}
-	if list, ok := it["_f"].(*types.AttributeValueMemberL); ok {
-		for _, v := range list.Value {
-			e.Fields = append(e.Fields, textOf(v))
-		}
-	}
+	e.Fields = textsOf(it["_f"])
 	if body := textOf(it["_a"]); body != "" {
 		e.Body = []byte(body)
 	}

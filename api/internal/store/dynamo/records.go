@@ -111,6 +111,15 @@ func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) err
 			set = append(set, "#ttl = :ttl")
 		}
 	}
+	if u.Own != nil {
+		names["#xf"] = "_xf"
+		if len(*u.Own) == 0 {
+			remove = append(remove, "#xf")
+		} else {
+			values[":xf"] = texts(*u.Own)
+			set = append(set, "#xf = :xf")
+		}
+	}
 	for i, name := range slices.Sorted(maps.Keys(u.Set)) {
 		n, v := fmt.Sprintf("#s%d", i), fmt.Sprintf(":s%d", i)
 		names[n], values[v] = name, value(u.Set[name])

@@ -86,6 +86,24 @@ func update(e *env) {
 	}
 }
 
+func ownFields(e *env) {
+	r := record("v_1")
+	r.Own = []string{"bin", "ssn4"}
+	e.must(e.s.Create(e.ctx(), r, e.entry("v_1", "CreateVault"), nil))
+	for _, next := range []*[]string{nil, {"bin"}, {}, nil, {"ssn4"}} {
+		got, err := e.s.Get(e.ctx(), "v_1")
+		e.must(err)
+		if !sameRecord(got, r) {
+			e.Fatalf("got  %#v\nwant %#v", got, r)
+		}
+		u := &store.Update{ID: "v_1", Revision: r.Modified, Modified: r.Modified + 1, Own: next}
+		e.must(e.s.Update(e.ctx(), u, e.entry("v_1", "UpdateVault")))
+		if r.Modified++; next != nil {
+			r.Own = append([]string(nil), *next...)
+		}
+	}
+}
+
 func updateUnknown(e *env) {
 	u := &store.Update{ID: "v_none", Revision: 1, Modified: 2, Remove: []string{"email"}}
 	e.want(e.s.Update(e.ctx(), u, e.entry("v_none", "UpdateVault")), store.ErrNotFound)
