@@ -49,6 +49,7 @@ if node deploy/cloudformation/validate.mjs "$validate/node_modules" "$work/bad.y
   echo "cloudformation-validate finds nothing"; exit 1
 fi
 "$cache/bin/python" deploy/cloudformation/patterns.py
+"$cache/bin/python" deploy/cloudformation/models.py
 promtool check rules deploy/prometheus/alerts.yaml
 promtool test rules deploy/prometheus/alerts_test.yaml
 "$cache/bin/python" deploy/prometheus/complete.py

@@ -87,6 +87,10 @@ func play(name string, args []string) int {
 	}
 	switch {
 	case err != nil:
+	case os.Getenv("FAIL") != "" && strings.HasPrefix(name+" "+strings.Join(args, " "), os.Getenv("FAIL")):
+		err = errors.New("fails")
+	case name == "aws" && args[0] == "logs":
+		err = keepEvents(args)
 	case name == "aws" && args[0] == "s3": // aws s3 cp --quiet --region R s3://BUCKET/RELEASE/NAME NAME
 		n := len(args)
 		err = link(filepath.Join(os.Getenv("RELEASE"), filepath.Base(args[n-2])), args[n-1])
@@ -96,18 +100,30 @@ func play(name string, args []string) int {
 		err = pick(strings.TrimPrefix(args[1], "."))
 	case name == "install":
 		err = install(args)
-	case name == "curl" && os.Getenv("READY") == "never":
+	case name == "curl" && slices.Contains(args, "--fail") && os.Getenv("READY") == "never":
 		err = errors.New("503")
 	case name == "seq": // how often something is tried
 		fmt.Println("1 2 3")
 	case name == "nitro-cli":
 		fmt.Println("[]")
+	case name == "curl":
+		fmt.Println(`{"ready":false,"failing":["enclave_ready"]}`)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, name, err)
 		return 1
 	}
 	return 0
+}
+
+// keepEvents keeps what is put into a log beside the calls.
+func keepEvents(args []string) error {
+	for _, arg := range args {
+		if file, ok := strings.CutPrefix(arg, "file://"); ok {
+			return link(file, os.Getenv("CALLS")+".events")
+		}
+	}
+	return nil
 }
 
 func link(from, to string) error {

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
 	"math/big"
 	"net/http"
@@ -27,6 +28,9 @@ import (
 
 // agentDir is where the CloudWatch agent's configuration is.
 const agentDir = "/opt/aws/amazon-cloudwatch-agent/etc/"
+
+// instance is the id of the host that is booted.
+const instance = "i-0123456789abcdef0"
 
 // host is what the user data made of a folder that stands for a host's root.
 type host struct {
@@ -58,6 +62,7 @@ func firstBoot(t *testing.T, root string, env ...string) (out []byte, err error)
 	release := filepath.Join(root, "release")
 	for _, dir := range []string{
 		"release", "etc/nitro_enclaves", "etc/systemd/system", "etc/logrotate.d", "opt/aws/amazon-cloudwatch-agent/etc",
+		"var/lib/cloud/data", "var/log/nitro_enclaves",
 	} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
 			t.Fatal(err)
@@ -81,12 +86,13 @@ func firstBoot(t *testing.T, root string, env ...string) (out []byte, err error)
 		params[param] = hex.EncodeToString(sum[:])
 	}
 	h.write("secret", bundle(t))
+	h.write("var/lib/cloud/data/instance-id", []byte(instance+"\n"))
 	tm := load(t, "vault", params)
 	script := tm.props("Template")["LaunchTemplateData"].(object)["UserData"].(string)
 	if n := len(script); n > 16<<10 {
 		t.Errorf("user data of %d bytes: EC2 takes 16 KiB", n)
 	}
-	script = regexp.MustCompile(`(^|[ ='"])/(etc|opt|usr/local|var/log)/`).ReplaceAllString(script, "${1}"+root+"/$2/")
+	script = regexp.MustCompile(`(^|[ ='"])/(etc|opt|usr/local|var)/`).ReplaceAllString(script, "${1}"+root+"/$2/")
 	script = strings.ReplaceAll(script, root+"/opt/aws/bin/", stubs+"/")
 	script = strings.ReplaceAll(script, "$agent/bin/", stubs+"/")
 	cmd := proctest.Command(h.t, "bash", "-s")
@@ -94,7 +100,16 @@ func firstBoot(t *testing.T, root string, env ...string) (out []byte, err error)
 	cmd.Env = append(os.Environ(), "PATH="+stubs+":"+os.Getenv("PATH"), "CALLS="+h.calls, "RELEASE="+release,
 		"SECRET="+filepath.Join(root, "secret"), "TMPDIR="+root)
 	cmd.Env = append(cmd.Env, env...)
-	return cmd.CombinedOutput()
+	log := filepath.Join(root, "var/log/cloud-init-output.log")
+	file, err := os.Create(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	cmd.Stdout, cmd.Stderr = file, file // as cloud-init does
+	err = cmd.Run()
+	out, errRead := os.ReadFile(log)
+	return out, errors.Join(err, errRead)
 }
 
 func (h *host) write(path string, data []byte) {
@@ -213,11 +228,14 @@ func TestAnInstanceComesUpAsTheTemplateSays(t *testing.T) {
 		"dnf -y install aws-cfn-bootstrap aws-nitro-enclaves-cli amazon-cloudwatch-agent jq logrotate\n",
 		"systemctl enable --now nitro-enclaves-allocator.service redoubt-parent.service logrotate.timer\n",
 		"amazon-cloudwatch-agent-ctl -a fetch-config -m ec2 -s -c file:" + h.root + agentDir + "redoubt.json\n",
-		"cfn-signal -e 0 --stack redoubt-vault --resource Fleet --region " + region + "\n",
+		"cfn-signal -e 0 --reason step ready, status 0 --stack redoubt-vault --resource Fleet --region " + region + "\n",
 	} {
 		if !strings.Contains(calls, want) {
 			t.Errorf("not done: %s", want)
 		}
+	}
+	if strings.Contains(calls, "aws logs") {
+		t.Error("a host that came up sends evidence of a failure")
 	}
 	if got := h.read("etc/nitro_enclaves/allocator.yaml"); !strings.Contains(got, "memory_mib: 2048\n") ||
 		!strings.Contains(got, "cpu_count: 4\n") {
@@ -248,12 +266,136 @@ func TestAnInstanceThatIsNeverReadySignalsFailure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := regexp.MustCompile(`(?m)^curl .* (\S+)$`).FindAllStringSubmatch(string(calls), -1)
+	asked := regexp.MustCompile(`(?m)^curl .*--fail .* (\S+)$`).FindAllStringSubmatch(string(calls), -1)
 	if len(asked) != 3 || asked[0][1] != "http://127.0.0.1:9180/ready" { // with every condition, KMS too
 		t.Errorf("asked %v", asked)
 	}
 	if !strings.Contains(string(calls), "cfn-signal -e 1 ") || strings.Contains(string(calls), "cfn-signal -e 0 ") {
 		t.Errorf("signals %s", calls)
+	}
+}
+
+// boots is one host for each step of the user data: what fails on it, and what of it must be known afterwards.
+var boots = map[string]struct{ env, known string }{
+	"packages": {"FAIL=dnf", "dnf fails"},
+	"agent":    {"FAIL=amazon-cloudwatch-agent-ctl", "amazon-cloudwatch-agent-ctl fails"},
+	"release":  {"FAIL=aws s3", "aws fails"},
+	"secret":   {"FAIL=aws secretsmanager", "aws fails"},
+	"services": {"FAIL=systemctl enable", "systemctl fails"},
+	"ready":    {"READY=never", `{"ready":false,"failing":["enclave_ready"]}`},
+}
+
+// A host that fails is ended minutes later, and with it all that was on it.
+func TestAHostThatFailsHasSentEvidenceBeforeItSignals(t *testing.T) {
+	for step, tc := range boots {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			h, events := fail(t, tc.env)
+			calls := h.read("calls")
+			put := strings.Index(calls, "aws logs put-log-events ")
+			signal := strings.Index(calls, "cfn-signal -e 1 --reason step "+step+", status 1 --stack redoubt-vault ")
+			if put < 0 || signal < put {
+				t.Fatalf("evidence at %d, the signal at %d of %s", put, signal, calls)
+			}
+			want := "--region " + region + " --log-group-name <LogGroup> --log-stream-name " + instance + "-boot\n"
+			if !strings.Contains(calls[put:signal], want) || !strings.Contains(calls[:put], "create-log-stream "+want) {
+				t.Errorf("not put into %s: %s", want, calls)
+			}
+			for _, known := range []string{
+				"boot: step " + step + " failed with status 1", tc.known, "boot: " + step, // the last from cloud-init's log
+				`Enclave boot failure "E36" \ of nitro-cli`, "the parent's last words", "cloud-init's own words",
+			} {
+				if !strings.Contains(events, known) {
+					t.Errorf("%q is not known: %s", known, events)
+				}
+			}
+			if strings.Contains(events, "PRIVATE KEY") || strings.Contains(events, "prometheus ") {
+				t.Error("the secret is in the evidence")
+			}
+		})
+	}
+}
+
+// fail boots a host that fails, and returns it with the messages of the events that it put into the log.
+func fail(t *testing.T, env ...string) (h *host, events string) {
+	t.Helper()
+	h = &host{t: t, root: t.TempDir()}
+	for file, text := range map[string]string{
+		"nitro_enclaves/err2026-01-02T03:04:05.log": `Enclave boot failure "E36" \ of nitro-cli` + "\x01\n\n",
+		"redoubt/parent.log":                        "the parent's last words\n", "cloud-init.log": "cloud-init's own words\n",
+	} {
+		path := filepath.Join("var/log", file)
+		if err := os.MkdirAll(filepath.Join(h.root, filepath.Dir(path)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		h.write(path, []byte(text))
+	}
+	if out, err := firstBoot(t, h.root, env...); err == nil {
+		t.Errorf("succeeds: %s", out)
+	}
+	var put []struct {
+		Timestamp int64  `json:"timestamp"`
+		Message   string `json:"message"`
+	}
+	if data, err := os.ReadFile(filepath.Join(h.root, "calls.events")); err == nil {
+		if err := json.Unmarshal(data, &put); err != nil {
+			t.Fatalf("%v: %s", err, data)
+		}
+	}
+	for _, e := range put {
+		age := time.Since(time.UnixMilli(e.Timestamp))
+		if e.Message == "" || age < 0 || age > time.Minute {
+			t.Errorf("CloudWatch Logs takes no event %+v", e)
+		}
+		events += e.Message + "\n"
+	}
+	return h, events
+}
+
+func TestAHostThatCannotSendEvidenceSignalsAllTheSame(t *testing.T) {
+	h, _ := fail(t, "READY=never", "FAIL=aws logs")
+	if calls := h.read("calls"); !strings.Contains(calls, "cfn-signal -e 1 --reason step ready, status 1 ") {
+		t.Errorf("signals %s", calls)
+	}
+}
+
+// What the agent sends of a host that is ended later it must have begun to read before.
+func TestTheAgentRunsBeforeWhatMayFail(t *testing.T) {
+	h := boot(t)
+	_, after, ok := strings.Cut(h.read("calls"), "amazon-cloudwatch-agent-ctl ")
+	for _, later := range []string{"aws s3 ", "aws secretsmanager ", "systemctl enable "} {
+		if !ok || !strings.Contains(after, later) {
+			t.Errorf("%s comes before the agent", later)
+		}
+	}
+	if agent := h.read(agentDir + "redoubt.json"); !strings.Contains(agent, "cloud-init-output.log") ||
+		!strings.Contains(agent, "/nitro_enclaves/err*.log") {
+		t.Error(agent)
+	}
+}
+
+func TestTheRunbookNamesEachStepAndEachStream(t *testing.T) {
+	page, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, entry, _ := strings.Cut(string(page), "\n### A host that does not come up\n")
+	entry, _, _ = strings.Cut(entry, "\n### ")
+	script := load(t, "vault", nil).props("Template")["LaunchTemplateData"].(object)["UserData"].(string)
+	steps := regexp.MustCompile(`(?m)^begin (\w+)`).FindAllStringSubmatch(script, -1)
+	if len(steps) != len(boots) {
+		t.Errorf("the user data has the steps %v", steps)
+	}
+	for _, step := range steps {
+		if !strings.Contains(entry, "\n| `"+step[1]+"` |") || boots[step[1]].env == "" {
+			t.Errorf("step %s is not in the runbook, or not tested", step[1])
+		}
+	}
+	streams := regexp.MustCompile(`"log_stream_name": "\{instance_id\}(-[a-z-]+)?"`).FindAllStringSubmatch(script, -1)
+	for _, stream := range append(streams, []string{"", "-boot"}) {
+		if !strings.Contains(entry, "`INSTANCE"+stream[1]+"`") {
+			t.Errorf("stream INSTANCE%s is not in the runbook", stream[1])
+		}
 	}
 }
 
