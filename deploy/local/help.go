@@ -19,4 +19,5 @@ var vars = kong.Vars{
 	"help_state2":     "Folder of keys, configuration and examples, made when missing.",
 	"help_apimetrics": "API's metrics address.",
 	"help_kmstls":     "KMS stand-in's TLS address.",
+	"help_probe":      "How often the enclave opens a probe key, 0s to 1h; 0s: there is none.",
 }

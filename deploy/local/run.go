@@ -34,6 +34,8 @@ type runCommand struct {
 	KMS           string `name:"kms" help:"KMS stand-in's address." default:"127.0.0.1:9300" env:"LOCAL_KMS"`
 	KMSTLS        string `name:"kms-tls" help:"${help_kmstls}" default:"127.0.0.1:9301" env:"LOCAL_KMS_TLS"`
 	FreePorts     bool   `help:"Use free ports instead of all these."`
+
+	ProbeEvery time.Duration `help:"${help_probe}" default:"1m"`
 }
 
 // Run serves until ctx ends, which is no error.
@@ -67,6 +69,7 @@ func (r *runCommand) serve(ctx context.Context) error {
 	}
 	s, err := stack.Start(ctx, stack.Options{
 		Bin: bin, Local: self, State: r.State, Addresses: addresses, FreePorts: r.FreePorts, Log: logs,
+		ProbeEvery: r.ProbeEvery,
 	})
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"redoubt/parent/internal/lifecycle"
 	"redoubt/parent/internal/metrics"
 	"redoubt/parent/internal/pool"
+	"redoubt/parent/internal/probe"
 	"redoubt/wire"
 	"redoubt/wire/trace/otlp"
 )
@@ -31,6 +32,7 @@ type App struct {
 	egress  *egress.Proxy
 	pool    *pool.Pool
 	manager *lifecycle.Manager // nil with --enclave or --skip-refresh-enclaves
+	prober  *probe.Prober
 	front   *front.Server
 
 	// Whose keys open /metrics and /purge for other hosts; nil without a file of such keys.
@@ -63,6 +65,9 @@ func New(c *config.Config, version string, log *slog.Logger) (a *App, err error)
 	})
 	a.metrics.AddEnclaves(a.pool)
 	a.watch()
+	if err := a.probe(); err != nil {
+		return nil, err
+	}
 	if err := a.enclaves(); err != nil {
 		return nil, err
 	}
@@ -156,7 +161,11 @@ func boolean(b bool) float64 {
 }
 
 // conditionKMS is the one condition of /ready without which requests are still served: those of cached keys.
-const conditionKMS = "kms"
+// conditionProbe belongs to it.
+const (
+	conditionKMS   = "kms"
+	conditionProbe = "kms_probe"
+)
 
 // checks are the conditions of /ready. Those after the first say what keeps every enclave from being ready.
 func (a *App) checks() []front.Check {
@@ -170,6 +179,7 @@ func (a *App) checks() []front.Check {
 		{Name: "clock", OK: a.pool.Any(wire.HealthClock)},
 		{Name: "entropy", OK: a.pool.Any(wire.HealthEntropy)},
 		{Name: conditionKMS, OK: a.pool.Any(kms)},
+		a.probed(),
 		{Name: "credentials", OK: a.creds.Valid()},
 	}
 }
@@ -193,6 +203,7 @@ func (a *App) Run(ctx context.Context) error {
 	wg.Go(func() { a.creds.Run(work) })
 	wg.Go(func() { a.watchFiles(work) })
 	wg.Go(func() { a.findRegion(work) })
+	wg.Go(func() { a.prober.Run(work) })
 	if a.manager != nil {
 		wg.Go(func() { a.manager.Run(work) })
 	}

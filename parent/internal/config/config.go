@@ -90,6 +90,9 @@ type KMS struct {
 	EgressConns int           `group:"kms" name:"kms-egress-conns" default:"64" help:"${help_egress_conns}"`
 	EgressIdle  time.Duration `group:"kms" name:"kms-egress-idle" default:"90s" help:"${help_egress_idle}"`
 
+	ProbeFile  []string      `group:"kms" name:"probe-file" type:"path" placeholder:"FILE" help:"${help_probe_file}"`
+	ProbeEvery time.Duration `group:"kms" default:"1m" help:"${help_probe_every}"`
+
 	Credentials  string `group:"kms" enum:"imds,static,env" default:"imds" help:"${help_credentials}"`
 	Role         string `group:"kms" env:"PARENT_ROLE_NAME" placeholder:"NAME" help:"${help_role}"`
 	StaticFile   string `group:"kms" name:"static-credentials-file" type:"path" placeholder:"FILE" help:"${help_static}"`

@@ -20,6 +20,7 @@ func (c *Config) ranges() []error {
 		wait("--retry-max", e.RetryMax),
 		wait("--refresh-every", l.RefreshEvery),
 		wait("--kms-egress-idle", k.EgressIdle),
+		wait("--probe-every", k.ProbeEvery),
 		wait("--drain-timeout", o.DrainTimeout),
 		program.Range("--ready-wait", o.ReadyWait, 0, program.MaxWait),
 		program.Range("--max-connections", f.MaxConnections, 1, 1_000_000),

@@ -41,6 +41,10 @@ type Upstream interface {
 type Check struct {
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
+	// Detail says more where there is more to say, in words of a closed set.
+	Detail string `json:"detail,omitempty"`
+	// Of is the condition that this one belongs to: excluding that one excludes this one too.
+	Of string `json:"-"`
 }
 
 // Observer is told of each request once it is answered (not yet written). Code is one of a closed set: "ok", those of

@@ -42,7 +42,8 @@ func Excluded(query string) (lists []string, err error) {
 	return lists, nil
 }
 
-// Readiness judges every condition but the excluded ones, each a name or a list of names with commas between them.
+// Readiness judges every condition but the excluded ones, each a name or a list of names with commas between them. What
+// belongs to an excluded condition is excluded with it.
 func (s *Server) Readiness(exclude ...string) (*Readiness, error) {
 	checks := append(s.o.Ready(), Check{Name: "not_draining", OK: !s.draining.Load()})
 	names := strings.FieldsFunc(strings.Join(exclude, ","), func(r rune) bool { return r == ',' })
@@ -51,7 +52,9 @@ func (s *Server) Readiness(exclude ...string) (*Readiness, error) {
 			return nil, ErrNoCondition
 		}
 	}
-	checks = slices.DeleteFunc(checks, func(c Check) bool { return slices.Contains(names, c.Name) })
+	checks = slices.DeleteFunc(checks, func(c Check) bool {
+		return slices.Contains(names, c.Name) || c.Of != "" && slices.Contains(names, c.Of)
+	})
 	r := &Readiness{Status: "ready", Failing: []string{}, Checks: checks}
 	for _, c := range checks {
 		if !c.OK {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"redoubt/deploy/pages"
+	"redoubt/parent/internal/probe"
 	"redoubt/wire"
 )
 
@@ -24,6 +25,7 @@ func TestTheDocumentListsEveryMetricOfParentAndEnclave(t *testing.T) {
 		}
 		s.AddHistogram(wire.StageKMS, 1, wire.Buckets)
 	}})
+	m.AddProbe(probes{{Region: "us-east-1", Said: "ok"}})
 	exported := pages.Families(t, m.Registry, "redoubt_parent_")
 	for name, kind := range watched {
 		exported[Namespace+"_"+name] = kind
@@ -31,3 +33,7 @@ func TestTheDocumentListsEveryMetricOfParentAndEnclave(t *testing.T) {
 	pages.Metrics(t, "Parent", exported)
 	pages.Metrics(t, "Enclave", pages.Families(t, m.Registry, "redoubt_enclave_"))
 }
+
+type probes []probe.State
+
+func (p probes) States() []probe.State { return p }

@@ -46,7 +46,7 @@ type Metrics struct {
 	launches, commands *prometheus.CounterVec
 	ended              prometheus.Counter
 
-	purges *prometheus.CounterVec
+	purges, probes *prometheus.CounterVec
 }
 
 // latencyHistogram is what client_golang's histograms are.
@@ -141,7 +141,9 @@ func (m *Metrics) host() {
 	m.ended = m.counter("enclave_terminations_total", "Enclaves ended because they did not answer or may not be trusted.")
 	m.purges = m.counters("purges_total",
 		"Purges of the enclaves' caches that were asked for here; ok when every enclave confirmed.", "outcome")
+	m.probes = m.counters("probes_total", "Openings of a probe key by an enclave, by outcome.", "outcome")
 	preset(m.launches, "ok", "failed")
+	preset(m.probes, "ok", "key_denied")
 	preset(m.purges, "ok", "failed")
 	preset(m.commands, "describe-enclaves", "run-enclave", "terminate-enclave")
 }

@@ -127,9 +127,15 @@ function showEnclaves() {
   while (cards.length < names.length) $("enclaves").append($("enclave").content.cloneNode(true));
   names.forEach((name, i) => showEnclave(cards[i], name));
 }
+// probe says whether enclaves open every probe key by KMS; undefined without one.
+function probe() {
+  const all = now.all.get("redoubt_parent_probe_ok");
+  return all && all.every(s => s.value === 1);
+}
 function showHost() {
   const retried = rate("redoubt_parent_requests_retried_total"), lost = gauge("redoubt_parent_sessions_lost_total");
   const refused = gauge("redoubt_parent_egress_refused_total"), ping = "redoubt_parent_ping_duration_seconds";
+  const probed = probe();
   const facts = {
     "Memory, resident": bytes(gauge("process_resident_memory_bytes")),
     "CPUs in use": digits(rate("process_cpu_seconds_total") || 0),
@@ -137,6 +143,7 @@ function showHost() {
     "Ping of an enclave, mean": time(mean(ping)),
     "Requests sent again": each(retried) + " per second",
     "Sessions lost since start": [count(lost), lost > 0],
+    "Probe key at KMS": probed === undefined ? "no probe" : probed ? "opens" : ["does not open", true],
     "Connections to KMS": count(gauge("redoubt_parent_egress_connections")),
     "Egress refused since start": [count(refused), refused > 0],
   };
@@ -158,7 +165,9 @@ function state(text, kind) {
 }
 function show() {
   const ready = gauge("redoubt_parent_ready") === 1, draining = gauge("redoubt_parent_draining") === 1;
-  state(draining ? "draining" : ready ? "ready" : "not ready", ready ? "ok" : "bad");
+  const closed = probe() === false;
+  state(draining ? "draining" : !ready ? "not ready" : closed ? "KMS opens no key" : "ready",
+    ready && !closed ? "ok" : "bad");
   const life = gauge("redoubt_parent_credentials_life_seconds");
   const build = (now.all.get("redoubt_parent_build_info") || [{ labels: {} }])[0].labels.version;
   put($("about"), `build ${build} · up ${span(Date.now() / 1000 - born)} · ` +

@@ -73,6 +73,7 @@ func TestThePageReadsMetricsThatExist(t *testing.T) {
 		known[f.GetName()] = true
 	}
 	m.AddEnclaves(nil)
+	m.AddProbe(nil)
 	descs := make(chan *prometheus.Desc, 1024)
 	m.Registry.Describe(descs)
 	close(descs)

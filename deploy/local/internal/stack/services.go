@@ -65,6 +65,12 @@ func (s *Stack) startParent(ctx context.Context) error {
 		// Nobody balances load here: there is no reason to wait for one to notice.
 		"--ready-wait", "0s", "--drain-timeout", "3s",
 	}
+	if s.opts.ProbeEvery > 0 {
+		if err := s.state.writeProbeKey(ctx, KMSClient(s.Addresses.KMS), s.KeyARN); err != nil {
+			return err
+		}
+		args = append(args, "--probe-file", s.state.path(probeFile), "--probe-every", s.opts.ProbeEvery.String())
+	}
 	if err := s.launch(Parent, "parent", append(args, s.opts.ParentArgs...)); err != nil {
 		return err
 	}

@@ -46,6 +46,8 @@ type Options struct {
 	RequirePCRs map[int]string
 	// EnclaveConfig adds to, or replaces, members of the enclave's configuration.
 	EnclaveConfig map[string]any
+	// ProbeEvery is how often the parent has the enclave open a probe key; 0: there is no such key.
+	ProbeEvery time.Duration
 	// ParentArgs and APIArgs are further flags of the parent and of `api serve`.
 	ParentArgs, APIArgs []string
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/goccy/go-yaml"
 	"golang.org/x/sys/unix"
 
@@ -37,6 +38,7 @@ const (
 	hmacKeyFile     = "hmac-key.b64"
 	socketFile      = "enclave.sock"
 	storeFile       = "vaults.db"
+	probeFile       = "probe.json"
 )
 
 // maxSocketPath is what a unix socket's address can hold, less its end (unix(7)).
@@ -149,6 +151,28 @@ func (s *state) ensureHMACKey(ctx context.Context, client *awskms.Client) (strin
 		return "", fmt.Errorf("HMAC key: %w", err)
 	}
 	return wrapped, nil
+}
+
+// writeProbeKey has the stand-in make a probe key, and writes what the AWS CLI would print.
+func (s *state) writeProbeKey(ctx context.Context, client *awskms.Client, keyARN string) error {
+	out, err := client.GenerateDataKeyPairWithoutPlaintext(ctx, &awskms.GenerateDataKeyPairWithoutPlaintextInput{
+		KeyId: &keyARN, KeyPairSpec: types.DataKeyPairSpecEccNistP256,
+		EncryptionContext: map[string]string{"vault_id": "redoubt-probe"},
+	})
+	if err != nil {
+		return fmt.Errorf("probe key: %w", err)
+	}
+	data, err := json.Marshal(map[string]any{
+		"KeyId": out.KeyId, "KeyPairSpec": out.KeyPairSpec, "PublicKey": out.PublicKey,
+		"PrivateKeyCiphertextBlob": out.PrivateKeyCiphertextBlob,
+	})
+	if err != nil {
+		return fmt.Errorf("probe key: %w", err)
+	}
+	if err := os.WriteFile(s.path(probeFile), data, 0o600); err != nil {
+		return fmt.Errorf("probe key: %w", err)
+	}
+	return nil
 }
 
 // writeEnclaveConfig writes the enclave's configuration anew: ports may have changed.
