@@ -42,8 +42,8 @@
 //   - A PATCH or DELETE that asks for nothing.
 //   - Requests refused before what they ask is known: no or wrong credentials, another origin, a body that is too
 //     large, of another type or not of the route's shape, a ttl that is no number.
-//   - Attempts whose vault could not be read, because the store or the caller was gone, and writes of which the store
-//     does not say how they ended.
+//   - Attempts whose vault could not be read, because the store or the caller was gone, writes of which the store
+//     does not say how they ended, and those that it has no room for.
 //   - What is done beside the API: backup and restore of the store, keys that are made and revoked.
 //   - Of equal refusals those that follow within a minute, and of one principal those beyond a rate (package vault).
 //     The next entry says how many (Omitted).

@@ -102,7 +102,8 @@ func (p *Pending) Done(err error) {
 
 // definite tells errors after which nothing was stored.
 func definite(err error) bool {
-	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrExists)
+	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrExists) ||
+		errors.Is(err, store.ErrFull)
 }
 
 // Write stores an entry by itself.

@@ -109,6 +109,8 @@ func storeOutcome(err error) string {
 		return "damaged"
 	case errors.Is(err, store.ErrUnknownOutcome):
 		return "unknown"
+	case errors.Is(err, store.ErrFull):
+		return "full"
 	case errors.Is(err, store.ErrThrottled):
 		return "throttled"
 	case errors.Is(err, awsconfig.ErrNoCredentials):

@@ -121,6 +121,7 @@ func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, a
 	}}
 	if file, ok := st.(*bolt.Store); ok {
 		a.metrics.Damaged(file.Damaged)
+		a.metrics.Full(file.Full)
 	}
 	svc, keys, err := f.service(ctx, st, f.Region, up, a.metrics)
 	if err != nil {

@@ -60,7 +60,11 @@ const (
 	msgUnavailable = "Service unavailable"
 	// codeNoCredentials says that this service has no AWS credentials; of the caller's it says nothing.
 	codeNoCredentials = "no_credentials"
-	retryDefault      = time.Second
+	// codeStoreFull is told by /ready too.
+	codeStoreFull = "storage_full"
+	retryDefault  = time.Second
+	// retryFull is for what somebody must do something about.
+	retryFull = 30 * time.Second
 )
 
 // fixed are the errors that map by identity.
@@ -84,6 +88,10 @@ var fixed = []struct {
 	}},
 	{vault.ErrGone, httpError{
 		status: http.StatusGone, message: "The vault that this Idempotency-Key made is gone", code: "gone",
+	}},
+	// Before ErrAudit, which may wrap it.
+	{store.ErrFull, httpError{
+		status: http.StatusServiceUnavailable, message: "Storage full", code: codeStoreFull, retry: retryFull,
 	}},
 	{vault.ErrAudit, httpError{
 		status: http.StatusServiceUnavailable, message: "Audit log unavailable", code: "audit_unavailable",

@@ -21,6 +21,7 @@ type Metrics struct {
 	calls    *prometheus.HistogramVec
 	audits   *prometheus.CounterVec
 	damaged  func() uint64
+	full     func() bool
 	also     Recorder
 }
 
@@ -55,7 +56,7 @@ func NewMetrics(version string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
-	m.Registry.MustRegister(m.requests, m.seconds, m.inFlight, m.calls, m.audits, m.damages(), info,
+	m.Registry.MustRegister(m.requests, m.seconds, m.inFlight, m.calls, m.audits, m.damages(), m.fullness(), info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -69,6 +70,22 @@ func (m *Metrics) damages() prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "redoubt_api_store_damaged_total", Help: "Records and audit entries that were met and cannot be read.",
 	}, func() float64 { return float64(m.damaged()) })
+}
+
+// Full says where to ask whether the store has room for its reserve alone. It is called before the registry is read.
+func (m *Metrics) Full(full func() bool) { m.full = full }
+
+func (m *Metrics) fullness() prometheus.Collector {
+	m.full = func() bool { return false }
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "redoubt_api_store_full",
+		Help: "1 while the embedded store has no room but its reserve, for removals and the audit of reads.",
+	}, func() float64 {
+		if m.full() {
+			return 1
+		}
+		return 0
+	})
 }
 
 // begin counts a request in; what it returns counts it out. An exemplar is the trace of a sampled request, else zero.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"redoubt/api/internal/store"
 	"redoubt/wire/awsconfig"
 )
 
@@ -24,7 +25,7 @@ type HealthBody struct {
 // ReadyBody answers /ready.
 type ReadyBody struct {
 	Status string            `json:"status" enum:"ready,not_ready"`
-	Checks map[string]string `json:"checks" doc:"ok, failed or no_credentials (of AWS, this service), by dependency"`
+	Checks map[string]string `json:"checks" doc:"ok, failed, no_credentials (of AWS), or storage_full (which is ready), by dependency"`
 }
 
 // readiness remembers the last answer.
@@ -63,12 +64,15 @@ func (s *Server) check(ctx context.Context) *ReadyBody {
 			err := check.Ask(ctx)
 			mu.Lock()
 			defer mu.Unlock()
-			out.Checks[check.Name] = "ok"
-			if err != nil {
+			switch {
+			case err == nil:
+				out.Checks[check.Name] = "ok"
+			case errors.Is(err, store.ErrFull): // out of the balancer nobody could remove anything
+				out.Checks[check.Name] = codeStoreFull
+			case errors.Is(err, awsconfig.ErrNoCredentials):
+				out.Checks[check.Name], out.Status = codeNoCredentials, "not_ready"
+			default:
 				out.Checks[check.Name], out.Status = "failed", "not_ready"
-			}
-			if errors.Is(err, awsconfig.ErrNoCredentials) {
-				out.Checks[check.Name] = codeNoCredentials
 			}
 		})
 	}

@@ -153,7 +153,7 @@ type Store interface {
 	// Idempotency returns the unexpired item of a key. ErrNotFound.
 	Idempotency(ctx context.Context, key string) (*Idempotency, error)
 
-	// Ping tells whether the store answers.
+	// Ping tells whether the store answers. [ErrFull] if it does, but has only its reserve left.
 	Ping(ctx context.Context) error
 	// Close releases the store; no call may follow.
 	Close() error

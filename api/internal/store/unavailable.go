@@ -8,4 +8,7 @@ var (
 	ErrThrottled = errors.New("store: throttled")
 	// ErrUnavailable reports that the store did not answer, or said that it cannot.
 	ErrUnavailable = errors.New("store: unavailable")
+	// ErrFull reports a write that found no room; nothing was stored. Removals, and the audit of what is read, have a
+	// reserve.
+	ErrFull = errors.New("store: full")
 )

@@ -12,7 +12,7 @@ import (
 
 // AppendAudit implements store.Store.
 func (s *Store) AppendAudit(ctx context.Context, e *store.Entry) error {
-	return s.update(ctx, func(tx *bbolt.Tx) error { return putEntry(tx, e) })
+	return s.update(ctx, &write{use: forAudit, apply: func(tx *bbolt.Tx) error { return putEntry(tx, e) }})
 }
 
 // Audit implements store.Store.

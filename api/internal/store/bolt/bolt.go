@@ -46,15 +46,18 @@ type Options struct {
 	Now func() time.Time
 	// ReadOnly opens the file for reading beside other readers; it must exist. Writes fail.
 	ReadOnly bool
+	// Reserve is the room that is kept for removals and the audit of reads, in bytes; 0: [DefaultReserve].
+	Reserve int64
 }
 
 // Store is a store.Store on one file.
 type Store struct {
-	path  string
-	now   func() time.Time
-	queue chan *write
-	stop  chan struct{}
-	done  sync.WaitGroup
+	path    string
+	now     func() time.Time
+	reserve int64
+	queue   chan *write
+	stop    chan struct{}
+	done    sync.WaitGroup
 
 	mu sync.RWMutex // held for writing only while Restore swaps the file
 	db *file
@@ -93,9 +96,15 @@ func start(path string, db *file, o Options) *Store {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Reserve == 0 {
+		o.Reserve = DefaultReserve
+	}
 	s := &Store{
-		path: path, now: o.Now, db: db, queue: make(chan *write, maxGroup), stop: make(chan struct{}),
+		path: path, now: o.Now, reserve: o.Reserve, db: db, queue: make(chan *write, maxGroup), stop: make(chan struct{}),
 		copies: make(chan struct{}, maxCopies),
+	}
+	if !o.ReadOnly {
+		_, _ = db.provide(s.reserve, 0) // while there is no room, the store serves what it can
 	}
 	s.done.Add(1)
 	go s.commit()
@@ -128,7 +137,8 @@ func (s *Store) Close() error {
 // Damaged counts how often a record or an audit entry was met that cannot be read.
 func (s *Store) Damaged() uint64 { return s.damaged.Load() }
 
-// Ping tells whether the file can be read, is as long as it should be, and is still the one that its name leads to.
+// Ping tells whether the file can be read, is as long as it should be, is still the one that its name leads to, and has
+// room. store.ErrFull comes last: but for room, all is well.
 func (s *Store) Ping(context.Context) error {
 	if err := s.inPlace(); err != nil {
 		return err
@@ -136,7 +146,7 @@ func (s *Store) Ping(context.Context) error {
 	if s.broken.Load() {
 		return errUnreadable
 	}
-	return s.view(func(tx *bbolt.Tx) error {
+	err := s.view(func(tx *bbolt.Tx) error {
 		info, err := s.db.f.Stat()
 		if err != nil {
 			return wrap(err)
@@ -146,6 +156,10 @@ func (s *Store) Ping(context.Context) error {
 		}
 		return checkFormat(tx)
 	})
+	if err == nil && s.Full() {
+		err = errFull
+	}
+	return err
 }
 
 func (s *Store) view(fn func(*bbolt.Tx) error) error {

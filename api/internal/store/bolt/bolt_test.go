@@ -23,7 +23,7 @@ func TestConformance(t *testing.T) {
 
 func openAt(t *testing.T, path string, now func() time.Time) *Store {
 	t.Helper()
-	s, err := Open(path, Options{Now: now})
+	s, err := Open(path, Options{Now: now, Reserve: 256 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}

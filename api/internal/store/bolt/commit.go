@@ -18,6 +18,8 @@ var errClosed = errors.New("bolt: closed")
 
 // write is one queued change. It checks its conditions before it changes anything.
 type write struct {
+	use   use
+	size  int64 // bytes that it adds, as far as is known before
 	apply func(*bbolt.Tx) error
 	err   error
 	done  chan struct{}
@@ -25,8 +27,8 @@ type write struct {
 
 // update queues a change and waits until it is durable. Once queued it is carried out whether or not ctx ends, and
 // update waits for it, so that its outcome is always known.
-func (s *Store) update(ctx context.Context, apply func(*bbolt.Tx) error) error {
-	w := &write{apply: apply, done: make(chan struct{})}
+func (s *Store) update(ctx context.Context, w *write) error {
+	w.done = make(chan struct{})
 	s.senders.RLock()
 	if s.closed {
 		s.senders.RUnlock()
@@ -72,6 +74,10 @@ func (s *Store) commit() {
 func (s *Store) commitGroup(group []*write) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	group = s.admit(group)
+	if len(group) == 0 {
+		return
+	}
 	err := s.transact(group)
 	if err == nil {
 		return
@@ -97,19 +103,41 @@ func (s *Store) transact(group []*write) error {
 	if err := s.db.inPlace(s.path); err != nil {
 		return err
 	}
-	fell := true
+	s.db.limit(s.reserve, group)
+	fell, began := true, 0
 	err := guarded(func() error {
-		err := s.db.Update(func(tx *bbolt.Tx) error { return applyAll(tx, group) })
+		err := s.db.Update(func(tx *bbolt.Tx) error {
+			began = tx.ID()
+			return applyAll(tx, group)
+		})
 		fell = false
 		return err
 	})
 	if fell {
 		s.broken.Store(true) // bbolt may have kept its lock for writing, on which the next write would wait for ever
-	}
-	if err != nil {
 		return err
 	}
+	if err != nil {
+		return s.uncommitted(err, began)
+	}
 	return s.db.inPlace(s.path)
+}
+
+// uncommitted is the error of a transaction that failed. If it is what readers see all the same, because only the last
+// step failed, to make it durable, nobody can say whether it will stay.
+func (s *Store) uncommitted(err error, began int) error {
+	seen := 0
+	look := func(tx *bbolt.Tx) error {
+		seen = tx.ID()
+		return nil
+	}
+	if guarded(func() error { return s.db.View(look) }) == nil && began != 0 && seen >= began {
+		return fmt.Errorf("%w: %w", store.ErrUnknownOutcome, err)
+	}
+	if noRoom(err) {
+		return fmt.Errorf("%w: %w", errFull, err)
+	}
+	return err
 }
 
 // applyAll runs the writes. A failed condition is the write's own error; anything else fails the transaction.

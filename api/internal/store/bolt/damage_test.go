@@ -42,7 +42,11 @@ func busyFile(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return data
+	p, err := readPages(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data[:int64(p.meta.end)*p.meta.page] // without the reserve
 }
 
 // wrapped makes a backup of a store file, whole or not.

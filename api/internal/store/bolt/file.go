@@ -31,6 +31,7 @@ type file struct {
 	*bbolt.DB
 	f    *os.File // bbolt's own, which holds the lock
 	info os.FileInfo
+	tail tail
 }
 
 // inPlace tells whether path leads to the file.
@@ -95,6 +96,7 @@ func (f *file) start(path string, readOnly bool, opened func(name string) error)
 		if err != nil {
 			return err
 		}
+		f.AllocSize = 0 // with a limit of the length (room.go), bbolt counts what is needed
 		return f.View(checkFormat)
 	})
 	switch {

@@ -52,7 +52,7 @@ func TestNothingIsAcknowledgedOfAFileThatWasReplaced(t *testing.T) {
 func TestFileThatIsReplacedDuringACommitIsSeen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	s := openAt(t, path, nil)
-	err := s.update(t.Context(), func(tx *bbolt.Tx) error { return os.Remove(path) })
+	err := s.update(t.Context(), &write{apply: func(tx *bbolt.Tx) error { return os.Remove(path) }})
 	if !errors.Is(err, ErrReplaced) {
 		t.Fatalf("err = %v", err)
 	}

@@ -17,7 +17,7 @@ func (s *Store) Create(ctx context.Context, r *store.Record, e *store.Entry, i *
 	if err != nil {
 		return err
 	}
-	return s.update(ctx, func(tx *bbolt.Tx) error {
+	return s.update(ctx, &write{use: forMore, size: int64(len(data)), apply: func(tx *bbolt.Tx) error {
 		switch _, err := s.record(tx, r.ID); {
 		case err == nil:
 			return store.ErrExists
@@ -36,7 +36,7 @@ func (s *Store) Create(ctx context.Context, r *store.Record, e *store.Entry, i *
 			return err
 		}
 		return putRecord(tx, r.ID, data, 0, r.ExpireAt)
-	})
+	}})
 }
 
 // Get implements store.Store.
@@ -51,7 +51,14 @@ func (s *Store) Get(_ context.Context, id string) (*store.Record, error) {
 
 // Update implements store.Store.
 func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) error {
-	return s.update(ctx, func(tx *bbolt.Tx) error {
+	w := &write{use: forMore}
+	for _, v := range u.Set {
+		w.size += int64(len(v.Blob))
+	}
+	if len(u.Set) == 0 && u.ExpireAt == nil {
+		w.use = forRemoval
+	}
+	w.apply = func(tx *bbolt.Tx) error {
 		r, err := s.atRevision(tx, u.ID, u.Revision)
 		if err != nil {
 			return err
@@ -79,12 +86,13 @@ func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) err
 			return err
 		}
 		return putRecord(tx, u.ID, data, old, r.ExpireAt)
-	})
+	}
+	return s.update(ctx, w)
 }
 
 // Delete implements store.Store.
 func (s *Store) Delete(ctx context.Context, id string, revision int64, e *store.Entry) error {
-	return s.update(ctx, func(tx *bbolt.Tx) error {
+	return s.update(ctx, &write{use: forRemoval, apply: func(tx *bbolt.Tx) error {
 		r, err := s.atRevision(tx, id, revision)
 		if err != nil {
 			return err
@@ -98,7 +106,7 @@ func (s *Store) Delete(ctx context.Context, id string, revision int64, e *store.
 			}
 		}
 		return wrap(tx.Bucket(bucketRecords).Delete([]byte(id)))
-	})
+	}})
 }
 
 // List implements store.Store. The order is the ids' own, so that new records come last.
