@@ -7,26 +7,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"redoubt/wire"
-	"redoubt/wire/trace"
 )
 
 // Defaults and limits.
 const (
 	DefaultTimeout  = 8 * time.Second // below API Gateway's 10 s for the reference's integration
-	dialTimeout     = time.Second
-	idleTimeout     = 90 * time.Second // below the 350 s after which a network load balancer forgets a flow
-	maxIdle         = 128
 	maxAnswer       = 16 << 20
 	maxErrorAnswer  = 64 << 10
 	decryptPath     = "/v1/decrypt"
@@ -53,11 +47,9 @@ type Config struct {
 
 // Client is safe for concurrent use.
 type Client struct {
-	base    string
+	conns   connections
 	region  string
-	token   string
 	timeout time.Duration
-	http    *http.Client
 }
 
 // New makes a client; it opens no connection.
@@ -69,26 +61,11 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
 	}
-	transport := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
-		TLSClientConfig:     cfg.TLS,
-		TLSHandshakeTimeout: 2 * dialTimeout,
-		MaxIdleConns:        maxIdle,
-		MaxIdleConnsPerHost: maxIdle,
-		IdleConnTimeout:     idleTimeout,
-		DisableCompression:  true,
-	}
-	return &Client{
-		base: strings.TrimRight(u.String(), "/"), region: cfg.Region, token: cfg.Token, timeout: cfg.Timeout,
-		http: &http.Client{
-			Transport:     transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}, nil
+	return &Client{conns: connect(u, cfg.TLS, cfg.Token), region: cfg.Region, timeout: cfg.Timeout}, nil
 }
 
 // Close drops idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() { c.conns.pool.CloseIdleConnections() }
 
 // Decrypt asks for one vault's fields and, if there are expressions, for a report of what they read. The error is an
 // [*Error] or a [*TooLargeError]. The caller wipes the result.
@@ -122,21 +99,29 @@ func (c *Client) Decrypt(ctx context.Context, r *Request) (*Result, error) {
 // A parent of an earlier release refuses a request for a report: it is asked once more without, so that the API may be
 // rolled first.
 func (c *Client) part(ctx context.Context, r *Request) (*Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
 	w := c.encode(r)
 	w.Report = len(r.Expressions) > 0
-	out, err := c.ask(ctx, w)
+	deadline := c.deadline(ctx)
+	out, err := c.ask(ctx, deadline, w)
 	var refused *Error
 	if w.Report && errors.As(err, &refused) && refused.Code == wire.BadRequest {
 		w.Report = false
-		return c.ask(ctx, w)
+		return c.ask(ctx, deadline, w)
 	}
 	return out, err
 }
 
+// deadline is when a decrypt that begins now has taken too long.
+func (c *Client) deadline(ctx context.Context) time.Time {
+	end := time.Now().Add(c.timeout)
+	if host, ok := ctx.Deadline(); ok && host.Before(end) {
+		return host
+	}
+	return end
+}
+
 // ask sends one request, with its retry.
-func (c *Client) ask(ctx context.Context, w *wireRequest) (*Result, error) {
+func (c *Client) ask(ctx context.Context, deadline time.Time, w *wireRequest) (*Result, error) {
 	body, err := marshal(w)
 	if err != nil {
 		return nil, &Error{Code: wire.Internal, Err: errors.New("request not encodable")}
@@ -145,13 +130,18 @@ func (c *Client) ask(ctx context.Context, w *wireRequest) (*Result, error) {
 	if len(body) > maxSingle {
 		path, body = batchPath, slices.Concat([]byte(batchHead), body, []byte(batchTail))
 	}
-	status, header, answer, err := c.post(ctx, path, body)
-	if err != nil {
+	req := c.conns.request(ctx, http.MethodPost, path)
+	defer fasthttp.ReleaseRequest(req)
+	req.Header.SetContentType(contentTypeJSON)
+	req.SetBodyRaw(body)
+	resp := fasthttp.AcquireResponse()
+	defer release(resp)
+	if err := c.post(ctx, deadline, req, resp); err != nil {
 		return nil, transportError(ctx, err)
 	}
-	defer clear(answer)
-	if status != http.StatusOK {
-		return nil, statusError(status, header, answer)
+	answer := resp.Body()
+	if status := resp.StatusCode(); status != http.StatusOK {
+		return nil, statusError(status, string(resp.Header.Peek("Retry-After")), answer)
 	}
 	if path == batchPath {
 		return onlyItem(answer)
@@ -187,94 +177,39 @@ func (c *Client) encode(r *Request) *wireRequest {
 	return w
 }
 
-// post sends the body, once more if the connection was dead.
-func (c *Client) post(ctx context.Context, path string, body []byte) (int, http.Header, []byte, error) {
+// post sends the request, once more if the connection was dead.
+func (c *Client) post(ctx context.Context, deadline time.Time, req *fasthttp.Request, resp *fasthttp.Response) error {
 	for attempt := 0; ; attempt++ {
-		status, header, answer, connected, err := c.once(ctx, path, body)
-		if err == nil || attempt > 0 || !connected || ctx.Err() != nil || errors.Is(err, errTooLarge) {
-			return status, header, answer, err
+		connected, err := c.conns.exchange(ctx, deadline, req, resp)
+		if err == nil || attempt > 0 || !connected || ctx.Err() != nil || timedOut(err) || errors.Is(err, errTooLarge) {
+			return err
 		}
 		// The parent closed this connection, so probably the other idle ones too.
-		c.http.CloseIdleConnections()
-	}
-}
-
-func (c *Client) once(ctx context.Context, path string, body []byte) (
-	status int, h http.Header, answer []byte, connected bool, err error,
-) {
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected = true },
-	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, nil, false, err
-	}
-	req.Header.Set("Content-Type", contentTypeJSON)
-	c.authorize(req)
-	identify(req)
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return 0, nil, nil, connected, err
-	}
-	defer resp.Body.Close()
-	limit := int64(maxAnswer)
-	if resp.StatusCode != http.StatusOK {
-		limit = maxErrorAnswer
-	}
-	answer, err = io.ReadAll(io.LimitReader(resp.Body, limit+1))
-	if err == nil && int64(len(answer)) > limit {
-		err = errTooLarge
-	}
-	return resp.StatusCode, resp.Header, answer, connected, err
-}
-
-func (c *Client) authorize(req *http.Request) {
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-}
-
-// identify passes on the request's id and its place in its trace.
-func identify(req *http.Request) {
-	r := trace.From(req.Context())
-	if r == nil {
-		return
-	}
-	req.Header.Set("traceparent", string(r.Append(nil)))
-	if r.State != "" {
-		req.Header.Set("tracestate", r.State)
-	}
-	if r.ID != "" {
-		req.Header.Set("X-Request-Id", r.ID)
+		c.conns.pool.CloseIdleConnections()
 	}
 }
 
 // Ready tells whether the parent says it is ready.
 func (c *Client) Ready(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+readyPath, nil)
-	if err != nil {
-		return err
-	}
-	c.authorize(req)
-	resp, err := c.http.Do(req)
-	if err != nil {
+	req := c.conns.request(ctx, http.MethodGet, readyPath)
+	defer fasthttp.ReleaseRequest(req)
+	resp := fasthttp.AcquireResponse()
+	defer release(resp)
+	if err := c.post(ctx, c.deadline(ctx), req, resp); err != nil {
 		return errDead
 	}
-	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorAnswer))
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("upstream: not ready: status %d", resp.StatusCode)
+	if status := resp.StatusCode(); status != http.StatusOK {
+		return fmt.Errorf("upstream: not ready: status %d", status)
 	}
 	return nil
 }
 
 // transportError hides the cause's text, which may hold an address, and keeps what kind it is.
 func transportError(ctx context.Context, err error) error {
-	var timeout net.Error
 	switch {
 	case errors.Is(err, errTooLarge):
 		return &Error{Code: wire.Internal, Err: errTooLarge}
-	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
+	case ctx.Err() != nil, timedOut(err):
 		return &Error{Code: wire.DeadlineExceeded}
 	}
 	return &Error{Code: wire.ShuttingDown, Err: errDead}
@@ -287,7 +222,7 @@ var ErrNoEnclave = errors.New("no enclave answers the parent")
 const codeNoEnclave = "no_enclave"
 
 // statusError reads the parent's problem document, or goes by the status alone.
-func statusError(status int, header http.Header, answer []byte) error {
+func statusError(status int, retryAfter string, answer []byte) error {
 	e := &Error{Code: codeOfStatus(status)}
 	var problem struct {
 		Code string `json:"code"`
@@ -302,7 +237,7 @@ func statusError(status int, header http.Header, answer []byte) error {
 			e.Err = ErrNoEnclave
 		}
 	}
-	if s, err := strconv.Atoi(header.Get("Retry-After")); err == nil && s > 0 {
+	if s, err := strconv.Atoi(retryAfter); err == nil && s > 0 {
 		e.RetryAfter = min(time.Duration(s)*time.Second, maxRetryAfter)
 	}
 	return e

@@ -2,9 +2,12 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +18,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"redoubt/wire"
 	"redoubt/wire/trace"
@@ -352,5 +357,161 @@ func TestTheDocumentNamesEveryKind(t *testing.T) {
 	}
 	if got, want := f.Tag.Get("enum"), strings.Join(kinds, ","); got != want {
 		t.Errorf("the document has %q, the wire %q", got, want)
+	}
+}
+
+func TestACallerThatIsGoneEndsItsRequest(t *testing.T) {
+	entered := make(chan struct{}, 2)
+	var first atomic.Bool
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if first.CompareAndSwap(false, true) {
+			entered <- struct{}{}
+			<-r.Context().Done()
+			return
+		}
+		_, _ = io.WriteString(w, `{"fields":{},"errors":{}}`)
+	})
+	c := client(t, s.URL, time.Minute)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-entered
+		cancel()
+	}()
+	_, err := c.Decrypt(ctx, &Request{})
+	var e *Error
+	if !errors.As(err, &e) || e.Code != wire.DeadlineExceeded {
+		t.Fatalf("err = %v", err)
+	}
+	if _, err := c.Decrypt(t.Context(), &Request{}); err != nil {
+		t.Fatalf("the next request: %v", err)
+	}
+}
+
+// answering serves connections that read a request's header and part of its body, write text and end with reset.
+func answering(t *testing.T, text string, reset bool) (url string, conns *atomic.Int32) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	conns = new(atomic.Int32)
+	answer := func(c net.Conn) {
+		defer c.Close()
+		buf := make([]byte, 4096)
+		for {
+			if _, err := c.Read(buf); err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, text)
+			if reset {
+				return // with bytes that nobody has read
+			}
+		}
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Add(1)
+			if tcp, ok := c.(*net.TCPConn); ok {
+				_ = tcp.SetReadBuffer(4096) // so that a body does not fit
+			}
+			go answer(c)
+		}
+	}()
+	return "http://" + l.Addr().String(), conns
+}
+
+func TestAnAnswerThatComesBeforeTheBodyHasGoneCounts(t *testing.T) {
+	url, conns := answering(t, "HTTP/1.1 503 x\r\nContent-Length: 21\r\n\r\n"+`{"code":"overloaded"}`, true)
+	_, err := client(t, url, 0).Decrypt(t.Context(), &Request{Fields: map[string][]byte{"a": make([]byte, 6<<20)}})
+	var e *Error
+	if !errors.As(err, &e) || e.Code != wire.Overloaded || conns.Load() != 1 {
+		t.Fatalf("err = %v after %d connections", err, conns.Load())
+	}
+}
+
+// TestBytesThatNobodyAskedForAreNoAnswer: what follows an answer is not taken for that to the next request.
+func TestBytesThatNobodyAskedForAreNoAnswer(t *testing.T) {
+	const ok = "HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\n" + `{"fields":{},"errors":{}}`
+	url, conns := answering(t, ok+ok, false)
+	c := client(t, url, 0)
+	for range 3 {
+		if _, err := c.Decrypt(t.Context(), &Request{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := conns.Load(); n != 3 {
+		t.Fatalf("%d connections for 3 requests", n)
+	}
+}
+
+func TestInformationalAnswersArePassedOver(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusProcessing)
+		w.WriteHeader(http.StatusEarlyHints)
+		_, _ = io.WriteString(w, `{"fields":{"a":1},"errors":{}}`)
+	})
+	res, err := client(t, s.URL, 0).Decrypt(t.Context(), &Request{})
+	if err != nil || string(res.Fields["a"]) != "1" {
+		t.Fatalf("%+v, %v", res, err)
+	}
+}
+
+func TestAnswersAreBounded(t *testing.T) {
+	for status, size := range map[int]int{http.StatusOK: maxAnswer, http.StatusServiceUnavailable: maxErrorAnswer} {
+		for over := range 2 {
+			s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(status)
+				text := `{"fields":{},"errors":{},"code":"overloaded"}`
+				_, _ = io.WriteString(w, text+strings.Repeat(" ", size-len(text)+over))
+			})
+			_, err := client(t, s.URL, 0).Decrypt(t.Context(), &Request{})
+			if errors.Is(err, errTooLarge) != (over == 1) {
+				t.Errorf("%d with %d bytes: %v", status, size+over, err)
+			}
+		}
+	}
+}
+
+func TestTheParentsCertificateIsChecked(t *testing.T) {
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"fields":{},"errors":{}}`)
+	}))
+	t.Cleanup(s.Close)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	for name, tc := range map[string]struct {
+		config *tls.Config
+		ok     bool
+	}{
+		"known": {&tls.Config{RootCAs: roots}, true}, "of the system": {nil, false}, "of nobody": {&tls.Config{RootCAs: x509.NewCertPool()}, false},
+		"of another name": {&tls.Config{RootCAs: roots, ServerName: "other.invalid"}, false},
+	} {
+		c, err := New(Config{URL: s.URL, TLS: tc.config})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		_, err = c.Decrypt(t.Context(), &Request{})
+		var e *Error
+		if tc.ok && err != nil || !tc.ok && (!errors.As(err, &e) || e.Code != wire.ShuttingDown) {
+			t.Errorf("roots %s: %v", name, err)
+		}
+	}
+}
+
+func TestAnswersAreWiped(t *testing.T) {
+	resp := fasthttp.AcquireResponse()
+	resp.SetBodyString("value")
+	body := resp.Body()
+	release(resp)
+	if string(body[:5]) == "value" {
+		t.Fatal("the body is still there")
 	}
 }

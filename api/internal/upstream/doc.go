@@ -11,8 +11,12 @@
 //
 //   - Redirects are not followed and no proxy from the environment is used: the body holds wrapped keys.
 //
-//   - Values are kept as the raw JSON that the enclave made. [Result.Wipe] overwrites them. Copies remain in the
-//     buffers of net/http and crypto/tls until those are reused; with a reply key they hold ciphertext only.
+//   - Values are kept as the raw JSON that the enclave made. [Result.Wipe] overwrites them. The body that they came in
+//     is overwritten too. Copies remain in the reading buffers of fasthttp and crypto/tls until those are reused; with
+//     a reply key they hold ciphertext only.
+//
+//   - A request whose context ends is given up at once, but for a connection that is being opened: that takes three
+//     seconds at most.
 //
 //   - What one request of the parent cannot carry (1 MiB) is asked for in several, one after the other, and their
 //     answers are one [Result]. Expressions may read any field, so they go in one request with all of them, up to

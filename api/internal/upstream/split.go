@@ -185,7 +185,7 @@ func onlyItem(answer []byte) (*Result, error) {
 	switch err := json.Unmarshal(answer, &out); {
 	case err != nil || len(out.Items) != 1:
 	case out.Items[0].Status != http.StatusOK:
-		return nil, statusError(out.Items[0].Status, nil, out.Items[0].Error)
+		return nil, statusError(out.Items[0].Status, "", out.Items[0].Error)
 	case out.Items[0].Fields != nil:
 		return &out.Items[0].Result, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -40,6 +41,7 @@ type Options struct {
 const (
 	Parent  = localstack.Parent
 	Enclave = localstack.Enclave
+	API     = localstack.API
 )
 
 // Bed is a running stack.
@@ -159,8 +161,20 @@ func (b *Bed) Corpus(ctx context.Context, o corpus.Options, progress func(done, 
 	})
 }
 
+// APICorpus makes records through the stack's API.
+func (b *Bed) APICorpus(ctx context.Context, o corpus.Options) (*corpus.Corpus, error) {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	defer client.CloseIdleConnections()
+	return corpus.MakeAPI(ctx, o, corpus.API{URL: "http://" + b.Addresses.API, Client: client}, nil)
+}
+
 // Target is the stack's parent.
-func (b *Bed) Target() (*httpload.Target, error) {
-	e, err := httpload.NewEndpoint("http://"+b.Addresses.Parent, nil)
+func (b *Bed) Target() (*httpload.Target, error) { return target(b.Addresses.Parent) }
+
+// APITarget is the stack's API.
+func (b *Bed) APITarget() (*httpload.Target, error) { return target(b.Addresses.API) }
+
+func target(address string) (*httpload.Target, error) {
+	e, err := httpload.NewEndpoint("http://"+address, nil)
 	return &httpload.Target{Endpoint: e}, err
 }

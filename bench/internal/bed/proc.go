@@ -34,9 +34,14 @@ func (b *Bed) Process(name string) (Process, error) {
 }
 
 // CPU is the CPU time that parent and enclave have taken, in steps of 10 ms.
-func (b *Bed) CPU() (map[string]time.Duration, error) {
+func (b *Bed) CPU() (map[string]time.Duration, error) { return b.cpu(Parent, Enclave) }
+
+// CPUWithAPI is that of these two and of the API.
+func (b *Bed) CPUWithAPI() (map[string]time.Duration, error) { return b.cpu(API, Parent, Enclave) }
+
+func (b *Bed) cpu(names ...string) (map[string]time.Duration, error) {
 	spent := map[string]time.Duration{}
-	for _, name := range []string{Parent, Enclave} {
+	for _, name := range names {
 		p, err := b.Process(name)
 		if err != nil {
 			return nil, err

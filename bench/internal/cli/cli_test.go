@@ -204,6 +204,11 @@ func TestHTTP(t *testing.T) {
 	mustHave(t, lines, "http/hot/open/offered", "http/hot/open/p50", "http/hot/open/late-p50")
 }
 
+func TestHTTPThroughTheAPI(t *testing.T) {
+	lines := bench(t, program.OK, "http", "--local", "--api", "--bin", programs(t), "--in-flight", "4", "--duration", "200ms")
+	mustHave(t, lines, "api/hot/closed-4/rate", "api/hot/closed-4/cpu-api", "api/hot/closed-4/cpu-parent")
+}
+
 func TestTargetsOfHotRequests(t *testing.T) {
 	lines := bench(t, program.OK, "targets", "--rows", "hot", "--bin", programs(t), "--rounds", "3", "--turn", "50ms", "--duration", "500ms")
 	for _, name := range []string{

@@ -68,6 +68,7 @@ type httpCommand struct {
 
 	Corpus string `help:"Records to ask for, made by 'bench record'." type:"path" placeholder:"FILE"`
 	Local  bool   `help:"Start a local stack and make the records it needs, instead of --url and --corpus."`
+	API    bool   `name:"api" help:"With --local: ask the stack's API, which asks the parent, for records that it has made."`
 	Bin    string `help:"With --local: folder of the programs of 'make build'. Default: bench's own." type:"path" placeholder:"DIR"`
 
 	ParentFlags []string `name:"parent-flag" sep:"none" help:"With --local: a further flag of the parent, as --parent-flag=--sessions=1. Repeatable." placeholder:"FLAG"`
@@ -92,8 +93,8 @@ func (c *httpCommand) Run(ctx context.Context, sink *out.Sink) error {
 	if c.Local == (c.URL != "") || c.Local == (c.Corpus != "") {
 		return program.Mistake("give --local, or both --url and --corpus")
 	}
-	if !c.Local && len(c.ParentFlags) > 0 {
-		return program.Mistake("--parent-flag goes with --local")
+	if !c.Local && (c.API || len(c.ParentFlags) > 0) {
+		return program.Mistake("--api and --parent-flag go with --local")
 	}
 	if c.InFlight < 1 || c.InFlight > 20_000 || c.Duration <= 0 || !program.Within(c.Rate, 0, 1e9) ||
 		!program.Within(c.At, 0, 1e6) {
@@ -128,7 +129,12 @@ func (c *httpCommand) setup(ctx context.Context, sink *out.Sink) (s *loadrun.Set
 			return nil, nil, err
 		}
 		stop, cpu = b.Stop, b.CPU
-		t, err = b.Target()
+		if c.API {
+			cpu = b.CPUWithAPI
+			t, err = b.APITarget()
+		} else {
+			t, err = b.Target()
+		}
 	} else {
 		if records, err = corpus.Load(c.Corpus); err != nil {
 			return nil, nil, err
@@ -146,7 +152,15 @@ func (c *httpCommand) setup(ctx context.Context, sink *out.Sink) (s *loadrun.Set
 	if err != nil {
 		return nil, nil, errors.Join(err, stop())
 	}
-	return &loadrun.Setup{Target: t, Source: source, Name: "http/" + c.Mix, Seed: c.Seed, CPU: cpu}, stop, nil
+	return &loadrun.Setup{Target: t, Source: source, Name: c.name(), Seed: c.Seed, CPU: cpu}, stop, nil
+}
+
+// name begins the names of the lines.
+func (c *httpCommand) name() string {
+	if c.API {
+		return "api/" + c.Mix
+	}
+	return "http/" + c.Mix
 }
 
 // local starts a stack whose caches are small when the mix is to find them cold.
@@ -166,7 +180,12 @@ func (c *httpCommand) local(ctx context.Context, sink *out.Sink) (*bed.Bed, *cor
 	if err != nil {
 		return nil, nil, err
 	}
-	records, err := b.Corpus(ctx, o, nil)
+	var records *corpus.Corpus
+	if c.API {
+		records, err = b.APICorpus(ctx, o)
+	} else {
+		records, err = b.Corpus(ctx, o, nil)
+	}
 	if err != nil {
 		return nil, nil, errors.Join(err, b.Stop())
 	}
