@@ -57,11 +57,11 @@ func TestOperatorsDay(t *testing.T) {
 	if got := strings.TrimSpace(run(0, "vault", "decrypt", id, "ssn4", "--reason", "test", "--json")); got != `{"absent":null,"data":{"ssn4":"6789"},"errors":[]}` {
 		t.Fatal(got)
 	}
-	run(0, "vault", "decrypt", id, "ssn4", "--only", "--expression", "masked=len(ssn4)", "--reason", "a\nb")
+	run(0, "vault", "decrypt", id, "ssn4", "--only", "--expression", "masked=len(ssn4)", "--reason", " a \"b\" ")
 	shown := run(0, "audit", "show", id)
 	for _, want := range []string{
 		`CreateVault ok by "key:app"`, `DecryptVault ok by "key:app"`, `reason "test" fields ssn4 released ssn4`,
-		`reason "a\nb" fields ssn4 released ssn4`, "\n  \"masked\" reads ssn4 raw ssn4 source ",
+		`reason "a \"b\"" fields ssn4 released ssn4`, "\n  \"masked\" reads ssn4 raw ssn4 source ",
 		"(not reported: taken as raw)", // by this parent, which evaluates nothing either
 	} {
 		if !strings.Contains(shown, want) {

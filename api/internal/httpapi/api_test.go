@@ -55,14 +55,14 @@ func TestReferencesRequestsAndAnswers(t *testing.T) {
 		a.Do("PATCH", one, `{}`).Want(200, `{}`)
 		a.Do("POST", one+"/decrypt", `{"fields":["email","ssn9","ssn4","city"],"reason":"test"}`).
 			Want(200, `{"data":{"city":"Bern","email":"a@example.com","ssn4":"6789","ssn9":"123456789"},"errors":[]}`)
-		a.Do("POST", one+"/decrypt", `{"fields":["first_name"],"reason":"","expressions":{"n":"len(first_name)"}}`).
+		a.Do("POST", one+"/decrypt", `{"fields":["first_name"],"reason":"test","expressions":{"n":"len(first_name)"}}`).
 			Want(200, `{"data":{"first_name":"Bob","n":3},"errors":[]}`)
 		a.Do("DELETE", one, `{"fields":["ssn9"]}`).Want(200, `{}`)
 		a.Do("GET", one+"?fields=ssn9,ssn4", "").Want(200, `{"ssn4":false,"ssn9":false}`)
 		a.Do("DELETE", one, `{}`).Want(200, `{}`)
 		a.Do("DELETE", one+"/", `{"delete_all":true}`).Want(200, `{}`)
 		a.Do("GET", one, "").Want(404, `{"statusCode":404,"message":"Vault not found","code":"not_found"}`)
-		a.Do("POST", one+"/decrypt", `{"fields":[],"reason":""}`).WantStatus(404)
+		a.Do("POST", one+"/decrypt", `{"fields":[],"reason":"test"}`).WantStatus(404)
 		a.Do("POST", base, `{}`).WantStatus(200)
 		a.Do("GET", "/v1/none", "").Want(404, `{"statusCode":404,"message":"Not found","code":"not_found"}`)
 	}
@@ -149,7 +149,7 @@ func TestParentsFailuresAreToldApart(t *testing.T) {
 	}
 	for code, status := range want {
 		a.World.FailDecrypt(&upstream.Error{Code: code, RetryAfter: 3 * time.Second})
-		r := a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["email"],"reason":""}`).WantStatus(status)
+		r := a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["email"],"reason":"test"}`).WantStatus(status)
 		var e httpapi.ErrorBody
 		if err := json.Unmarshal([]byte(r.Body), &e); err != nil || e.Code != code.String() || e.StatusCode != status {
 			t.Errorf("%v: %s", code, r.Body)
@@ -159,7 +159,7 @@ func TestParentsFailuresAreToldApart(t *testing.T) {
 		}
 	}
 	a.World.FailDecrypt(&upstream.Error{Code: wire.ShuttingDown, Err: upstream.ErrNoEnclave})
-	r := a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["email"],"reason":""}`).WantStatus(503)
+	r := a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["email"],"reason":"test"}`).WantStatus(503)
 	if !strings.Contains(r.Body, `"code":"no_enclave"`) || r.Header.Get("Retry-After") == "" {
 		t.Errorf("an enclave that hangs: %s", r.Body)
 	}
@@ -169,9 +169,9 @@ func TestParentsFailuresAreToldApart(t *testing.T) {
 func TestAbsentAndFailedFieldsAreNull(t *testing.T) {
 	a := apitest.New(t)
 	id := create(t, a, person)
-	a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["city","email"],"reason":""}`).
+	a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["city","email"],"reason":"test"}`).
 		Want(200, `{"data":{"city":null,"email":"a@example.com"},"errors":[],"absent":["city"]}`)
-	a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["email"],"reason":"","include":[],"expressions":{"n":"len(email)","bad":"fail"}}`).
+	a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["email"],"reason":"test","include":[],"expressions":{"n":"len(email)","bad":"fail"}}`).
 		Want(200, `{"data":{"n":13},"errors":["[bad] the expression could not be evaluated"],"failures":{"bad":{"code":"expression_failed","message":"the expression could not be evaluated"}}}`)
 }
 
@@ -273,12 +273,12 @@ func TestCountsAreLimitedBeforeTheParentIsAsked(t *testing.T) {
 	a := apitest.New(t)
 	id := create(t, a, person)
 	many := `"email"` + strings.Repeat(`,"email"`, vault.MaxFields)
-	a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":[`+many+`],"reason":""}`).WantStatus(422)
+	a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":[`+many+`],"reason":"test"}`).WantStatus(422)
 	var exprs []string
 	for i := range vault.MaxExpressions + 1 {
 		exprs = append(exprs, `"e`+strings.Repeat("x", i%60)+string(rune('a'+i/60))+`":"1"`)
 	}
-	a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":[],"reason":"","expressions":{`+strings.Join(exprs, ",")+`}}`).WantStatus(422)
+	a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":[],"reason":"test","expressions":{`+strings.Join(exprs, ",")+`}}`).WantStatus(422)
 	a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":[],"reason":"`+strings.Repeat("r", vault.MaxReason+1)+`"}`).WantStatus(422)
 	if n := a.World.Calls("Decrypt"); n != 0 {
 		t.Fatalf("the parent was asked %d times", n)
@@ -296,7 +296,7 @@ func TestMethodsAndPaths(t *testing.T) {
 	}
 	for _, id := range []string{"%2e%2e", "a%2Fb", "%00", "a%20b", strings.Repeat("a", 257)} {
 		a.Do("GET", "/v1/vaults/"+id, "").WantStatus(404)
-		a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":[],"reason":""}`).WantStatus(404)
+		a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":[],"reason":"test"}`).WantStatus(404)
 	}
 	a.Do("GET", "/health", "").Want(200, `{"status":"ok"}`)
 	a.Do("GET", "/v1/schema", "").WantStatus(200)
@@ -349,7 +349,7 @@ rules:
 		{"GET", "/v1/vaults/" + id, ""},
 		{"PATCH", "/v1/vaults/" + id, `{"city":"x"}`},
 		{"DELETE", "/v1/vaults/" + id, `{"delete_all":true}`},
-		{"POST", decrypt, `{"fields":["email"],"reason":""}`},
+		{"POST", decrypt, `{"fields":["email"],"reason":"test"}`},
 		{"GET", "/v1/vaults/" + id + "/audit", ""},
 	}
 	for _, r := range routes {
@@ -365,9 +365,9 @@ rules:
 	}
 	a.Do("GET", "/v1/schema", "").WantStatus(401)
 	a.Do("GET", "/health", "").WantStatus(200)
-	a.Do("POST", decrypt, `{"fields":["email","ssn9"],"reason":""}`, "Authorization", "Bearer r").WantStatus(403)
-	a.Do("POST", decrypt, `{"fields":["email"],"reason":""}`, "Authorization", "Bearer r").WantStatus(200)
-	limited := a.Do("POST", decrypt, `{"fields":["email"],"reason":""}`, "Authorization", "Bearer r").
+	a.Do("POST", decrypt, `{"fields":["email","ssn9"],"reason":"test"}`, "Authorization", "Bearer r").WantStatus(403)
+	a.Do("POST", decrypt, `{"fields":["email"],"reason":"test"}`, "Authorization", "Bearer r").WantStatus(200)
+	limited := a.Do("POST", decrypt, `{"fields":["email"],"reason":"test"}`, "Authorization", "Bearer r").
 		Want(429, `{"statusCode":429,"message":"Too many requests","code":"rate_limited"}`)
 	if limited.Header.Get("Retry-After") != "2" {
 		t.Errorf("Retry-After %q", limited.Header.Get("Retry-After"))

@@ -238,8 +238,11 @@ func decryptRequest(d *document) *requestDoc {
 	return &requestDoc{body: &huma.Schema{
 		Type: "object", AdditionalProperties: false, Required: []string{"fields", "reason"},
 		Properties: map[string]*huma.Schema{
-			"fields":      d.fieldList(),
-			"reason":      {Type: "string", MaxLength: ptr(vault.MaxReason), Description: "Kept in the audit log"},
+			"fields": d.fieldList(),
+			"reason": {
+				Type: "string", MaxLength: ptr(vault.MaxReason), Pattern: trimmed(schema.PlainVisible + schema.Plain),
+				Description: "Kept in the audit log, trimmed. Text that can be seen: not empty, no control or bidirectional characters",
+			},
 			"expressions": nullable(expressions),
 			"include":     nullable(d.fieldList()),
 			"compat":      nullable(&huma.Schema{Type: "boolean", Description: "Answer as the reference did"}),

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -14,7 +15,12 @@ import (
 const space = `[\t\n\v\f\r ` + "\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*"
 
 // trimmed is the pattern of a value or a name that is trimmed before it is looked at.
-func trimmed(pattern string) string { return "^" + space + "(?:" + pattern + ")" + space + "$" }
+func trimmed(pattern string) string { return "^" + space + "(?:" + ecma(pattern) + ")" + space + "$" }
+
+var codePoint = regexp.MustCompile(`\\x\{([0-9A-Fa-f]{4})\}`)
+
+// ecma writes RE2's code points of four digits as other dialects do.
+func ecma(pattern string) string { return codePoint.ReplaceAllString(pattern, `\u$1`) }
 
 // content is the schema of a vault's fields. Values are trimmed before they are checked, so a pattern allows space
 // around; a limit of length cannot, and is told in words.

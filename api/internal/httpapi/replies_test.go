@@ -167,7 +167,7 @@ func TestOutagesOfTheStoreAskForALaterRetry(t *testing.T) {
 		d.err = err
 		for _, r := range []*apitest.Answer{
 			a.Do("POST", "/v1/vaults", person), a.Do("GET", one, ""), a.Do("PATCH", one, `{"city":"Bern"}`),
-			a.Do("DELETE", one, `{"delete_all":true}`), a.Do("POST", one+"/decrypt", `{"fields":["email"],"reason":""}`),
+			a.Do("DELETE", one, `{"delete_all":true}`), a.Do("POST", one+"/decrypt", `{"fields":["email"],"reason":"test"}`),
 		} {
 			r.Want(503, `{"statusCode":503,"message":"Service unavailable","code":"`+code+`"}`)
 			if r.Header.Get("Retry-After") != "1" {
@@ -240,7 +240,7 @@ func TestTheDocumentRefusesNothingThatTheServerAccepts(t *testing.T) {
 		if !body("post", "/vaults/{id}/decrypt", "fields", "items").MatchString(n) || !body("delete", "/vaults/{id}", "fields", "items").MatchString(n) {
 			t.Errorf("the document refuses %q", n)
 		}
-		a.Do("POST", one+"/decrypt", `{"fields":["`+n+`"],"reason":""}`).WantStatus(200)
+		a.Do("POST", one+"/decrypt", `{"fields":["`+n+`"],"reason":"test"}`).WantStatus(200)
 	}
 	for _, n := range []string{"ssn", "ssn99", "_sk", ""} {
 		if body("post", "/vaults/{id}/decrypt", "fields", "items").MatchString(n) {

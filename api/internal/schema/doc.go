@@ -6,6 +6,9 @@
 // that hold keys and metadata. FieldErrors name the field and the rule that it broke and never repeat the value, since
 // both answers and logs carry them.
 //
+// Values are text of any kind: control characters and those that change the direction of text are allowed unless a
+// field's pattern refuses them, as [Plain] does. Who shows a value takes care of that.
+//
 // A schema is a YAML file; [Default] is the schema of the system that Redoubt succeeds (aws-samples' Nitro Enclaves
 // vault), so that its callers work unchanged.
 package schema

@@ -17,6 +17,19 @@ const (
 	DefaultMaxChar = 1024    // characters of a field without max_length
 )
 
+// Plain is a pattern of text without control characters and without those that are not seen: bidirectional marks,
+// embeddings and isolates, separators of lines and paragraphs, characters without width. The joiners (U+200C, U+200D) are
+// part of plain text, since Persian and Indian scripts need them.
+const Plain = "[^" + hidden + "]*"
+
+// PlainVisible is a pattern of one character of [Plain] that is no white space.
+const PlainVisible = `[^\s` + hidden + "]"
+
+const hidden = `\x00-\x1f\x7f-\x9f` + // control
+	`\x{200b}\x{200e}\x{200f}\x{061c}` + // no width, marks
+	`\x{2028}-\x{202e}` + // separators, embeddings, overrides
+	`\x{2060}-\x{206f}\x{feff}` // no width, isolates
+
 // Field is one field of a schema.
 type Field struct {
 	// Name has at most [MaxName] bytes, a letter and then letters, digits and underscores, all of them small. Reserved
@@ -24,7 +37,9 @@ type Field struct {
 	Name string `yaml:"name" json:"name"`
 	// Description says what it is; shown in the API's documentation.
 	Description string `yaml:"description" json:"description,omitempty"`
-	// Pattern is a regular expression (RE2) that the whole trimmed value must match; empty allows any text.
+	// Pattern is a regular expression (RE2) that the whole trimmed value must match; empty allows any text: line breaks,
+	// other control characters, and those that turn or hide text on a page. To refuse these, here or as part of a longer
+	// pattern: `[^\x00-\x1f\x7f-\x9f\x{200b}\x{200e}\x{200f}\x{061c}\x{2028}-\x{202e}\x{2060}-\x{206f}\x{feff}]*`.
 	Pattern string `yaml:"pattern" json:"pattern,omitempty"`
 	// MinLength is the least number of characters of the trimmed value, 0 to MaxLength.
 	MinLength int `yaml:"min_length" json:"min_length,omitempty"`

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 func TestDefaultHasTheReferencesFieldsInItsOrder(t *testing.T) {
@@ -121,6 +124,46 @@ func TestCustomSchemaDerivesFirstCharacters(t *testing.T) {
 	out, err := s.Apply(map[string]string{"pan": "4111111111111111"})
 	if err != nil || out["bin"] != "411111" {
 		t.Fatalf("out = %v, %v", out, err)
+	}
+}
+
+// The documentation shows a pattern; what it says of it holds.
+func TestThePatternOfTheDocumentationRefusesWhatHidesAndValuesMayHoldItWithout(t *testing.T) {
+	page, err := os.ReadFile("../../../deploy/REFERENCE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile("those that turn or hide text[^`]*`([^`]+)`").FindSubmatch(page)
+	if shown == nil || string(shown[1]) != Plain {
+		t.Fatalf("the page shows %q, want %q", shown, Plain)
+	}
+	s, err := Parse(fmt.Appendf(nil, "name: x\nfields: [{name: plain, pattern: '%s'}, {name: any}]\n", shown[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply := func(field, value string) error {
+		_, err := s.Apply(map[string]string{field: value})
+		return err
+	}
+	hidden := "\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+	for r := range rune(0xa0) {
+		if unicode.IsControl(r) {
+			hidden += string(r)
+		}
+	}
+	for _, r := range hidden {
+		value := "a" + string(r) + "b"
+		if apply("plain", value) == nil {
+			t.Errorf("%q matches", value)
+		}
+		if err := apply("any", value); err != nil {
+			t.Errorf("%q without the pattern: %v", value, err)
+		}
+	}
+	for _, value := range []string{"", "Zürich 8001", "می\u200cخواهم", "שלום", "日本語", "👩\u200d⚕️", "a\u00a0b"} {
+		if err := apply("plain", value); err != nil {
+			t.Errorf("%q: %v", value, err)
+		}
 	}
 }
 

@@ -54,7 +54,7 @@ func TestTheAuditTellsARawReleaseFromAReducedOne(t *testing.T) {
 			{&[]string{}, true, "released [city email]"}, // compat shows all
 		} {
 			got := e.opened(&vault.DecryptRequest{
-				ID: id, Fields: []string{"city", "email"}, Include: tc.include, Compat: tc.compat,
+				ID: id, Reason: "test", Fields: []string{"city", "email"}, Include: tc.include, Compat: tc.compat,
 				Expressions: map[string]string{"n": source},
 			})
 			if want := tc.want + "; " + access; told(&got) != want {
@@ -73,7 +73,7 @@ func TestTheAuditTellsARawReleaseFromAReducedOne(t *testing.T) {
 			"released []; city reads [city] raw []",
 		},
 	} {
-		tc.req.ID = id
+		tc.req.ID, tc.req.Reason = id, "test"
 		if got := e.opened(&tc.req); told(&got) != tc.want {
 			t.Errorf("%s: %s, want %s", name, told(&got), tc.want)
 		}
@@ -85,7 +85,7 @@ func TestWithoutAReportEveryFieldCountsAsRaw(t *testing.T) {
 	e := setup(t)
 	id := e.create(map[string]string{"city": "Bern", "email": "a@b.ch"})
 	req := &vault.DecryptRequest{
-		ID: id, Fields: []string{"city", "email"}, Include: &[]string{},
+		ID: id, Reason: "test", Fields: []string{"city", "email"}, Include: &[]string{},
 		Expressions: map[string]string{"a": "len(city)", "b": "len(email)"},
 	}
 	const unknown = " reads [city email] raw [city email] unknown"
@@ -115,7 +115,7 @@ func TestSourcesAreToldApartByAKeyedHash(t *testing.T) {
 	id := e.create(map[string]string{"city": "Bern"})
 	asked := e.world.Calls("MAC")
 	hash := func(name, source string) []byte {
-		got := e.opened(&vault.DecryptRequest{ID: id, Expressions: map[string]string{name: source}})
+		got := e.opened(&vault.DecryptRequest{ID: id, Reason: "test", Expressions: map[string]string{name: source}})
 		return got.Access[0].SourceMAC
 	}
 	one, again, other := hash("a", "'SENTINEL'"), hash("b", "'SENTINEL'"), hash("a", "'SENTINEL '")
@@ -127,7 +127,7 @@ func TestSourcesAreToldApartByAKeyedHash(t *testing.T) {
 	}
 	second := setup(t) // another key of KMS
 	id = second.create(map[string]string{"city": "Bern"})
-	got := second.opened(&vault.DecryptRequest{ID: id, Expressions: map[string]string{"a": "'SENTINEL'"}})
+	got := second.opened(&vault.DecryptRequest{ID: id, Reason: "test", Expressions: map[string]string{"a": "'SENTINEL'"}})
 	if bytes.Equal(got.Access[0].SourceMAC, one) {
 		t.Error("the hash does not depend on the key")
 	}
@@ -138,14 +138,14 @@ func TestNoKeyForSourcesNoExpressions(t *testing.T) {
 	e := setup(t)
 	id := e.create(map[string]string{"city": "Bern"})
 	e.world.FailKMS(kmsclient.ErrUnavailable)
-	req := &vault.DecryptRequest{ID: id, Fields: []string{"city"}, Expressions: map[string]string{"n": "len(city)"}}
+	req := &vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{"city"}, Expressions: map[string]string{"n": "len(city)"}}
 	if _, err := e.Decrypt(t.Context(), e.caller, req); !errors.Is(err, kmsclient.ErrUnavailable) {
 		t.Errorf("err = %v", err)
 	}
 	if n := e.world.Calls("Decrypt"); n != 0 {
 		t.Errorf("the parent was asked %d times", n)
 	}
-	_, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{"city"}})
+	_, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{"city"}})
 	e.must(err)
 	e.world.FailKMS(nil)
 	var wg sync.WaitGroup
@@ -192,7 +192,7 @@ func TestReleasedIsWhatIsInTheAnswer(t *testing.T) {
 	} {
 		e := setup(t, func(c *vault.Config) { c.Opener = answers{tc.result} })
 		id := e.create(map[string]string{"city": "Bern", "email": "a@b.ch"})
-		got := e.opened(&vault.DecryptRequest{ID: id, Fields: []string{"city", "email"}, Include: &[]string{"city"}})
+		got := e.opened(&vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{"city", "email"}, Include: &[]string{"city"}})
 		if told(&got) != tc.want {
 			t.Errorf("%s: %s, want %s", name, told(&got), tc.want)
 		}

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"redoubt/api/internal/audit"
 	"redoubt/api/internal/auth"
@@ -23,8 +26,8 @@ type DecryptRequest struct {
 	ID          string
 	Fields      []string
 	Expressions map[string]string // CEL sources by name
-	Reason      string
-	Include     *[]string // raw fields to return; nil: the requested ones
+	Reason      string            // kept trimmed; what can be seen, see schema.Plain; at most [MaxReason]
+	Include     *[]string         // raw fields to return; nil: the requested ones
 	Compat      bool
 	ReplyKey    *upstream.ReplyKey
 }
@@ -55,11 +58,15 @@ func (d *Decrypted) Wipe() {
 // auth.ErrForbidden, [*upstream.Error], [*upstream.TooLargeError], the store's. Refused and failed attempts on an
 // existing vault are audited.
 func (s *Service) Decrypt(ctx context.Context, c *Caller, req *DecryptRequest) (*Decrypted, error) {
+	reason, plain := plainReason(req.Reason)
 	ev := &audit.Event{
-		Caller: c.audit(), VaultID: req.ID, Name: audit.EventDecrypt, Reason: req.Reason,
+		Caller: c.audit(), VaultID: req.ID, Name: audit.EventDecrypt, Reason: reason,
 		Expressions: slices.DeleteFunc(slices.Sorted(maps.Keys(req.Expressions)), badExpressionName),
 	}
 	fields, include, err := s.checkDecrypt(req)
+	if err == nil && !plain {
+		err = schema.FieldErrors{{Field: "reason", Text: textReason}}
+	}
 	if err != nil {
 		ev.Fields = s.cfg.Schema.Recordable(req.names())
 		return nil, s.refuse(ctx, ev, codeInvalid, err)
@@ -93,6 +100,20 @@ func (s *Service) Decrypt(ctx context.Context, c *Caller, req *DecryptRequest) (
 		return nil, err
 	}
 	return out, nil
+}
+
+const textReason = "must be text that can be seen, without control or bidirectional characters"
+
+var plainText = regexp.MustCompile("^" + schema.Plain + "$")
+
+// plainReason is a reason as the audit log keeps it: trimmed. false, and no text, for one that says nothing, or that
+// could break the lines of a log or show there as what it is not.
+func plainReason(reason string) (string, bool) {
+	reason = strings.TrimSpace(reason)
+	if reason == "" || !utf8.ValidString(reason) || !plainText.MatchString(reason) {
+		return "", false
+	}
+	return reason, true
 }
 
 // checkDecrypt resolves names and checks limits. The error is a schema.FieldErrors.

@@ -13,6 +13,8 @@
 //   - A write changes the revision that was read, or nothing; its audit entry is in the same transaction. A decrypt's
 //     entry is durable before the values are returned. If it cannot be written, there are no values. A caller who
 //     goes away does not keep the entry of a refused or failed attempt from being written.
+//   - A decrypt has a reason that can be read: not empty, without control or bidirectional characters. One that breaks
+//     this is refused, and kept nowhere.
 //   - The entry of a decrypt says which fields left raw and what each expression may have let out (package audit). It
 //     is written between the parent's answer, which has the report, and the release. Sources are told apart by
 //     HMAC-SHA-256 under a key that is the KMS MAC of a label, asked for once per process and the same in all. If KMS

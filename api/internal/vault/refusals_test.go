@@ -35,7 +35,7 @@ rules:
 
 // try decrypts and returns the error.
 func (e *env) try(ctx context.Context, id string, fields ...string) error {
-	_, err := e.Decrypt(ctx, e.caller, &vault.DecryptRequest{ID: id, Fields: fields})
+	_, err := e.Decrypt(ctx, e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Fields: fields})
 	return err
 }
 
@@ -149,15 +149,15 @@ func TestInvalidRequestsForExistingVaultsAreAudited(t *testing.T) {
 	const sentinel = "SENTINEL"
 	invalid(e.try(t.Context(), id, "_sk", "city", sentinel, "_sentinel"))
 	_, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{
-		ID: id, Include: &[]string{"_pk"}, Expressions: map[string]string{"_hs": "1", "n": "1", "": "1"},
+		ID: id, Reason: "test", Include: &[]string{"_pk"}, Expressions: map[string]string{"_hs": "1", "n": "1", "": "1"},
 	})
 	invalid(err)
 	invalid(e.patch(id, map[string]string{"_sk": "x", sentinel: "y", "state": "BE"}))
 	invalid(e.patch(id, map[string]string{"country": "SENTINEL"}))
 	invalid(e.Delete(t.Context(), e.caller, &vault.DeleteRequest{ID: id, Fields: []string{"_sk", sentinel}}))
 	want := []audit.Event{
-		{Name: audit.EventDecrypt, Fields: []string{"_sk", "city"}},
-		{Name: audit.EventDecrypt, Fields: []string{"_pk"}, Expressions: []string{"n"}},
+		{Name: audit.EventDecrypt, Fields: []string{"_sk", "city"}, Reason: "test"},
+		{Name: audit.EventDecrypt, Fields: []string{"_pk"}, Expressions: []string{"n"}, Reason: "test"},
 		{Name: audit.EventUpdate, Fields: []string{"_sk", "state"}},
 		{Name: audit.EventUpdate, Fields: []string{"country"}},
 		{Name: audit.EventUpdate, Fields: []string{"_sk"}, Reason: audit.ReasonRemoveFields},
@@ -245,7 +245,7 @@ func TestExpressionThatFailsIsAuditedAsThat(t *testing.T) {
 	e := setup(t)
 	id := e.create(map[string]string{"city": "Bern"})
 	_, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{
-		ID: id, Fields: []string{"city"}, Expressions: map[string]string{"bad": "fail"},
+		ID: id, Reason: "test", Fields: []string{"city"}, Expressions: map[string]string{"bad": "fail"},
 	})
 	e.must(err)
 	e.wantLog(id, "CreateVault ok ", "DecryptVault partial expression_failed")
@@ -255,7 +255,7 @@ func TestExpressionThatFailsIsAuditedAsThat(t *testing.T) {
 		ID: id, Revision: r.Modified, Modified: r.Modified + 1, Set: map[string]store.Value{"email": r.Fields["city"]},
 	}, nil))
 	_, err = e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{
-		ID: id, Fields: []string{"city", "email"}, Expressions: map[string]string{"bad": "fail"},
+		ID: id, Reason: "test", Fields: []string{"city", "email"}, Expressions: map[string]string{"bad": "fail"},
 	})
 	e.must(err)
 	e.wantLog(id, "CreateVault ok ", "DecryptVault partial expression_failed", "DecryptVault partial decrypt_failed")
@@ -265,13 +265,13 @@ func TestExpressionsMayHaveAnyNameThatTheParentTakes(t *testing.T) {
 	e := setup(t)
 	id := e.create(map[string]string{"city": "Bern"})
 	names := map[string]string{"_x": "1", "über 18?": "1", "0": "1", fmt.Sprintf("%0256d", 1): "1", "city2": "1"}
-	out, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Expressions: names})
+	out, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Expressions: names})
 	e.must(err)
 	if len(out.Data) != len(names) {
 		t.Fatalf("data %s", out.Data)
 	}
 	for _, bad := range []string{"", fmt.Sprintf("%0257d", 1), "_sk", "pk", "expire_at"} {
-		_, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Expressions: map[string]string{bad: "1"}})
+		_, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Expressions: map[string]string{bad: "1"}})
 		var p schema.FieldErrors
 		if !errors.As(err, &p) {
 			t.Errorf("%q: %v", bad, err)

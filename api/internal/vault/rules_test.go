@@ -35,10 +35,10 @@ func TestReservedNamesAreOutOfReach(t *testing.T) {
 		if _, err := e.Create(t.Context(), e.caller, &vault.CreateRequest{Values: map[string]string{name: "x"}}); !errors.As(err, &p) {
 			t.Errorf("create with %q: %v", name, err)
 		}
-		if _, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{name}}); !errors.As(err, &p) {
+		if _, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{name}}); !errors.As(err, &p) {
 			t.Errorf("decrypt of %q: %v", name, err)
 		}
-		if _, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Include: &[]string{name}}); !errors.As(err, &p) {
+		if _, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Include: &[]string{name}}); !errors.As(err, &p) {
 			t.Errorf("include of %q: %v", name, err)
 		}
 		seen, _, err := e.Presence(t.Context(), e.caller, id, []string{name})
@@ -72,7 +72,7 @@ func TestWritesToAnUnknownVaultMakeNoGhost(t *testing.T) {
 func TestAbsentFieldIsReportedAsAbsent(t *testing.T) {
 	e := setup(t)
 	id := e.create(map[string]string{"city": "Bern"})
-	out, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{"city", "email"}})
+	out, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{"city", "email"}})
 	e.must(err)
 	if string(out.Data["city"]) != `"Bern"` || string(out.Data["email"]) != "null" || len(out.Errors) != 0 ||
 		!slices.Equal(out.Absent, []string{"email"}) {
@@ -81,7 +81,7 @@ func TestAbsentFieldIsReportedAsAbsent(t *testing.T) {
 	if _, sent := e.world.Last().Fields["email"]; sent {
 		t.Fatal("the parent was asked for a field that is not there")
 	}
-	out, err = e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{"email"}})
+	out, err = e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{"email"}})
 	e.must(err)
 	if string(out.Data["email"]) != "null" || e.world.Calls("Decrypt") != 1 {
 		t.Fatalf("out %+v after %d calls", out, e.world.Calls("Decrypt"))
@@ -94,7 +94,7 @@ func TestFailedDecryptIsAnErrorAndAudited(t *testing.T) {
 		e := setup(t)
 		id := e.create(map[string]string{"city": "Bern"})
 		e.world.FailDecrypt(&upstream.Error{Code: code})
-		_, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{"city"}})
+		_, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{"city"}})
 		var up *upstream.Error
 		if !errors.As(err, &up) || up.Code != code {
 			t.Fatalf("err = %v", err)
@@ -131,13 +131,13 @@ func TestNothingIsReleasedWithoutItsAuditEntry(t *testing.T) {
 	e := setup(t)
 	id := e.create(map[string]string{"city": "Bern"})
 	e.store.failAudit(errors.New("disk full"))
-	out, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{"city"}})
+	out, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{"city"}})
 	e.want(err, vault.ErrAudit)
 	if out != nil {
 		t.Fatal("values were returned")
 	}
 	e.world.FailDecrypt(&upstream.Error{Code: wire.KeyDenied})
-	_, err = e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{"city"}})
+	_, err = e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{"city"}})
 	e.want(err, vault.ErrAudit)
 }
 
@@ -155,20 +155,20 @@ rules:
 	e := setup(t, func(c *vault.Config) { c.Policy = policy })
 	e.caller.Principal = auth.Principal{Name: "key:support"}
 	id := e.create(map[string]string{"city": "Bern"})
-	_, err = e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{"city", "email"}})
+	_, err = e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{"city", "email"}})
 	e.want(err, auth.ErrForbidden)
 	e.want(e.patch(id, map[string]string{"city": "x"}), auth.ErrForbidden)
 	e.want(e.Delete(t.Context(), e.caller, &vault.DeleteRequest{ID: id, Fields: []string{"city"}}), auth.ErrForbidden)
 	e.want(e.Delete(t.Context(), e.caller, &vault.DeleteRequest{ID: id, All: true}), auth.ErrForbidden)
 	_ = e.decrypt(id, "city")
-	_, err = e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{"city"}})
+	_, err = e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{"city"}})
 	var rate *vault.RateError
 	if !errors.As(err, &rate) || rate.RetryAfter <= 0 || rate.RetryAfter > time.Second || vault.RetryAfter(err) != rate.RetryAfter {
 		t.Fatalf("err = %v", err)
 	}
 	e.wantLog(id, "CreateVault ok ", "DecryptVault refused forbidden", "UpdateVault refused forbidden",
 		"UpdateVault refused forbidden", "DeleteVault refused forbidden", "DecryptVault ok ", "DecryptVault refused rate_limited")
-	_, err = e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: "v_made_up", Fields: []string{"email"}})
+	_, err = e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: "v_made_up", Reason: "test", Fields: []string{"email"}})
 	e.want(err, auth.ErrForbidden)
 	e.wantLog("v_made_up")
 	_, _, err = e.List(t.Context(), e.caller, store.Page{})
@@ -182,7 +182,7 @@ rules:
 func TestExpressionsBesideRequestedFieldsAndAlone(t *testing.T) {
 	e := setup(t)
 	id := e.create(map[string]string{"city": "Bern", "email": "a@example.com"})
-	req := &vault.DecryptRequest{ID: id, Fields: []string{"city", "email"}, Expressions: map[string]string{"n": "len(city)"}}
+	req := &vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{"city", "email"}, Expressions: map[string]string{"n": "len(city)"}}
 	out, err := e.Decrypt(t.Context(), e.caller, req)
 	e.must(err)
 	if string(out.Data["city"]) != `"Bern"` || string(out.Data["n"]) != "4" || len(out.Data) != 3 {
@@ -215,7 +215,7 @@ func TestLimitsOfARequest(t *testing.T) {
 	}
 	for name, req := range cases {
 		t.Run(name, func(t *testing.T) {
-			req.ID = id
+			req.ID, req.Reason = id, "test"
 			_, err := e.Decrypt(t.Context(), e.caller, &req)
 			var p schema.FieldErrors
 			if !errors.As(err, &p) {
@@ -288,7 +288,7 @@ func TestTimeToLive(t *testing.T) {
 	_, err = e.Patch(t.Context(), e.caller, &vault.PatchRequest{ID: forever, TTL: &never})
 	e.must(err)
 	e.now = e.now.Add(time.Hour)
-	_, err = e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: out.ID, Fields: []string{"city"}})
+	_, err = e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: out.ID, Reason: "test", Fields: []string{"city"}})
 	e.want(err, vault.ErrNotFound)
 	_ = e.decrypt(forever, "city")
 }

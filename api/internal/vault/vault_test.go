@@ -264,7 +264,7 @@ func TestRecordThatTheReferenceLeftMixedOpensAndIsMended(t *testing.T) {
 		ID: id, Revision: 1, Modified: 2,
 		Set: map[string]store.Value{"city": {Blob: binary}, "state": {Blob: []byte("04#zz"), Text: true}},
 	}, nil))
-	out, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{"email", "city", "state"}})
+	out, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{"email", "city", "state"}})
 	e.must(err)
 	if string(out.Data["email"]) != `"a@example.com"` || string(out.Data["city"]) != `"Bern"` ||
 		string(out.Data["state"]) != "null" || len(out.Errors) != 1 || !strings.HasPrefix(out.Errors[0], "[state] ") {
@@ -389,7 +389,7 @@ func TestKeyOfOneVaultDoesNotServeAnother(t *testing.T) {
 	ra.WrappedKey, ra.Fields = rb.WrappedKey, rb.Fields
 	e.must(e.store.Delete(t.Context(), a, ra.Modified, nil))
 	e.must(e.store.Create(t.Context(), ra, nil, nil))
-	if _, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: a, Fields: []string{"city"}}); err == nil {
+	if _, err := e.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: a, Reason: "test", Fields: []string{"city"}}); err == nil {
 		t.Fatal("another vault's fields were opened")
 	}
 	e.wantLog(a, "CreateVault ok ", "DecryptVault failed key_denied")
