@@ -59,8 +59,16 @@ type Client struct {
 
 // New makes a client; it opens no connection.
 func New(cfg Config) (*Client, error) {
-	if cfg.KeyID == "" || cfg.MACKeyID == "" {
-		return nil, errors.New("kms: both a key and a MAC key are needed")
+	if cfg.KeyID == "" {
+		return nil, errors.New("kms: a key to wrap private keys is needed")
+	}
+	return NewMAC(cfg)
+}
+
+// NewMAC makes a client for MACs alone, which needs no KeyID. Without one its NewKeyPair is [ErrDenied].
+func NewMAC(cfg Config) (*Client, error) {
+	if cfg.MACKeyID == "" {
+		return nil, errors.New("kms: a MAC key is needed")
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
@@ -94,6 +102,9 @@ func (c *Client) NewKeyPair(ctx context.Context, suite sealed.Suite, bind map[st
 	pair, err := spec(suite)
 	if err != nil {
 		return nil, nil, err
+	}
+	if c.key == "" {
+		return nil, nil, fmt.Errorf("%w (no key)", ErrDenied)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
