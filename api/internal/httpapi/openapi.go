@@ -229,8 +229,8 @@ func decryptRequest(d *document) *requestDoc {
 	text := func(limit int) *huma.Schema { return &huma.Schema{Type: "string", MaxLength: ptr(limit)} }
 	expressions := &huma.Schema{
 		Type: "object", MaxProperties: ptr(vault.MaxExpressions), AdditionalProperties: text(vault.MaxExpression),
-		Description: "CEL expressions by name, over the requested fields and one another. A name has at most 256 bytes " +
-			"and is none of a stored attribute, as _sk",
+		Description: "CEL expressions by name, over the requested fields and one another; a field that the vault does not " +
+			"have is null. A name has at most 256 bytes and is none of a stored attribute, as _sk",
 		Extensions: map[string]any{"propertyNames": map[string]any{
 			"minLength": 1, "maxLength": vault.MaxExpressionName,
 		}},

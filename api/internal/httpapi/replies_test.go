@@ -37,7 +37,7 @@ func TestReplyKeyIsPassedOnAndItsHolderOpensTheAnswer(t *testing.T) {
 	suiteText, keyText := base64.StdEncoding.EncodeToString(suite[:]), base64.StdEncoding.EncodeToString(public)
 	a := apitest.New(t)
 	id := create(t, a, person)
-	r := a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["email","city"],"reason":"r","expressions":{"n":"len(email)","typo":"1 + typo"},
+	r := a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["email","city"],"reason":"r","expressions":{"n":"len(email)","typo":"1 + typo","c":"[city]"},
 		"reply_key":{"suite_id":"`+suiteText+`","public_key":"`+keyText+`"}}`).WantStatus(200)
 	if k := a.World.Last().ReplyKey; k == nil || k.SuiteID != suiteText || k.PublicKey != keyText {
 		t.Fatalf("the parent got %+v", k)
@@ -51,7 +51,7 @@ func TestReplyKeyIsPassedOnAndItsHolderOpensTheAnswer(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.Body), &out); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(r.Body, "example.com") || len(out.Data) != 1 || string(out.Data["city"]) != "null" || len(out.Sealed) != 3 ||
+	if strings.Contains(r.Body, "example.com") || len(out.Data) != 1 || string(out.Data["city"]) != "null" || len(out.Sealed) != 4 ||
 		len(out.Errors) != 0 || strings.Contains(r.Body, "failures") {
 		t.Fatalf("answer %s", r.Body)
 	}

@@ -183,9 +183,16 @@ func (s *Service) open(ctx context.Context, r *store.Record, req *DecryptRequest
 	if len(blobs) == 0 && len(req.Expressions) == 0 {
 		return out, nil
 	}
-	res, err := s.cfg.Opener.Decrypt(ctx, s.request(r, req, fields, include, blobs))
+	up := s.request(r, req, fields, include, blobs)
+	nulls := addNulls(up, absent)
+	res, err := s.cfg.Opener.Decrypt(ctx, up)
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
+	}
+	for _, name := range nulls {
+		delete(res.Fields, name)
+		delete(res.Sealed, name)
+		delete(res.Errors, name)
 	}
 	maps.Copy(out.Data, res.Fields)
 	out.Sealed = res.Sealed

@@ -19,6 +19,7 @@
 //     is written between the parent's answer, which has the report, and the release. Sources are told apart by
 //     HMAC-SHA-256 under a key that is the KMS MAC of a label, asked for once per process and the same in all. If KMS
 //     does not give it, decrypts with expressions fail before anything is opened; those without do not need it.
+//   - A requested field that the record does not have is null to expressions, as it is in the answer.
 //   - What refused attempts cost is bounded: of equal ones (principal, vault, event, code and fields) one a minute is
 //     written, and of each principal's 60 at once and then one a second are looked into at all. The others are
 //     counted, in memory that is bounded too; the next entry says how many there were.

@@ -244,6 +244,9 @@ func open(p pair, info, name string, e sealed.Encoding, raw []byte) ([]byte, err
 
 func evaluate(out *upstream.Result, values map[string]json.RawMessage, name, source string) {
 	switch source {
+	case "null":
+		out.Fields[name] = json.RawMessage("null")
+		return
 	case "fail":
 		out.Errors[name] = upstream.FieldError{Code: wire.ExpressionFailed.String(), Message: wire.ExpressionFailed.Text()}
 		return

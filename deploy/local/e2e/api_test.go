@@ -88,6 +88,26 @@ func TestAVaultIsStoredChangedOpenedAndDeletedThroughTheAPI(t *testing.T) {
 	}
 }
 
+func TestAnAbsentFieldIsNullInExpressions(t *testing.T) {
+	r := shared.get(t)
+	id := "/" + r.mustAPI(t, "POST", "", map[string]string{"first_name": sentinel}).ID
+	v := r.mustAPI(t, "POST", id+"/decrypt", map[string]any{
+		"fields": []string{"first_name", "city", "state"}, "include": []string{}, "reason": "test",
+		"expressions": map[string]string{
+			"none": "city == null && first_name != null", "state": "state == null ? 'no state' : state", "both": "city == null ? state : city",
+		},
+	})
+	if v.Data["none"] != true || v.Data["state"] != "no state" || v.Data["both"] != "no state" || len(v.Data) != 3 || len(v.Errors) != 0 {
+		t.Fatalf("data %v, errors %v", v.Data, v.Errors)
+	}
+	v = r.mustAPI(t, "POST", id+"/decrypt", map[string]any{
+		"fields": []string{"city"}, "reason": "test", "expressions": map[string]string{"city": "city == null"},
+	})
+	if v.Data["city"] != true || len(v.Errors) != 0 {
+		t.Fatalf("without any field: data %v, errors %v", v.Data, v.Errors)
+	}
+}
+
 func TestTroubleBelowTheAPIIsNoSuccess(t *testing.T) {
 	r := own(t, func(o *stack.Options) { o.APIArgs = []string{"--parent-timeout", "2s", "--kms-timeout", "2s"} })
 	id := "/" + r.mustAPI(t, "POST", "", map[string]string{"first_name": sentinel}).ID

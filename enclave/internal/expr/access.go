@@ -149,6 +149,9 @@ func (a *analyst) source(s source) shares {
 		return a.copy(a.of[s.index])
 	}
 	out := a.blank()
+	if s.null {
+		return out
+	}
 	out[s.index] = share{read: true, chars: most}
 	return out
 }

@@ -135,6 +135,9 @@ func TestAccessThroughOtherExpressions(t *testing.T) {
 		"a variable of a loop hides both": {
 			[]string{"x", "['a'].map(ssn9, ssn9)", "y", "['a'].map(x, x)"}, []string{"x:", "y:"},
 		},
+		"its own name, without such a field, is nothing": {
+			[]string{"x", "[x, dob]", "y", "x"}, []string{"x: dob!", "y: dob!"},
+		},
 		"a cycle has no value": {
 			[]string{"x", "y + ssn9", "y", "x + dob", "z", "x"}, []string{"x:", "y:", "z:"},
 		},

@@ -9,6 +9,7 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 )
 
 type parserError = common.Error
@@ -188,8 +189,13 @@ func (w *walker) list(x ast.Expr, depth int) {
 
 func (w *walker) object(x ast.Expr, depth int) {
 	entries := x.AsMap().Entries()
+	seen := make(map[ref.Val]struct{}, len(entries))
 	for _, entry := range entries {
 		key := entry.AsMapEntry().Key()
+		if w.repeated(key, seen) {
+			w.failAt(KindCompile, positionAt(w.source, w.offset(key)))
+			return
+		}
 		w.walk(key, depth+1)
 		w.walk(entry.AsMapEntry().Value(), depth+1)
 		if key.Kind() != ast.LiteralKind {
@@ -199,6 +205,17 @@ func (w *walker) object(x ast.Expr, depth int) {
 	if len(entries) > freeLiteral {
 		w.charge(x, w.fac.NewMap(x.ID(), entries), len(entries))
 	}
+}
+
+// repeated reports whether a key is a literal that has been seen, and notes it. Keys that are computed are compared when
+// the map is made.
+func (w *walker) repeated(key ast.Expr, seen map[ref.Val]struct{}) bool {
+	if key.Kind() != ast.LiteralKind || !isKey(key.AsLiteral()) {
+		return false
+	}
+	_, twice := seen[key.AsLiteral()]
+	seen[key.AsLiteral()] = struct{}{}
+	return twice
 }
 
 // charge makes x a call that has y as its value and n as its price.

@@ -255,7 +255,10 @@ func (st *state) Parent() interpreter.Activation { return nil }
 
 // value returns a variable. A field's string aliases the caller's bytes.
 func (st *state) value(s source) ref.Val {
-	if s.expression {
+	switch {
+	case s.null:
+		return types.NullValue
+	case s.expression:
 		return st.results[s.index]
 	}
 	if st.values[s.index] == nil {

@@ -26,6 +26,31 @@ type charged struct {
 	units uint64
 }
 
+// object is a map literal in a program. A key that is repeated is an error: cel-go takes the last, and what is meant to
+// mask a value would silently not be there.
+type object struct {
+	interpreter.InterpretableV2
+
+	entries types.Int
+}
+
+// Exec implements cel-go's interpreter.InterpretableV2.
+func (o *object) Exec(frame *interpreter.ExecutionFrame) ref.Val {
+	v := o.InterpretableV2.Exec(frame)
+	if m, ok := v.(traits.Mapper); ok && m.Size() != o.entries {
+		return failed(KindInput)
+	}
+	return v
+}
+
+// Eval implements cel-go's interpreter.Interpretable.
+func (o *object) Eval(ctx interpreter.Activation) ref.Val {
+	if frame, ok := ctx.(*interpreter.ExecutionFrame); ok {
+		return o.Exec(frame)
+	}
+	return failed(KindInternal)
+}
+
 // decorator returns what puts our nodes in the place of cel-go's, for each of a program as it is planned.
 func decorator(sigs []signature) interpreter.InterpretableDecoratorV2 {
 	type form struct {
@@ -39,6 +64,9 @@ func decorator(sigs []signature) interpreter.InterpretableDecoratorV2 {
 		}
 	}
 	return func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
+		if m, ok := i.(interpreter.InterpretableConstructor); ok && m.Type() == types.MapType {
+			return &object{InterpretableV2: i, entries: types.Int(len(m.InitVals()) / 2)}, nil
+		}
 		c, ok := i.(interpreter.InterpretableCall)
 		if !ok {
 			return i, nil

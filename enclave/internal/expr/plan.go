@@ -26,8 +26,9 @@ type planned struct {
 	sources []source
 }
 
-// source is a field, by index, or another expression.
+// source is a field, by index, or another expression, or null.
 type source struct {
+	null       bool
 	expression bool
 	index      int
 }
@@ -140,8 +141,9 @@ func (e *Evaluator) plan(fields []Field, exprs []Expression) (*Plan, int) {
 	return p, size + len(p.reads)*int(unsafe.Sizeof(Read{}))
 }
 
-// resolve finds the source of each variable. Inside an expression that has the name of a field, that name is the field;
-// everywhere else an expression hides a field of its name.
+// resolve finds the source of each variable. Inside an expression its own name is the field of that name, or null where
+// the request has none, as for a field that the record does not have; everywhere else an expression hides a field of its
+// name.
 func (p *planned) resolve(self *Expression, fields, exprs map[string]int) {
 	if p.err != KindNone {
 		return
@@ -154,6 +156,8 @@ func (p *planned) resolve(self *Expression, fields, exprs map[string]int) {
 		switch {
 		case isField && (name == string(self.Name) || !isExpression):
 			p.sources[i] = source{index: field}
+		case name == string(self.Name):
+			p.sources[i] = source{null: true}
 		case isExpression:
 			p.sources[i] = source{expression: true, index: expression}
 		default:
