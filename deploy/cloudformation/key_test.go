@@ -22,7 +22,6 @@ type measured struct{ pcr0, pcr1 string }
 
 const (
 	parentRole = "arn:aws:iam::" + account + ":role/redoubt/parent"
-	olderRole  = "arn:aws:iam::" + account + ":role/redoubt/older"
 	canaryRole = "arn:aws:iam::" + account + ":role/redoubt/canary"
 	rootUser   = "arn:aws:iam::" + account + ":root"
 	stranger   = "arn:aws:iam::999988887777:role/x"
@@ -34,18 +33,18 @@ var settings = []struct {
 	allowed                  []measured
 }{
 	{name: "nothing yet"},
-	{name: "one more role alone", role: olderRole},
-	{name: "PCR0 alone", pcr0s: imageA.pcr0},
-	{name: "PCR1 alone", pcr1s: imageA.pcr1},
-	{name: "one image", pcr0s: imageA.pcr0, pcr1s: imageA.pcr1, allowed: []measured{imageA}},
-	{name: "one more role", pcr0s: imageA.pcr0, pcr1s: imageA.pcr1, role: olderRole, allowed: []measured{imageA}},
+	{name: "the role alone", role: parentRole},
+	{name: "PCR0 alone", pcr0s: imageA.pcr0, role: parentRole},
+	{name: "PCR1 alone", pcr1s: imageA.pcr1, role: parentRole},
+	{name: "no role", pcr0s: imageA.pcr0, pcr1s: imageA.pcr1},
+	{name: "one image", pcr0s: imageA.pcr0, pcr1s: imageA.pcr1, role: parentRole, allowed: []measured{imageA}},
 	{
-		name: "upper case", pcr0s: strings.ToUpper(imageA.pcr0), pcr1s: strings.ToUpper(imageA.pcr1),
+		name: "upper case", pcr0s: strings.ToUpper(imageA.pcr0), pcr1s: strings.ToUpper(imageA.pcr1), role: parentRole,
 		allowed: []measured{imageA},
 	},
 	{
 		name: "a roll-out", pcr0s: imageA.pcr0 + "," + imageB.pcr0, pcr1s: imageA.pcr1 + "," + imageB.pcr1,
-		allowed: []measured{imageA, imageB},
+		role: parentRole, allowed: []measured{imageA, imageB},
 	},
 }
 
@@ -64,7 +63,7 @@ func keyPolicy(t *testing.T, pcr0s, pcr1s, role string, more ...object) (*kms.Po
 func keyDocument(t *testing.T, params map[string]string) object {
 	t.Helper()
 	tm := load(t, "key", params)
-	tm.values["CanaryRole.Arn"], tm.values["ParentRole.Arn"] = canaryRole, parentRole
+	tm.values["CanaryRole.Arn"] = canaryRole
 	return tm.props("Key")["KeyPolicy"].(object)
 }
 
@@ -99,12 +98,11 @@ func facts(principal, action string, m measured) *kms.Facts {
 func TestOnlyTheNamedRolesInAMeasuredImageDecrypt(t *testing.T) {
 	for _, s := range settings {
 		p, _ := keyPolicy(t, s.pcr0s, s.pcr1s, s.role)
-		for _, principal := range []string{parentRole, canaryRole, olderRole, rootUser, stranger} {
+		for _, principal := range []string{parentRole, canaryRole, rootUser, stranger} {
 			for _, m := range []measured{{}, imageA, imageB, other, mixed, debug} {
 				want := false
-				named := principal == parentRole || principal == canaryRole || principal == olderRole && s.role == olderRole
 				for _, a := range s.allowed {
-					want = want || named && m == a
+					want = want || (principal == parentRole || principal == canaryRole) && m == a
 				}
 				if got := p.Allows(facts(principal, "kms:Decrypt", m)); got != want {
 					t.Errorf("%s: %s with %.4s/%.4s: %v", s.name, principal, m.pcr0, m.pcr1, got)
@@ -143,7 +141,7 @@ func TestDenialsHoldWhoeverAllows(t *testing.T) {
 
 func TestAVaultIsRevokedByItself(t *testing.T) {
 	p := parsed(t, keyDocument(t, map[string]string{
-		"ImagePCR0s": imageA.pcr0, "ImagePCR1s": imageA.pcr1, "RevokedVaults": "v_1,v_2",
+		"ImagePCR0s": imageA.pcr0, "ImagePCR1s": imageA.pcr1, "ParentRoleArn": parentRole, "RevokedVaults": "v_1,v_2",
 	}))
 	for vault, want := range map[string]bool{"v_1": false, "v_2": false, "v_3": true, "": true} {
 		f := facts(parentRole, "kms:Decrypt", imageA)

@@ -25,7 +25,7 @@ func attended(t *testing.T, config *tls.Config) (address string, entered chan st
 	s := &http.Server{
 		ConnContext: h1.ConnContext, ReadHeaderTimeout: time.Minute,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			ctx, stop := h1.Attend(r)
+			ctx, stop := h1.Attend(r, time.Minute)
 			defer stop()
 			_, _ = io.Copy(io.Discard, r.Body)
 			entered <- struct{}{}

@@ -186,15 +186,9 @@ func Read(e *store.Entry) (Event, error) {
 // hashDomain separates entry hashes from every other use of SHA-256.
 const hashDomain = "redoubt/v1/audit\x00"
 
-// Hash is the hash of an entry of an earlier release, whose chains have no key: SHA-256 over what a MAC covers too.
+// Hash is the entry's hash: SHA-256 over the domain and all attributes, each with its length before it.
 func Hash(e *store.Entry) []byte {
-	sum := sha256.Sum256(appendEntry(nil, hashDomain, e))
-	return sum[:]
-}
-
-// appendEntry appends the domain and all attributes of an entry but its hash, each with its length before it.
-func appendEntry(h []byte, domain string, e *store.Entry) []byte {
-	h = append(h, domain...)
+	h := []byte(hashDomain)
 	h = appendText(h, e.VaultID)
 	h = binary.BigEndian.AppendUint64(h, uint64(e.Time))
 	h = appendText(h, e.Event)
@@ -207,7 +201,9 @@ func appendEntry(h []byte, domain string, e *store.Entry) []byte {
 	h = binary.BigEndian.AppendUint64(h, e.Seq)
 	h = appendText(h, e.Prev)
 	h = appendText(h, e.Link)
-	return appendText(h, e.Body)
+	h = appendText(h, e.Body)
+	sum := sha256.Sum256(h)
+	return sum[:]
 }
 
 func appendText[T string | []byte](h []byte, text T) []byte {

@@ -84,9 +84,10 @@ type Principal struct {
 }
 
 // Anonymous is every caller of a server without authentication.
-func Anonymous() Principal {
-	return Principal{Name: "anonymous", Scope: &Grant{Operations: []string{"*"}, Fields: []string{AllFields}}}
-}
+func Anonymous() Principal { return Principal{Name: "anonymous", Scope: &everything} }
+
+// everything is read only.
+var everything = Grant{Operations: []string{"*"}, Fields: []string{AllFields}}
 
 // matches tells whether a pattern names the principal or one of its groups. A pattern may end in "*".
 func (p *Principal) matches(pattern string) bool {

@@ -26,42 +26,43 @@ type (
 func (k measuredKeys) NewKeyPair(ctx context.Context, suite sealed.Suite, bind map[string]string) (public,
 	wrapped []byte, err error,
 ) {
-	ctx, done := k.m.Call(ctx, "kms", "new_key_pair")
+	ctx, call := k.m.Call(ctx, "kms", "new_key_pair")
 	public, wrapped, err = k.Keys.NewKeyPair(ctx, suite, bind)
-	done(outcome(err))
+	call.Done(outcome(err))
 	return public, wrapped, err
 }
 
 func (k measuredKeys) MAC(ctx context.Context, message []byte) ([]byte, error) {
-	ctx, done := k.m.Call(ctx, "kms", "mac")
+	ctx, call := k.m.Call(ctx, "kms", "mac")
 	mac, err := k.Keys.MAC(ctx, message)
-	done(outcome(err))
+	call.Done(outcome(err))
 	return mac, err
 }
 
 func (k measuredKeys) VerifyMAC(ctx context.Context, message, mac []byte) (bool, error) {
-	ctx, done := k.m.Call(ctx, "kms", "verify_mac")
+	ctx, call := k.m.Call(ctx, "kms", "verify_mac")
 	ok, err := k.Keys.VerifyMAC(ctx, message, mac)
-	done(outcome(err))
+	call.Done(outcome(err))
 	return ok, err
 }
 
 func (o measuredOpener) Decrypt(ctx context.Context, r *upstream.Request) (*upstream.Result, error) {
-	ctx, done := o.m.Call(ctx, "parent", "decrypt")
+	ctx, call := o.m.Call(ctx, "parent", "decrypt")
 	res, err := o.Opener.Decrypt(ctx, r)
-	done(outcome(err))
+	call.Done(outcome(err))
 	return res, err
 }
 
 // outcome reduces an error to a static word.
 func outcome(err error) string {
+	if err == nil {
+		return "ok"
+	}
 	var (
 		up    *upstream.Error
 		large *upstream.TooLargeError
 	)
 	switch {
-	case err == nil:
-		return "ok"
 	case errors.As(err, &large):
 		return "too_large"
 	case errors.Is(err, upstream.ErrNoEnclave):

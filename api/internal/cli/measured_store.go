@@ -15,78 +15,87 @@ type measuredStore struct {
 	m *httpapi.Metrics
 }
 
-// call begins a call that carries e, which may be nil; done is told how it ended.
-func (s measuredStore) call(ctx context.Context, operation string, e *store.Entry) (context.Context, func(error)) {
-	ctx, done := s.m.Call(ctx, "store", operation)
-	return ctx, func(err error) {
-		word := storeOutcome(err)
-		done(word)
-		if e != nil {
-			s.m.Audit(e.Event, word)
-		}
+// storeCall is a call of the store that carries an entry, which may be nil.
+type storeCall struct {
+	httpapi.Call
+	m *httpapi.Metrics
+	e *store.Entry
+}
+
+// call begins a call that carries e; done is told how it ended.
+func (s measuredStore) call(ctx context.Context, operation string, e *store.Entry) (context.Context, storeCall) {
+	ctx, call := s.m.Call(ctx, "store", operation)
+	return ctx, storeCall{call, s.m, e}
+}
+
+func (c storeCall) done(err error) {
+	word := storeOutcome(err)
+	c.Done(word)
+	if c.e != nil {
+		c.m.Audit(c.e.Event, word)
 	}
 }
 
 func (s measuredStore) Create(ctx context.Context, r *store.Record, e *store.Entry, i *store.Idempotency) error {
-	ctx, done := s.call(ctx, "create", e)
+	ctx, call := s.call(ctx, "create", e)
 	err := s.Store.Create(ctx, r, e, i)
-	done(err)
+	call.done(err)
 	return err
 }
 
 func (s measuredStore) Get(ctx context.Context, id string) (*store.Record, error) {
-	ctx, done := s.call(ctx, "get", nil)
+	ctx, call := s.call(ctx, "get", nil)
 	r, err := s.Store.Get(ctx, id)
-	done(err)
+	call.done(err)
 	return r, err
 }
 
 func (s measuredStore) Update(ctx context.Context, u *store.Update, e *store.Entry) error {
-	ctx, done := s.call(ctx, "update", e)
+	ctx, call := s.call(ctx, "update", e)
 	err := s.Store.Update(ctx, u, e)
-	done(err)
+	call.done(err)
 	return err
 }
 
 func (s measuredStore) Delete(ctx context.Context, id string, revision int64, e *store.Entry) error {
-	ctx, done := s.call(ctx, "delete", e)
+	ctx, call := s.call(ctx, "delete", e)
 	err := s.Store.Delete(ctx, id, revision, e)
-	done(err)
+	call.done(err)
 	return err
 }
 
 func (s measuredStore) List(ctx context.Context, p store.Page) ([]store.Summary, string, error) {
-	ctx, done := s.call(ctx, "list", nil)
+	ctx, call := s.call(ctx, "list", nil)
 	list, next, err := s.Store.List(ctx, p)
-	done(err)
+	call.done(err)
 	return list, next, err
 }
 
 func (s measuredStore) AppendAudit(ctx context.Context, e *store.Entry) error {
-	ctx, done := s.call(ctx, "append_audit", e)
+	ctx, call := s.call(ctx, "append_audit", e)
 	err := s.Store.AppendAudit(ctx, e)
-	done(err)
+	call.done(err)
 	return err
 }
 
 func (s measuredStore) Audit(ctx context.Context, id string, p store.Page) ([]store.Entry, string, error) {
-	ctx, done := s.call(ctx, "audit", nil)
+	ctx, call := s.call(ctx, "audit", nil)
 	entries, next, err := s.Store.Audit(ctx, id, p)
-	done(err)
+	call.done(err)
 	return entries, next, err
 }
 
 func (s measuredStore) LastAudit(ctx context.Context, id string) (*store.Entry, error) {
-	ctx, done := s.call(ctx, "last_audit", nil)
+	ctx, call := s.call(ctx, "last_audit", nil)
 	e, err := s.Store.LastAudit(ctx, id)
-	done(err)
+	call.done(err)
 	return e, err
 }
 
 func (s measuredStore) Idempotency(ctx context.Context, key string) (*store.Idempotency, error) {
-	ctx, done := s.call(ctx, "idempotency", nil)
+	ctx, call := s.call(ctx, "idempotency", nil)
 	i, err := s.Store.Idempotency(ctx, key)
-	done(err)
+	call.done(err)
 	return i, err
 }
 

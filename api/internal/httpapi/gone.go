@@ -21,13 +21,8 @@ const (
 var errGone = refusal(statusGone, "Caller is gone", codeCanceled)
 
 // attend is the context of a request: it ends in time, and when its caller is gone.
-func attend(r *http.Request) (context.Context, func()) {
-	ctx, stop := h1.Attend(r)
-	ctx, cancel := context.WithTimeout(ctx, handleTimeout)
-	return ctx, func() {
-		cancel()
-		stop()
-	}
+func attend(r *http.Request) (context.Context, context.CancelFunc) {
+	return h1.Attend(r, handleTimeout)
 }
 
 // gone reports whether a request's context ended because its caller is gone: nothing else cancels it.

@@ -88,15 +88,15 @@ func (m *Metrics) fullness() prometheus.Collector {
 	})
 }
 
-// begin counts a request in; what it returns counts it out. An exemplar is the trace of a sampled request, else zero.
-func (m *Metrics) begin() func(route, method string, status int, code string, took time.Duration, ex trace.ID) {
-	m.inFlight.Inc()
-	return func(route, method string, status int, code string, took time.Duration, ex trace.ID) {
-		m.inFlight.Dec()
-		m.requests.WithLabelValues(route, method, strconv.Itoa(status), code).Inc()
-		observe(m.seconds.WithLabelValues(route, method), took, ex)
-		m.also.Request(route, method, status, code, took)
-	}
+// begin counts a request in.
+func (m *Metrics) begin() { m.inFlight.Inc() }
+
+// end counts it out. An exemplar is the trace of a sampled request, else zero.
+func (m *Metrics) end(route, method string, status int, code string, took time.Duration, ex trace.ID) {
+	m.inFlight.Dec()
+	m.requests.WithLabelValues(route, method, strconv.Itoa(status), code).Inc()
+	observe(m.seconds.WithLabelValues(route, method), took, ex)
+	m.also.Request(route, method, status, code, took)
 }
 
 // observe counts a time, beside it the trace it is an example of.
@@ -108,24 +108,41 @@ func observe(o prometheus.Observer, took time.Duration, exemplar trace.ID) {
 	o.Observe(took.Seconds())
 }
 
-// Call begins a call of a dependency: the call is made with the context it returns, and done is told the outcome, a
-// static word. The call is measured, and is a span of ctx's request.
-func (m *Metrics) Call(ctx context.Context, dependency, operation string) (context.Context, func(outcome string)) {
-	start := time.Now()
-	called, end := trace.Step(ctx, trace.KindClient, dependency+" "+operation)
+// Call is a call of a dependency that has begun. Done must be called once.
+type Call struct {
+	ctx                   context.Context //nolint:containedctx // of the call's caller
+	metrics               *Metrics
+	dependency, operation string
+	start                 time.Time
+	end                   func(failed bool, outcome string)
+}
+
+// Call begins a call of a dependency, which is made with the context that it returns. The call is measured, and is a
+// span of ctx's request.
+func (m *Metrics) Call(ctx context.Context, dependency, operation string) (context.Context, Call) {
+	c := Call{ctx: ctx, metrics: m, dependency: dependency, operation: operation, start: time.Now()}
+	name := operation
+	if trace.From(ctx).Recorded() {
+		name = dependency + " " + operation
+	}
+	called, end := trace.Step(ctx, trace.KindClient, name)
+	c.end = end
+	return called, c
+}
+
+// Done tells the outcome, a static word.
+func (c Call) Done(outcome string) {
+	if !expected[outcome] && gone(c.ctx) {
+		outcome = codeCanceled // by our caller: the dependency is not to blame
+	}
 	var exemplar trace.ID
-	if r := trace.From(ctx); r != nil && r.Sampled {
+	if r := trace.From(c.ctx); r != nil && r.Sampled {
 		exemplar = r.Trace
 	}
-	return called, func(outcome string) {
-		if !expected[outcome] && gone(ctx) {
-			outcome = codeCanceled // by our caller: the dependency is not to blame
-		}
-		took := time.Since(start)
-		observe(m.calls.WithLabelValues(dependency, operation, outcome), took, exemplar)
-		m.also.Call(dependency, operation, outcome, took)
-		end(!expected[outcome], outcome)
-	}
+	took := time.Since(c.start)
+	observe(c.metrics.calls.WithLabelValues(c.dependency, c.operation, outcome), took, exemplar)
+	c.metrics.also.Call(c.dependency, c.operation, outcome, took)
+	c.end(!expected[outcome], outcome)
 }
 
 // expected are the outcomes of calls that are no failure of the dependency.

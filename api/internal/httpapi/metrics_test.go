@@ -17,9 +17,10 @@ import (
 func counted(t *testing.T) *Metrics {
 	t.Helper()
 	m := NewMetrics("v1")
-	m.begin()("/vaults", "GET", http.StatusOK, "ok", time.Millisecond, trace.ID{})
-	_, done := m.Call(t.Context(), "store", "list")
-	done("ok")
+	m.begin()
+	m.end("/vaults", "GET", http.StatusOK, "ok", time.Millisecond, trace.ID{})
+	_, call := m.Call(t.Context(), "store", "list")
+	call.Done("ok")
 	m.Audit("DecryptVault", "ok")
 	spans, err := otlp.New(otlp.Options{Endpoint: "http://127.0.0.1:1", Service: "test"})
 	if err != nil {

@@ -16,6 +16,9 @@ const (
 // parseQuery reads a query string as strictly as a body is read: a part that does not parse, an unknown name and a
 // repeated one are refused. A misspelt ttl that is ignored is a record that never expires.
 func parseQuery(raw string, known []string) (map[string]string, error) {
+	if raw == "" {
+		return nil, nil
+	}
 	all, ok := h1.Query(raw)
 	if !ok {
 		return nil, schema.FieldErrors{{Field: "query", Text: textQuery}}

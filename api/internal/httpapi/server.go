@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -103,18 +104,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		id = string(trace.AppendRequestID(nil))
 	}
 	h := w.Header()
+	maps.Copy(h, always)
 	h.Set(requestID, id)
-	h.Set("Cache-Control", "no-cache, no-store, must-revalidate")
-	h.Set("Pragma", "no-cache")
-	h.Set("Expires", "0")
-	h.Set("X-Content-Type-Options", "nosniff")
 	traced, parent := trace.Begin(r.Header[traceParent], r.Header[traceState], s.cfg.Spans)
 	traced.ID = id
 	ctx, end := attend(r)
 	defer end()
 	r = r.WithContext(trace.With(ctx, &traced))
 	c := &call{Request: r, w: w, server: s, caller: vault.Caller{Source: source(r), RequestID: id}, trace: &traced}
-	done := s.cfg.Metrics.begin()
+	s.cfg.Metrics.begin()
 	status, code := s.serve(c)
 	c.release()
 	pattern, method := "unknown", "unknown"
@@ -122,15 +120,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		pattern, method = c.route.path, c.route.method
 	}
 	took := s.cfg.Now().Sub(start)
-	done(pattern, method, status, code, took, c.exemplar(status))
+	s.cfg.Metrics.end(pattern, method, status, code, took, c.exemplar(status))
 	s.record(c, parent, status, code, start, took)
 	level := slog.LevelInfo
 	if c.route != nil && c.route.open {
 		level = slog.LevelDebug // health checks ask every few seconds
 	}
-	s.cfg.Log.Log(r.Context(), level, "request", "route", pattern, "method", method, "status", status, "code", code,
-		"principal", c.caller.Name, "request_id", id,
-		"trace_id", traced.Trace.String(), "took", took)
+	s.cfg.Log.LogAttrs(ctx, level, "request", slog.String("route", pattern), slog.String("method", method),
+		slog.Int("status", status), slog.String("code", code), slog.String("principal", c.caller.Name),
+		slog.String("request_id", id), slog.String("trace_id", traced.Trace.String()), slog.Duration("took", took))
+}
+
+// always are headers of every answer. Their values are shared: they are replaced, never appended to.
+var always = http.Header{
+	"Cache-Control": {"no-cache, no-store, must-revalidate"}, "Pragma": {"no-cache"}, "Expires": {"0"},
+	"X-Content-Type-Options": {"nosniff"},
 }
 
 // serve routes, answers and returns the status and the error's code.

@@ -153,20 +153,20 @@ func TestCallsOfDependenciesAreSpansOfTheirRequest(t *testing.T) {
 	r := &tracetest.Recorder{}
 	m := httpapi.NewMetrics("test")
 	req, _ := trace.Begin([]string{tracetest.Sampled}, nil, r)
-	ctx, done := m.Call(trace.With(t.Context(), &req), "store", "get")
+	ctx, call := m.Call(trace.With(t.Context(), &req), "store", "get")
 	if in := trace.From(ctx); in.Trace != req.Trace || in.Span == req.Span {
 		t.Errorf("called in %+v, of %+v", in, req)
 	}
-	done("not_found")
-	_, done = m.Call(trace.With(t.Context(), &req), "kms", "mac")
-	done("denied")
+	call.Done("not_found")
+	_, call = m.Call(trace.With(t.Context(), &req), "kms", "mac")
+	call.Done("denied")
 	spans := r.Take()
 	if len(spans) != 2 || spans[0].Name != "store get" || spans[0].Failed || spans[0].Parent != req.Span ||
 		spans[0].Context.Span != trace.From(ctx).Span || !spans[1].Failed {
 		t.Errorf("%+v", spans)
 	}
-	_, done = m.Call(t.Context(), "store", "get") // of no request: readiness, sweeping
-	done("ok")
+	_, call = m.Call(t.Context(), "store", "get") // of no request: readiness, sweeping
+	call.Done("ok")
 	if spans = r.Take(); len(spans) != 0 {
 		t.Errorf("%+v", spans)
 	}

@@ -257,6 +257,9 @@ func (o *Object) Object(name string) *Object {
 
 // Unknown reports each member that was not read.
 func (o *Object) Unknown() {
+	if len(o.values) == 0 {
+		return
+	}
 	for _, k := range slices.Sorted(maps.Keys(o.values)) {
 		o.add(join(o.path, k), schema.TextUnknown)
 	}

@@ -73,6 +73,9 @@ func (c *Client) Close() { c.conns.pool.CloseIdleConnections() }
 // Fields that do not fit one request of the parent are asked for in several, one after the other, so that the key is
 // unwrapped once. The result is whole, or an error.
 func (c *Client) Decrypt(ctx context.Context, r *Request) (*Result, error) {
+	if len(r.Expressions) == 0 && fits(r) {
+		return c.part(ctx, r)
+	}
 	all, err := split(r)
 	if err != nil {
 		return nil, err
@@ -103,12 +106,20 @@ func (c *Client) part(ctx context.Context, r *Request) (*Result, error) {
 	w.Report = len(r.Expressions) > 0
 	deadline := c.deadline(ctx)
 	out, err := c.ask(ctx, deadline, w)
-	var refused *Error
-	if w.Report && errors.As(err, &refused) && refused.Code == wire.BadRequest {
+	if w.Report && code(err) == wire.BadRequest {
 		w.Report = false
 		return c.ask(ctx, deadline, w)
 	}
 	return out, err
+}
+
+// code is that of an [*Error], 0 of any other.
+func code(err error) wire.Code {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return 0
 }
 
 // deadline is when a decrypt that begins now has taken too long.

@@ -97,13 +97,10 @@ func parts(r *Request, groups [][]string) []*Request {
 
 // group divides the fields, in the order of names, so that each group fits one request. There is at least one group.
 func group(r *Request) [][]string {
-	room := maxSingle - roomHead - base64.StdEncoding.EncodedLen(len(r.WrappedKey)) - len(r.VaultID)
-	if r.ReplyKey != nil {
-		room -= len(r.ReplyKey.SuiteID) + len(r.ReplyKey.PublicKey)
-	}
+	room := roomFor(r)
 	groups, left := [][]string{{}}, room
 	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
-		need := 2*len(name) + 16 + base64.StdEncoding.EncodedLen(len(r.Fields[name])) // include repeats the name
+		need := needs(name, r.Fields[name])
 		last := len(groups) - 1
 		if need > left && len(groups[last]) > 0 {
 			groups, left = append(groups, nil), room
@@ -113,6 +110,28 @@ func group(r *Request) [][]string {
 		left -= need
 	}
 	return groups
+}
+
+// fits reports whether all fields are one group.
+func fits(r *Request) bool {
+	left := roomFor(r)
+	for name, blob := range r.Fields {
+		left -= needs(name, blob)
+	}
+	return left >= 0
+}
+
+// roomFor is what a request has for its fields, in bytes of JSON; needs is what a field takes of it.
+func roomFor(r *Request) int {
+	room := maxSingle - roomHead - base64.StdEncoding.EncodedLen(len(r.WrappedKey)) - len(r.VaultID)
+	if r.ReplyKey != nil {
+		room -= len(r.ReplyKey.SuiteID) + len(r.ReplyKey.PublicKey)
+	}
+	return room
+}
+
+func needs(name string, blob []byte) int {
+	return 2*len(name) + 16 + base64.StdEncoding.EncodedLen(len(blob)) // include repeats the name
 }
 
 // messageSize bounds the size of what the parent makes of a request, as wire.DecryptRequest.Validate counts.

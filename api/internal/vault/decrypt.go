@@ -61,7 +61,7 @@ func (s *Service) Decrypt(ctx context.Context, c *Caller, req *DecryptRequest) (
 	reason, plain := plainReason(req.Reason)
 	ev := &audit.Event{
 		Caller: c.audit(), VaultID: req.ID, Name: audit.EventDecrypt, Reason: reason,
-		Expressions: slices.DeleteFunc(slices.Sorted(maps.Keys(req.Expressions)), badExpressionName),
+		Expressions: slices.DeleteFunc(req.expressionNames(), badExpressionName),
 	}
 	fields, include, err := s.checkDecrypt(req)
 	if err == nil && !plain {
@@ -134,7 +134,7 @@ func (s *Service) checkDecrypt(req *DecryptRequest) (fields []string, include *[
 		include = &names
 	}
 	var problems schema.FieldErrors
-	for _, name := range slices.Sorted(maps.Keys(req.Expressions)) {
+	for _, name := range req.expressionNames() {
 		switch {
 		case badExpressionName(name):
 			problems.Add(schema.Problem{Field: "expressions", Text: "has a name that is too long, empty or reserved"})
@@ -154,6 +154,14 @@ func (r *DecryptRequest) names() []string {
 		return r.Fields
 	}
 	return slices.Concat(r.Fields, *r.Include)
+}
+
+// expressionNames are in order.
+func (r *DecryptRequest) expressionNames() []string {
+	if len(r.Expressions) == 0 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(r.Expressions))
 }
 
 // badExpressionName tells what cannot name an expression. The names of stored attributes could, but in the audit log

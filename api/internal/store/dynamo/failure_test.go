@@ -15,7 +15,7 @@ import (
 	"redoubt/wire/awsconfig"
 )
 
-// refusing is a store on a server that answers everything with one error.
+// refusing is a store on a server that answers everything with one error. The SDK's retries are off.
 func refusing(t *testing.T, status int, body string) *Store {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -24,7 +24,9 @@ func refusing(t *testing.T, status int, body string) *Store {
 		_, _ = w.Write([]byte(body))
 	}))
 	t.Cleanup(server.Close)
-	s, err := New(Config{AWS: config(), Endpoint: server.URL, Table: "t", Timeout: 10 * time.Second})
+	cfg := config()
+	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+	s, err := New(Config{AWS: cfg, Endpoint: server.URL, Table: "t", Timeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +62,6 @@ func TestThrottlingAndOutagesAreToldFromFailures(t *testing.T) {
 	sentinels := []error{store.ErrThrottled, store.ErrUnavailable, store.ErrUnknownOutcome, store.ErrConflict, store.ErrExists}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			s := refusing(t, c.status, c.body)
 			_, read := s.Get(t.Context(), "v_1")
 			write := s.AppendAudit(t.Context(), &store.Entry{VaultID: "v_1"})
