@@ -68,7 +68,7 @@ func TestRequestsAreServedWhileABackupIsUploaded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.client.Decrypt(t.Context(), made.ID, client.DecryptRequest{Fields: []string{"city"}}); err != nil {
+		if _, err := s.client.Decrypt(t.Context(), made.ID, client.DecryptRequest{Fields: []string{"city"}, Reason: "test"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -147,7 +147,7 @@ func TestErrorsAreTyped(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.World.FailDecrypt(&upstream.Error{Code: wire.Overloaded, RetryAfter: 2 * time.Second})
-	_, err = c.Decrypt(t.Context(), made.ID, client.DecryptRequest{Fields: []string{"city"}})
+	_, err = c.Decrypt(t.Context(), made.ID, client.DecryptRequest{Fields: []string{"city"}, Reason: "test"})
 	if !errors.As(err, &e) || e.Status != 503 || e.Code != "overloaded" || e.RetryAfter != 2*time.Second {
 		t.Fatalf("%v", err)
 	}
