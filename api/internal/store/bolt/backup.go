@@ -86,6 +86,10 @@ func (s *Store) Restore(r io.Reader, around func(swap func() error) error) error
 		}
 		s.db, db = db, s.db
 		broken = s.broken.Swap(false)
+		select {
+		case s.swapped <- struct{}{}:
+		default:
+		}
 		return wrap(durable.SyncDir(filepath.Dir(s.path)))
 	}
 	if around != nil {

@@ -48,6 +48,9 @@ type Options struct {
 	ReadOnly bool
 	// Reserve is the room that is kept for removals and the audit of reads, in bytes; 0: [DefaultReserve].
 	Reserve int64
+
+	eraseAfter time.Duration     // for tests; 0: eraseAfter
+	erasing    func(step string) // for tests: called at each step of erasing
 }
 
 // Store is a store.Store on one file.
@@ -66,7 +69,12 @@ type Store struct {
 
 	damaged atomic.Uint64
 
-	copies chan struct{} // holds one for each copy that is being made or sent
+	copies    chan struct{} // holds one for each copy that is being made or sent
+	snapshots atomic.Int32  // transactions of those that are being made
+	swapped   chan struct{} // holds one when db is another file, of which nothing is erased yet
+
+	eraseAfter time.Duration
+	erasing    func(step string)
 
 	closing sync.Once
 	senders sync.RWMutex // writers hold it for reading while they enqueue
@@ -99,12 +107,20 @@ func start(path string, db *file, o Options) *Store {
 	if o.Reserve == 0 {
 		o.Reserve = DefaultReserve
 	}
+	if o.eraseAfter == 0 {
+		o.eraseAfter = eraseAfter
+	}
+	if o.erasing == nil {
+		o.erasing = func(string) {}
+	}
 	s := &Store{
 		path: path, now: o.Now, reserve: o.Reserve, db: db, queue: make(chan *write, maxGroup), stop: make(chan struct{}),
-		copies: make(chan struct{}, maxCopies),
+		copies: make(chan struct{}, maxCopies), swapped: make(chan struct{}, 1),
+		eraseAfter: o.eraseAfter, erasing: o.erasing,
 	}
 	if !o.ReadOnly {
 		_, _ = db.provide(s.reserve, 0) // while there is no room, the store serves what it can
+		s.swapped <- struct{}{}
 	}
 	s.done.Add(1)
 	go s.commit()

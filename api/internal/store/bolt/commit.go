@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	bbolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"redoubt/api/internal/store"
 )
@@ -18,11 +21,12 @@ var errClosed = errors.New("bolt: closed")
 
 // write is one queued change. It checks its conditions before it changes anything.
 type write struct {
-	use   use
-	size  int64 // bytes that it adds, as far as is known before
-	apply func(*bbolt.Tx) error
-	err   error
-	done  chan struct{}
+	use     use
+	size    int64 // bytes that it adds, as far as is known before
+	removes bool  // something is gone after it, or another value is in its place
+	apply   func(*bbolt.Tx) error
+	err     error
+	done    chan struct{}
 }
 
 // update queues a change and waits until it is durable. Once queued it is carried out whether or not ctx ends, and
@@ -49,25 +53,47 @@ func (s *Store) update(ctx context.Context, w *write) error {
 func (s *Store) commit() {
 	defer s.done.Done()
 	group := make([]*write, 0, maxGroup)
-	for w := range s.queue {
-		group = append(group[:0], w)
-	gather:
-		for len(group) < maxGroup {
-			select {
-			case next, ok := <-s.queue:
-				if !ok {
-					break gather
-				}
-				group = append(group, next)
-			default:
-				break gather
+	var erase <-chan time.Time // when pages are to be erased; nil: there are none
+	for {
+		select {
+		case <-s.swapped:
+			erase = time.After(s.eraseAfter)
+		case <-erase:
+			erase = nil
+			if wait := s.erase(); wait > 0 {
+				erase = time.After(wait)
+			}
+		case w, ok := <-s.queue:
+			if !ok {
+				s.eraseLast(erase != nil)
+				return
+			}
+			group = s.gather(append(group[:0], w))
+			s.commitGroup(group)
+			if erase == nil && slices.ContainsFunc(group, func(w *write) bool { return w.removes }) {
+				erase = time.After(s.eraseAfter)
+			}
+			for _, w := range group {
+				close(w.done)
 			}
 		}
-		s.commitGroup(group)
-		for _, w := range group {
-			close(w.done)
+	}
+}
+
+// gather adds to a group what waits.
+func (s *Store) gather(group []*write) []*write {
+	for len(group) < maxGroup {
+		select {
+		case next, ok := <-s.queue:
+			if !ok {
+				return group
+			}
+			group = append(group, next)
+		default:
+			return group
 		}
 	}
+	return group
 }
 
 // commitGroup commits the group in one transaction; if one write breaks it, each in its own.
@@ -104,11 +130,13 @@ func (s *Store) transact(group []*write) error {
 		return err
 	}
 	s.db.limit(s.reserve, group)
-	fell, began := true, 0
+	fell, began, applied := true, 0, false
 	err := guarded(func() error {
 		err := s.db.Update(func(tx *bbolt.Tx) error {
 			began = tx.ID()
-			return applyAll(tx, group)
+			err := applyAll(tx, group)
+			applied = err == nil
+			return err
 		})
 		fell = false
 		return err
@@ -118,8 +146,12 @@ func (s *Store) transact(group []*write) error {
 		return err
 	}
 	if err != nil {
+		if applied && !errors.Is(err, berrors.ErrMaxSizeReached) {
+			s.db.erase.known = false // it may have written any free page
+		}
 		return s.uncommitted(err, began)
 	}
+	s.db.committed()
 	return s.db.inPlace(s.path)
 }
 

@@ -67,7 +67,10 @@ func (s *Store) copied() (*os.File, int64, error) {
 	if err != nil {
 		return nil, 0, wrap(err)
 	}
-	defer func() { _ = tx.Rollback() }() // only read
+	defer func() {
+		_ = tx.Rollback() // only read
+		s.snapshots.Add(-1)
+	}()
 	dir := filepath.Dir(s.path)
 	f, err := durable.Unnamed(dir)
 	if err != nil && tx.DB().IsReadOnly() { // the folder may be to be read only, too
@@ -107,11 +110,16 @@ func room(dir string, tx *bbolt.Tx) error {
 	return nil
 }
 
-// begin starts a transaction that outlasts a Restore, which closes the file that it replaces only after its end.
+// begin starts a transaction that outlasts a Restore, which closes the file that it replaces only after its end. It is
+// one of s.snapshots.
 func (s *Store) begin() (*bbolt.Tx, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.db.Begin(false)
+	tx, err := s.db.Begin(false)
+	if err == nil {
+		s.snapshots.Add(1)
+	}
+	return tx, err
 }
 
 // copyTo makes a store of an empty file that holds what tx sees, and returns its length.

@@ -76,7 +76,7 @@ func (s *Store) sweep(ctx context.Context) {
 func (s *Store) sweepOnce(ctx context.Context) int {
 	removed := 0
 	// An error is met again by the next sweep; reads treat what is expired as absent all the same.
-	_ = s.update(ctx, &write{use: forRemoval, apply: func(tx *bbolt.Tx) error {
+	_ = s.update(ctx, &write{use: forRemoval, removes: true, apply: func(tx *bbolt.Tx) error {
 		removed = 0
 		limit := s.now().Unix()
 		b := tx.Bucket(bucketExpiry)

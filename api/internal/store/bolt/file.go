@@ -29,9 +29,10 @@ const lockRetry = 50 * time.Millisecond
 // file is an open store file.
 type file struct {
 	*bbolt.DB
-	f    *os.File // bbolt's own, which holds the lock
-	info os.FileInfo
-	tail tail
+	f     *os.File // bbolt's own, which holds the lock
+	info  os.FileInfo
+	tail  tail
+	erase eraser
 }
 
 // inPlace tells whether path leads to the file.
@@ -144,7 +145,7 @@ func (f *file) check(whole bool) error {
 	if whole {
 		return p.whole()
 	}
-	_, err = p.free()
+	_, _, err = p.free()
 	return err
 }
 

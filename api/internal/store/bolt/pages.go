@@ -48,7 +48,7 @@ type pages struct {
 	r    io.ReaderAt
 	size int64
 	meta meta
-	used []uint64 // one bit a page
+	used []uint64 // one bit a page; nil: what is used twice does not show
 }
 
 func damaged(format string, a ...any) error {
@@ -143,7 +143,7 @@ func (p *pages) read(id uint64) (*page, error) {
 	if le.Uint64(head[:]) != id || more >= p.meta.end-id {
 		return nil, damaged("page %d is not where it should be", id)
 	}
-	for i := id; i <= id+more; i++ {
+	for i := id; i <= id+more && p.used != nil; i++ {
 		if p.used[i/64]&(1<<(i%64)) != 0 {
 			return nil, damaged("page %d is used twice", i)
 		}
@@ -157,32 +157,32 @@ func (p *pages) read(id uint64) (*page, error) {
 	return pg, nil
 }
 
-// free reads the list of free pages, in order.
-func (p *pages) free() ([]uint64, error) {
+// free reads the list of free pages, in order, and says how many pages it takes.
+func (p *pages) free() (list []uint64, size uint64, err error) {
 	pg, err := p.read(p.meta.list)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	count, ids := uint64(pg.count), pg.data[headSize:]
 	if pg.count == 0xFFFF && len(ids) >= 8 { // too many for the head: the first number is how many follow
 		count, ids = binary.LittleEndian.Uint64(ids), ids[8:]
 	}
 	if pg.flags != flagList || count > uint64(len(ids)/8) {
-		return nil, damaged("its list of free pages is wrong")
+		return nil, 0, damaged("its list of free pages is wrong")
 	}
-	list := make([]uint64, count)
+	list = make([]uint64, count)
 	for i := range list {
 		list[i] = binary.LittleEndian.Uint64(ids[i*8:])
 		if list[i] < 2 || list[i] >= p.meta.end || i > 0 && list[i] <= list[i-1] {
-			return nil, damaged("its list of free pages is wrong")
+			return nil, 0, damaged("its list of free pages is wrong")
 		}
 	}
-	return list, nil
+	return list, uint64(int64(len(pg.data)) / p.meta.page), nil
 }
 
 // whole reads every page that is in use, and checks that none of them is free too.
 func (p *pages) whole() error {
-	list, err := p.free()
+	list, _, err := p.free()
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func (s *Store) Get(_ context.Context, id string) (*store.Record, error) {
 
 // Update implements store.Store.
 func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) error {
-	w := &write{use: forMore}
+	w := &write{use: forMore, removes: true}
 	for _, v := range u.Set {
 		w.size += int64(len(v.Blob))
 	}
@@ -92,7 +92,7 @@ func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) err
 
 // Delete implements store.Store.
 func (s *Store) Delete(ctx context.Context, id string, revision int64, e *store.Entry) error {
-	return s.update(ctx, &write{use: forRemoval, apply: func(tx *bbolt.Tx) error {
+	return s.update(ctx, &write{use: forRemoval, removes: true, apply: func(tx *bbolt.Tx) error {
 		r, err := s.atRevision(tx, id, revision)
 		if err != nil {
 			return err
