@@ -41,7 +41,8 @@ run: build ## The local stack on its usual ports, until Ctrl-C; prints curl line
 test: ## All tests that need only Go modules, with the race detector (allocation counts without it)
 	$(GO) test -race -timeout 15m $(TESTFLAGS) ./...
 	$(GO) test -race -timeout 15m -tags dev $(TESTFLAGS) ./enclave/...
-	$(GO) test -run 'Alloc' $(TESTFLAGS) ./wire/... ./enclave/internal/... ./parent/internal/front ./api/internal/cli
+	$(GO) test -run 'Alloc' $(TESTFLAGS) ./wire/... ./enclave/internal/... ./parent/internal/front ./api/internal/audit \
+		./api/internal/cli
 	GOEXPERIMENT=$(ERASING) $(GO) test $(TESTFLAGS) ./wire/secret ./wire/sealed ./enclave/internal/keys
 	GOEXPERIMENT=$(ERASING) $(GO) test -tags dev -run 'Memory|Time' $(TESTFLAGS) ./enclave/internal/app
 

@@ -15,7 +15,7 @@ var guards = []string{"DecryptInMeasuredImagesOnly", "DecryptWithMeasuredCodeOnl
 func measuredPolicy(t *testing.T, lost ...string) object {
 	t.Helper()
 	doc := keyDocument(t, map[string]string{
-		"ImagePCR0s": imageA.pcr0, "ImagePCR1s": imageA.pcr1, "ParentRoleArn": parentRole,
+		"ImagePCR0s": imageA.pcr0, "ImagePCR1s": imageA.pcr1,
 	})
 	kept := []any{}
 	for _, s := range doc["Statement"].([]any) {

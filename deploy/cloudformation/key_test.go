@@ -22,6 +22,7 @@ type measured struct{ pcr0, pcr1 string }
 
 const (
 	parentRole = "arn:aws:iam::" + account + ":role/redoubt/parent"
+	olderRole  = "arn:aws:iam::" + account + ":role/redoubt/older"
 	canaryRole = "arn:aws:iam::" + account + ":role/redoubt/canary"
 	rootUser   = "arn:aws:iam::" + account + ":root"
 	stranger   = "arn:aws:iam::999988887777:role/x"
@@ -33,18 +34,18 @@ var settings = []struct {
 	allowed                  []measured
 }{
 	{name: "nothing yet"},
-	{name: "the role alone", role: parentRole},
-	{name: "PCR0 alone", pcr0s: imageA.pcr0, role: parentRole},
-	{name: "PCR1 alone", pcr1s: imageA.pcr1, role: parentRole},
-	{name: "no role", pcr0s: imageA.pcr0, pcr1s: imageA.pcr1},
-	{name: "one image", pcr0s: imageA.pcr0, pcr1s: imageA.pcr1, role: parentRole, allowed: []measured{imageA}},
+	{name: "one more role alone", role: olderRole},
+	{name: "PCR0 alone", pcr0s: imageA.pcr0},
+	{name: "PCR1 alone", pcr1s: imageA.pcr1},
+	{name: "one image", pcr0s: imageA.pcr0, pcr1s: imageA.pcr1, allowed: []measured{imageA}},
+	{name: "one more role", pcr0s: imageA.pcr0, pcr1s: imageA.pcr1, role: olderRole, allowed: []measured{imageA}},
 	{
-		name: "upper case", pcr0s: strings.ToUpper(imageA.pcr0), pcr1s: strings.ToUpper(imageA.pcr1), role: parentRole,
+		name: "upper case", pcr0s: strings.ToUpper(imageA.pcr0), pcr1s: strings.ToUpper(imageA.pcr1),
 		allowed: []measured{imageA},
 	},
 	{
 		name: "a roll-out", pcr0s: imageA.pcr0 + "," + imageB.pcr0, pcr1s: imageA.pcr1 + "," + imageB.pcr1,
-		role: parentRole, allowed: []measured{imageA, imageB},
+		allowed: []measured{imageA, imageB},
 	},
 }
 
@@ -63,7 +64,7 @@ func keyPolicy(t *testing.T, pcr0s, pcr1s, role string, more ...object) (*kms.Po
 func keyDocument(t *testing.T, params map[string]string) object {
 	t.Helper()
 	tm := load(t, "key", params)
-	tm.values["CanaryRole.Arn"] = canaryRole
+	tm.values["CanaryRole.Arn"], tm.values["ParentRole.Arn"] = canaryRole, parentRole
 	return tm.props("Key")["KeyPolicy"].(object)
 }
 
@@ -98,11 +99,12 @@ func facts(principal, action string, m measured) *kms.Facts {
 func TestOnlyTheNamedRolesInAMeasuredImageDecrypt(t *testing.T) {
 	for _, s := range settings {
 		p, _ := keyPolicy(t, s.pcr0s, s.pcr1s, s.role)
-		for _, principal := range []string{parentRole, canaryRole, rootUser, stranger} {
+		for _, principal := range []string{parentRole, canaryRole, olderRole, rootUser, stranger} {
 			for _, m := range []measured{{}, imageA, imageB, other, mixed, debug} {
 				want := false
+				named := principal == parentRole || principal == canaryRole || principal == olderRole && s.role == olderRole
 				for _, a := range s.allowed {
-					want = want || (principal == parentRole || principal == canaryRole) && m == a
+					want = want || named && m == a
 				}
 				if got := p.Allows(facts(principal, "kms:Decrypt", m)); got != want {
 					t.Errorf("%s: %s with %.4s/%.4s: %v", s.name, principal, m.pcr0, m.pcr1, got)
@@ -141,7 +143,7 @@ func TestDenialsHoldWhoeverAllows(t *testing.T) {
 
 func TestAVaultIsRevokedByItself(t *testing.T) {
 	p := parsed(t, keyDocument(t, map[string]string{
-		"ImagePCR0s": imageA.pcr0, "ImagePCR1s": imageA.pcr1, "ParentRoleArn": parentRole, "RevokedVaults": "v_1,v_2",
+		"ImagePCR0s": imageA.pcr0, "ImagePCR1s": imageA.pcr1, "RevokedVaults": "v_1,v_2",
 	}))
 	for vault, want := range map[string]bool{"v_1": false, "v_2": false, "v_3": true, "": true} {
 		f := facts(parentRole, "kms:Decrypt", imageA)

@@ -63,7 +63,7 @@ func layer(t *testing.T) (dir string) {
 		t.Fatal("deploy/README.md shows no policy")
 	}
 	var cert map[string]string
-	if err := json.Unmarshal(bundle(t), &cert); err != nil {
+	if err := json.Unmarshal(bundle(t, 1), &cert); err != nil {
 		t.Fatal(err)
 	}
 	for name, data := range map[string]string{

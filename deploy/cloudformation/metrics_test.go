@@ -165,7 +165,8 @@ func TestWhatScalesAndAlarmsWatchIsWhatTheParentTells(t *testing.T) {
 		t.Errorf("the health check without an enclave: %d %s", status, body)
 	}
 	status, body = h.get("http://" + metrics + "/ready")
-	if status != http.StatusServiceUnavailable || !strings.Contains(body, `"kms"`) {
+	if status != http.StatusServiceUnavailable || !strings.Contains(body, `"kms"`) ||
+		!strings.Contains(body, `{"name":"kms_probe","ok":false,"detail":"not_asked"}`) {
 		t.Errorf("/ready, which a new instance waits for, without an enclave: %d %s", status, body)
 	}
 	exposed := map[string]bool{}
@@ -200,7 +201,7 @@ func TestWhatScalesAndAlarmsWatchIsWhatTheParentTells(t *testing.T) {
 	for _, name := range observe.ofType("AWS::CloudWatch::Alarm") {
 		check(name, observe.props(name))
 	}
-	if watched != 1+5 {
+	if watched != 1+6 {
 		t.Errorf("%d watchers", watched)
 	}
 	board := observe.props("Dashboard")["DashboardBody"].(string)

@@ -30,6 +30,10 @@ var wanted = []struct {
 	{"vault", "Targets", []any{"Protocol"}, "TCP"},
 	{"vault", "Targets", []any{"HealthCheckPath"}, "/ready?exclude=kms"},
 	{"vault", "Fleet", []any{"HealthCheckType"}, "ELB"},
+	{"vault", "Rights", []any{
+		"PolicyDocument", "Statement", 3, "Condition", "StringEquals",
+		"kms:EncryptionContext:vault_id",
+	}, "redoubt-probe"},
 	{"vault", "Fleet", []any{"TargetGroupARNs", 0}, "<Targets>"},
 	{"vault", "ScaleOnInFlight", []any{"PolicyType"}, "TargetTrackingScaling"},
 	{
@@ -201,16 +205,15 @@ func TestHostsAreClosedUnlessAskedFor(t *testing.T) {
 	if got := sources(closed); !slices.Equal(got, balancer) {
 		t.Errorf("closed: open to %v", got)
 	}
-	if got := closed.props("ParentRole")["ManagedPolicyArns"].([]any); len(got) > 0 {
-		t.Errorf("closed: the role may %v", got)
+	if got := closed.ofType("AWS::IAM::RolePolicy"); !slices.Equal(got, []string{"Rights"}) {
+		t.Errorf("closed: the role has %v", got)
 	}
 	opened := load(t, "vault", map[string]string{"MonitoringCidr": "10.9.0.7/32", "SessionManager": "true"})
 	if got := sources(opened); !slices.Equal(got, append(balancer, "9180 10.9.0.7/32")) {
 		t.Errorf("opened: open to %v", got)
 	}
-	if got := stringsOf(opened.props("ParentRole")["ManagedPolicyArns"]); !slices.Equal(got,
-		[]string{"arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"}) {
-		t.Errorf("opened: the role may %v", got)
+	if got := opened.ofType("AWS::IAM::RolePolicy"); !slices.Equal(got, []string{"Rights", "ShellRights"}) {
+		t.Errorf("opened: the role has %v", got)
 	}
 }
 
@@ -236,6 +239,49 @@ func TestNoParameterIsWhateverIsLatest(t *testing.T) {
 			if kind := fmt.Sprint(at(p, "Type")); strings.Contains(kind, "SSM") {
 				t.Errorf("%s: %s is a %s", template, name, kind)
 			}
+		}
+	}
+}
+
+// Of one client's connections, two through different zones may not meet at a target as one: either the balancer keeps to
+// its zone, or it does not keep the clients' addresses.
+func TestClientAddressesAndCrossZoneBalancingDoNotMeet(t *testing.T) {
+	tm := load(t, "vault", nil)
+	value := func(list any, key string) any {
+		for _, a := range list.([]any) {
+			if at(a, "Key") == key {
+				return at(a, "Value")
+			}
+		}
+		return nil
+	}
+	across := value(tm.props("LoadBalancer")["LoadBalancerAttributes"], "load_balancing.cross_zone.enabled")
+	keeps := value(tm.props("Targets")["TargetGroupAttributes"], "preserve_client_ip.enabled")
+	if across == nil || keeps == nil || across == "true" && keeps == "true" {
+		t.Errorf("across zones %v, clients' addresses %v", across, keeps)
+	}
+}
+
+// While a fleet is rolled it does not serve with fewer than it was told to keep, and an instance that may still signal is
+// not replaced for being unhealthy.
+func TestARollKeepsCapacity(t *testing.T) {
+	for given, want := range map[string]string{"": "2", "0": "2", "5": "5"} {
+		params := map[string]string{}
+		if given != "" {
+			params["KeepInService"] = given
+		}
+		tm := load(t, "vault", params)
+		update := tm.eval(at(tm.root["Resources"], "Fleet", "UpdatePolicy", "AutoScalingRollingUpdate"))
+		if got := fmt.Sprint(at(update, "MinInstancesInService")); got != want || fmt.Sprint(at(update, "MaxBatchSize")) != "1" {
+			t.Errorf("told to keep %q: %v", given, update)
+		}
+		pause, err := time.ParseDuration(strings.ToLower(strings.TrimPrefix(at(update, "PauseTime").(string), "PT")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		grace := time.Duration(tm.props("Fleet")["HealthCheckGracePeriod"].(uint64)) * time.Second
+		if grace < pause {
+			t.Errorf("an instance has %v to signal and is replaced after %v", pause, grace)
 		}
 	}
 }

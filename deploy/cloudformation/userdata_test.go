@@ -62,7 +62,7 @@ func firstBoot(t *testing.T, root string, env ...string) (out []byte, err error)
 	release := filepath.Join(root, "release")
 	for _, dir := range []string{
 		"release", "etc/nitro_enclaves", "etc/systemd/system", "etc/logrotate.d", "opt/aws/amazon-cloudwatch-agent/etc",
-		"var/lib/cloud/data", "var/log/nitro_enclaves",
+		"var/lib/cloud/data", "var/log/nitro_enclaves", "usr/local/sbin",
 	} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
 			t.Fatal(err)
@@ -85,20 +85,21 @@ func firstBoot(t *testing.T, root string, env ...string) (out []byte, err error)
 		sum := sha256.Sum256(data)
 		params[param] = hex.EncodeToString(sum[:])
 	}
-	h.write("secret", bundle(t))
+	h.write("secret", bundle(t, 1))
+	h.write("probe", probeKey(t))
 	h.write("var/lib/cloud/data/instance-id", []byte(instance+"\n"))
 	tm := load(t, "vault", params)
 	script := tm.props("Template")["LaunchTemplateData"].(object)["UserData"].(string)
 	if n := len(script); n > 16<<10 {
 		t.Errorf("user data of %d bytes: EC2 takes 16 KiB", n)
 	}
-	script = regexp.MustCompile(`(^|[ ='"])/(etc|opt|usr/local|var)/`).ReplaceAllString(script, "${1}"+root+"/$2/")
+	script = regexp.MustCompile(`(?m)(^|[ ='"])/(etc|opt|usr/local|var)/`).ReplaceAllString(script, "${1}"+root+"/$2/")
 	script = strings.ReplaceAll(script, root+"/opt/aws/bin/", stubs+"/")
 	script = strings.ReplaceAll(script, "$agent/bin/", stubs+"/")
 	cmd := proctest.Command(h.t, "bash", "-s")
 	cmd.Stdin, cmd.Dir = strings.NewReader(script), root
 	cmd.Env = append(os.Environ(), "PATH="+stubs+":"+os.Getenv("PATH"), "CALLS="+h.calls, "RELEASE="+release,
-		"SECRET="+filepath.Join(root, "secret"), "TMPDIR="+root)
+		"SECRET="+filepath.Join(root, "secret"), "PROBE="+filepath.Join(root, "probe"), "TMPDIR="+root)
 	cmd.Env = append(cmd.Env, env...)
 	log := filepath.Join(root, "var/log/cloud-init-output.log")
 	file, err := os.Create(log)
@@ -128,15 +129,36 @@ func (h *host) read(path string) string {
 	return string(data)
 }
 
-// bundle is the secret's JSON: a certificate, its key, and callers' keys.
-func bundle(t *testing.T) []byte {
+// probeKey is what aws kms generate-data-key-pair-without-plaintext prints.
+func probeKey(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(map[string]any{
+		"PrivateKeyCiphertextBlob": []byte("wrapped"), "PublicKey": public, "KeyPairSpec": "ECC_NIST_P256",
+		"KeyId": "arn:aws:kms:" + region + ":" + account + ":key/k",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// bundle is the secret's JSON: a certificate of that serial number, its key, and callers' keys.
+func bundle(t *testing.T, serial int64) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		DNSNames: []string{"vault.internal"},
 	}, &x509.Certificate{SerialNumber: big.NewInt(1)}, key.Public(), key)
 	if err != nil {
@@ -226,7 +248,9 @@ func TestAnInstanceComesUpAsTheTemplateSays(t *testing.T) {
 	calls := h.read("calls")
 	for _, want := range []string{
 		"dnf -y install aws-cfn-bootstrap aws-nitro-enclaves-cli amazon-cloudwatch-agent jq logrotate\n",
-		"systemctl enable --now nitro-enclaves-allocator.service redoubt-parent.service logrotate.timer\n",
+		"systemctl enable --now nitro-enclaves-allocator.service redoubt-parent.service logrotate.timer redoubt-bundle.timer\n",
+		"aws kms generate-data-key-pair-without-plaintext --region " + region + " --key-id alias/redoubt-key --key-pair-spec " +
+			"ECC_NIST_P256 --encryption-context vault_id=redoubt-probe --output json\n",
 		"amazon-cloudwatch-agent-ctl -a fetch-config -m ec2 -s -c file:" + h.root + agentDir + "redoubt.json\n",
 		"cfn-signal -e 0 --reason step ready, status 0 --stack redoubt-vault --resource Fleet --region " + region + "\n",
 	} {
@@ -248,7 +272,7 @@ func TestAnInstanceComesUpAsTheTemplateSays(t *testing.T) {
 			t.Errorf("the parent does not read %s=%s", name, value)
 		}
 	}
-	for _, file := range []string{"cert", "key", "api_keys", "metrics_keys", "parent.env"} {
+	for _, file := range []string{"cert", "key", "api_keys", "metrics_keys", "parent.env", "probe.json"} {
 		info, err := os.Stat(filepath.Join(h.root, "etc/redoubt", file))
 		if err != nil || info.Mode().Perm()&0o027 != 0 {
 			t.Errorf("%s: mode %v, %v", file, info.Mode(), err)
@@ -281,6 +305,7 @@ var boots = map[string]struct{ env, known string }{
 	"agent":    {"FAIL=amazon-cloudwatch-agent-ctl", "amazon-cloudwatch-agent-ctl fails"},
 	"release":  {"FAIL=aws s3", "aws fails"},
 	"secret":   {"FAIL=aws secretsmanager", "aws fails"},
+	"probe":    {"FAIL=aws kms", "aws fails"},
 	"services": {"FAIL=systemctl enable", "systemctl fails"},
 	"ready":    {"READY=never", `{"ready":false,"failing":["enclave_ready"]}`},
 }
@@ -417,5 +442,70 @@ func TestAnArtifactOfAnotherDigestIsNotInstalled(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); (err == nil) != want {
 			t.Errorf("%s: %v %s", name, err, out)
 		}
+	}
+}
+
+// serial is the serial number of the certificate that is served.
+func serial(t *testing.T, front string) int64 {
+	t.Helper()
+	c, err := tls.Dial("tcp", front, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+}
+
+// A changed secret reaches the hosts that run: by the timer's script, which the parent notices. What is not whole changes
+// nothing.
+func TestAChangedCertificateIsTakenWithoutANewHost(t *testing.T) {
+	h := &host{t: t, root: t.TempDir()}
+	h.calls = filepath.Join(h.root, "calls")
+	if out, err := firstBoot(t, h.root); err != nil {
+		t.Fatalf("user data: %v\n%s", err, out)
+	}
+	unit, timer := h.read("etc/systemd/system/redoubt-bundle.service"), h.read("etc/systemd/system/redoubt-bundle.timer")
+	script := regexp.MustCompile(`(?m)^ExecStart=(.*)$`).FindStringSubmatch(unit)
+	if script == nil || !strings.Contains(timer, "\nOnCalendar=*:0/5\n") {
+		t.Fatalf("%s\n%s", unit, timer)
+	}
+	take := func() error {
+		cmd := proctest.Command(t, "bash", script[1])
+		cmd.Env = append(os.Environ(), "PATH="+stubs+":"+os.Getenv("PATH"), "CALLS="+h.calls,
+			"SECRET="+filepath.Join(h.root, "secret"), "TMPDIR="+h.root)
+		return cmd.Run()
+	}
+	front, metrics := h.start()
+	h.get("http://" + metrics + "/ready") // it listens
+	if n := serial(t, front); n != 1 {
+		t.Fatalf("serves certificate %d", n)
+	}
+	whole := h.read("etc/redoubt/cert")
+	h.write("secret", []byte(`{"cert": "a part of it"}`))
+	if err := take(); err == nil || h.read("etc/redoubt/cert") != whole {
+		t.Errorf("a secret that is not whole is taken: %v", err)
+	}
+	h.write("secret", bundle(t, 2))
+	if err := take(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); serial(t, front) != 2; <-time.After(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("still the old certificate")
+		}
+	}
+	before, err := os.Stat(filepath.Join(h.root, "etc/redoubt/cert"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := take(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.Stat(filepath.Join(h.root, "etc/redoubt/cert"))
+	if err != nil || !os.SameFile(before, after) {
+		t.Errorf("what did not change is written again: %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(h.root, "etc/redoubt/.new*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
 	}
 }

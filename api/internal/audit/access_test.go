@@ -25,7 +25,7 @@ func TestAccessComesBackFromItsEntry(t *testing.T) {
 		want := event("v_1")
 		want.Fields, want.Expressions = []string{"ssn9", "email", "dob"}, []string{"age", "card"}
 		change(&want)
-		if err := New(s, time.Now).Write(t.Context(), want); err != nil {
+		if err := newLog(s, time.Now).Write(t.Context(), want); err != nil {
 			t.Fatal(err)
 		}
 		list, _, err := s.Audit(t.Context(), "v_1", store.Page{})
@@ -50,7 +50,7 @@ func TestAccessThatIsNotOfTheEventIsRefused(t *testing.T) {
 	} {
 		ev := event("v_1")
 		change(&ev)
-		if err := New(newStore(t), time.Now).Write(t.Context(), ev); err == nil {
+		if err := newLog(newStore(t), time.Now).Write(t.Context(), ev); err == nil {
 			t.Errorf("%s: written", name)
 		}
 	}
@@ -80,7 +80,7 @@ func TestEntriesOfEarlierReleasesVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, New(s, time.Now), "v_1", 1)
+	write(t, newLog(s, time.Now), "v_1", 1)
 	if r := verify(t, s, nil); len(r.Problems) > 0 || r.Entries != 2 || r.Legacy != 0 {
 		t.Errorf("%+v", r)
 	}

@@ -73,7 +73,7 @@ func write(t *testing.T, l *Log, id string, n int) {
 
 func verify(t *testing.T, s store.Store, since Checkpoint) *Report {
 	t.Helper()
-	r, err := Verify(t.Context(), s, &Options{Since: []Checkpoint{since}})
+	r, err := Verify(t.Context(), s, keys, &Options{Since: []Checkpoint{since}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func verify(t *testing.T, s store.Store, since Checkpoint) *Report {
 
 func TestEventComesBackFromItsEntry(t *testing.T) {
 	s := newStore(t)
-	write(t, New(s, time.Now), "v_1", 1)
+	write(t, newLog(s, time.Now), "v_1", 1)
 	list, _, err := s.Audit(t.Context(), "v_1", store.Page{})
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func TestConcurrentWritesOfOneVaultDoNotWaitForEachOther(t *testing.T) {
 	const n = 16
 	s := newStore(t)
 	s.entered, s.release = make(chan struct{}), make(chan struct{})
-	l := New(s, time.Now)
+	l := newLog(s, time.Now)
 	var wg sync.WaitGroup
 	for range n {
 		wg.Go(func() {
@@ -131,7 +131,7 @@ func TestConcurrentWritesOfOneVaultDoNotWaitForEachOther(t *testing.T) {
 
 func TestChainsOfTwoProcessesMerge(t *testing.T) {
 	s := newStore(t)
-	a, b := New(s, time.Now), New(s, time.Now)
+	a, b := newLog(s, time.Now), newLog(s, time.Now)
 	for range 3 {
 		write(t, a, "v_1", 2)
 		write(t, b, "v_1", 2)
@@ -183,8 +183,8 @@ func TestRemovedOrAlteredEntryShows(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := newStore(t)
-			write(t, New(s, time.Now), "v_1", 5)
-			write(t, New(s, time.Now), "v_1", 2) // another process: its chain is linked to the first one's end
+			write(t, newLog(s, time.Now), "v_1", 5)
+			write(t, newLog(s, time.Now), "v_1", 2) // another process: its chain is linked to the first one's end
 			if r := verify(t, s, nil); len(r.Problems) != 0 {
 				t.Fatalf("before: %+v", r.Problems)
 			}
@@ -199,7 +199,7 @@ func TestRemovedOrAlteredEntryShows(t *testing.T) {
 
 func TestCheckpointShowsACutTail(t *testing.T) {
 	s := newStore(t)
-	write(t, New(s, time.Now), "v_1", 5)
+	write(t, newLog(s, time.Now), "v_1", 5)
 	heads := verify(t, s, nil).Heads
 	data, err := heads.Marshal()
 	if err != nil {
@@ -236,7 +236,7 @@ func TestRecordWithoutALogShows(t *testing.T) {
 
 func TestChainAfterAnUnknownOutcomeIsNotContinued(t *testing.T) {
 	s := newStore(t)
-	l := New(s, time.Now)
+	l := newLog(s, time.Now)
 	write(t, l, "v_1", 2)
 	s.fail = errors.New("connection lost")
 	if err := l.Write(t.Context(), event("v_1")); err == nil {
@@ -260,9 +260,9 @@ func TestHashSeparatesItsParts(t *testing.T) {
 
 func TestForgottenVaultsGetNewChains(t *testing.T) {
 	s := newStore(t)
-	l := New(s, time.Now)
+	l := newLog(s, time.Now)
 	write(t, l, "v_1", 2)
-	clear(l.vaults)
+	clear(l.writer.vaults)
 	write(t, l, "v_1", 2)
 	if r := verify(t, s, nil); r.Chains != 2 || len(r.Problems) != 0 {
 		t.Fatalf("report %+v", r)
@@ -275,7 +275,7 @@ func TestChainsBeginAnewAfterARestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer old.Close()
-	l := New(old, time.Now)
+	l := newLog(old, time.Now)
 	write(t, l, "v_1", 1)
 	var copied bytes.Buffer
 	if _, err := old.Backup(&copied); err != nil {
@@ -291,16 +291,16 @@ func TestChainsBeginAnewAfterARestore(t *testing.T) {
 	}
 }
 
-// TestEveryAttributeIsInAnEntrysHash changes each attribute of an entry, those too that are added to the type later.
-func TestEveryAttributeIsInAnEntrysHash(t *testing.T) {
+// TestEveryAttributeIsInAnEntrysMAC changes each attribute of an entry, those too that are added to the type later.
+func TestEveryAttributeIsInAnEntrysMAC(t *testing.T) {
 	whole := func() store.Entry {
 		return store.Entry{
 			VaultID: "v_1", Time: 1, Event: "e", Reason: "r", Fields: []string{"f", "g"}, Chain: "c", Seq: 1, Prev: []byte("p"),
 			Link: []byte("l"), Hash: []byte("h"), Body: []byte("b"),
 		}
 	}
-	e := whole()
-	was := Hash(&e)
+	e, mac := whole(), newKey([]byte("k")).sum
+	was := mac(&e)
 	for i := range reflect.TypeFor[store.Entry]().NumField() {
 		changed := whole()
 		name, f := reflect.TypeFor[store.Entry]().Field(i).Name, reflect.ValueOf(&changed).Elem().Field(i)
@@ -318,13 +318,13 @@ func TestEveryAttributeIsInAnEntrysHash(t *testing.T) {
 		default:
 			t.Fatalf("%s: a type that this test does not change", name)
 		}
-		if covered := !bytes.Equal(Hash(&changed), was); covered == (name == "Hash") {
-			t.Errorf("%s: in the hash: %v", name, covered)
+		if covered := !bytes.Equal(mac(&changed), was); covered == (name == "Hash") {
+			t.Errorf("%s: in the MAC: %v", name, covered)
 		}
 	}
 	moved := whole()
 	moved.Fields, moved.Chain = []string{"f"}, "gc"
-	if bytes.Equal(Hash(&moved), was) {
-		t.Error("what moved from one attribute to the next leaves the hash as it was")
+	if bytes.Equal(mac(&moved), was) {
+		t.Error("what moved from one attribute to the next leaves the MAC as it was")
 	}
 }

@@ -13,17 +13,41 @@
 //     through the parent; without one, or with one that does not fit the request, the entry says unknown, and every
 //     field counts as raw. So an entry errs to one side, as long as the parent's host is not hostile: that host can
 //     send a false report, as it can open records past the API (SECURITY.md).
-//   - Entries form hash chains. Each process writes chains of its own: one per vault and per request at a time, so
-//     that concurrent decrypts of one vault do not wait for each other. An entry's hash covers all its attributes and
-//     the hash of the entry before it; the first entry of a chain covers the newest entry of the vault that the
-//     process saw (its link), which ties the chains together. [Verify] merges them and reports each missing, altered
-//     or doubled entry.
+//   - Entries form chains under keys that the store's writers do not have. Each process is a writer with a key of its
+//     own, which is a MAC made by KMS, asked for once. It writes chains of its own: one per vault and per request at a
+//     time, so that concurrent decrypts of one vault do not wait for each other. An entry's MAC covers all its attributes
+//     and the MAC of the entry before it; the first entry of a chain covers the newest entry of the vault that the
+//     process saw (its link), which ties the chains together. [Verify] merges them, asks KMS once for each writer, and
+//     reports each missing, altered, forged or doubled entry.
+//   - Without the writer's key there are no entries, so nothing is released and nothing written. The key is in memory
+//     only, and overwritten by [Log.Close].
+//
+// # Format
+//
+// All numbers are big endian. A text is its length, 4 bytes, and its bytes. HMAC is HMAC-SHA-256.
+//
+//	writer  26 characters A-Z 2-7, at random
+//	key     HMAC of "redoubt/v1/audit-writer\0" and the writer, under the MAC key in KMS (GenerateMac)
+//	chain   "m1." writer "-" number in base 36, of the writer's chains
+//	MAC     HMAC under key of "redoubt/v2/audit\0", text vault id, 8 bytes time, text event, text reason, 4 bytes number
+//	        of fields, a text each, text chain, 8 bytes sequence number, text MAC of the entry before in the chain, text
+//	        link, text body
+//
+// testdata/mac.py computes it. Entries of earlier releases have other chain names, and in place of the MAC SHA-256
+// (without a key) of the same with "redoubt/v1/audit\0" at the beginning.
 //
 // # Limits
 //
-// Hashes are not keyed: who can write the store can rewrite a whole vault's log consistently, and can cut entries off
-// the end of the newest chain. Both show against a [Checkpoint], the heads of all chains at some time, kept where
-// the store's writers cannot reach it.
+// Who can write the store can cut entries off the end of the newest chains. That shows against a [Checkpoint], the heads
+// of all chains at some time, kept where the store's writers cannot reach it.
+//
+// Who can write the store and use the MAC key in KMS can forge everything: the API's role can. Give `audit verify` a role
+// of its own.
+//
+// Chains of earlier releases are verified as far as hashes without a key can be: who can write the store can make such a
+// chain anew, unless an entry with a MAC is linked to it. Nobody can pass one of these off for one of ours, in a vault or
+// with a time later than [Options].Keyed. The default for that time comes from the oldest entry with a MAC, so set it
+// where an attacker may have rewritten all of them.
 //
 // Entries that the reference wrote have no chain; they are counted, not verified. Who can write the store can make an
 // entry at the end of a chain look like one of them. That shows at once in a vault that was made after the cut-over

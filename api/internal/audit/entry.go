@@ -186,9 +186,15 @@ func Read(e *store.Entry) (Event, error) {
 // hashDomain separates entry hashes from every other use of SHA-256.
 const hashDomain = "redoubt/v1/audit\x00"
 
-// Hash is the entry's hash: SHA-256 over the domain and all attributes, each with its length before it.
+// Hash is the hash of an entry of an earlier release, whose chains have no key: SHA-256 over what a MAC covers too.
 func Hash(e *store.Entry) []byte {
-	h := []byte(hashDomain)
+	sum := sha256.Sum256(appendEntry(nil, hashDomain, e))
+	return sum[:]
+}
+
+// appendEntry appends the domain and all attributes of an entry but its hash, each with its length before it.
+func appendEntry(h []byte, domain string, e *store.Entry) []byte {
+	h = append(h, domain...)
 	h = appendText(h, e.VaultID)
 	h = binary.BigEndian.AppendUint64(h, uint64(e.Time))
 	h = appendText(h, e.Event)
@@ -201,9 +207,7 @@ func Hash(e *store.Entry) []byte {
 	h = binary.BigEndian.AppendUint64(h, e.Seq)
 	h = appendText(h, e.Prev)
 	h = appendText(h, e.Link)
-	h = appendText(h, e.Body)
-	sum := sha256.Sum256(h)
-	return sum[:]
+	return appendText(h, e.Body)
 }
 
 func appendText[T string | []byte](h []byte, text T) []byte {

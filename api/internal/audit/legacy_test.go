@@ -36,8 +36,8 @@ func mixed(t *testing.T) (s *tampered, older, newer, ours string) {
 	older, newer, ours = pksuid.New("v", at(1)), pksuid.New("v", at(3)), pksuid.New("v", at(5))
 	appendLegacy(t, s, older, at(1))
 	appendLegacy(t, s, newer, at(3))
-	write(t, New(s, func() time.Time { return at(2) }), older, 1) // readers are switched before those that create
-	if err := New(s, func() time.Time { return at(5) }).Write(t.Context(), create(ours)); err != nil {
+	write(t, newLog(s, func() time.Time { return at(2) }), older, 1) // readers are switched before those that create
+	if err := newLog(s, func() time.Time { return at(5) }).Write(t.Context(), create(ours)); err != nil {
 		t.Fatal(err)
 	}
 	return s, older, newer, ours
@@ -58,7 +58,7 @@ func TestEntryThatLostItsChainShowsInAVaultOfOurs(t *testing.T) {
 	if !slices.Equal(r.Problems, []Problem{{VaultID: ours, Text: TextUnchained}}) {
 		t.Fatalf("problems %+v", r.Problems)
 	}
-	r, err := Verify(t.Context(), s, &Options{Cutover: at(2)})
+	r, err := Verify(t.Context(), s, keys, &Options{Cutover: at(2)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func (l *late) Audit(ctx context.Context, id string, p store.Page) ([]store.Entr
 
 func TestEntryCommittedBehindTheReaderIsNotMissing(t *testing.T) {
 	s := &late{Store: newStore(t)}
-	write(t, New(s, time.Now), "v_1", 3)
+	write(t, newLog(s, time.Now), "v_1", 3)
 	if r := verify(t, s, nil); s.readings != 2 || r.Entries != 3 || len(r.Problems) != 0 {
 		t.Fatalf("%d readings, report %+v", s.readings, r)
 	}

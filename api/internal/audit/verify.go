@@ -41,6 +41,8 @@ const (
 	TextCheckpoint = "entry of the checkpoint is missing or altered"
 	TextNoLog      = "record has no audit log"
 	TextBody       = "entry is not readable"
+	TextWriter     = "chain names no writer"
+	TextUnkeyed    = "entries without a MAC, from a time when all had one"
 	TextUnchained  = "vault was made after the cut-over, but has entries without a chain"
 )
 
@@ -50,32 +52,42 @@ type Options struct {
 	Since []Checkpoint
 	// Cutover is a time after the reference made its last vault. Zero: the time of the oldest vault of ours, by its id.
 	Cutover time.Time
+	// Keyed is a time after which no release wrote that chains without a key. Zero: a day after the oldest entry with a MAC.
+	Keyed time.Time
 }
 
 // Report is what [Verify] found.
 type Report struct {
-	Vaults   int        `json:"vaults"`
-	Chains   int        `json:"chains"`
-	Entries  int        `json:"entries"`
-	Legacy   int        `json:"legacy_entries"`      // without a chain, as the reference wrote them
-	Late     int        `json:"late_legacy_entries"` // those of them that are not older than the cut-over
-	Cutover  time.Time  `json:"cutover,omitzero"`
-	Problems []Problem  `json:"problems"`
-	Heads    Checkpoint `json:"-"`
+	Vaults  int       `json:"vaults"`
+	Chains  int       `json:"chains"`
+	Entries int       `json:"entries"`
+	Keyed   int       `json:"keyed_entries"`       // with the MAC of their writer
+	Unkeyed int       `json:"unkeyed_entries"`     // of chains without a key, as earlier releases wrote them
+	Legacy  int       `json:"legacy_entries"`      // without a chain, as the reference wrote them
+	Late    int       `json:"late_legacy_entries"` // those of them that are not older than the cut-over
+	Cutover time.Time `json:"cutover,omitzero"`
+	// KeyedSince is a time from which on every entry has a MAC; zero if none has.
+	KeyedSince time.Time  `json:"keyed_since,omitzero"`
+	Problems   []Problem  `json:"problems"`
+	Heads      Checkpoint `json:"-"`
 
-	legacy []legacy
+	first   int64 // time of the oldest entry with a MAC, Unix microseconds
+	unkeyed []unkeyed
+	legacy  []legacy
 }
 
-// Verify reads every vault's log, merges its chains and checks them. o may be nil. The error is the store's; what is
-// wrong with entries is in the report.
-func Verify(ctx context.Context, s store.Store, o *Options) (*Report, error) {
+// Verify reads every vault's log, merges its chains and checks them. keys is asked once for each writer that has one. o
+// may be nil. What is wrong with entries is in the report. Errors: [ErrKeys], the store's.
+func Verify(ctx context.Context, s store.Store, keys Keys, o *Options) (*Report, error) {
 	if o == nil {
 		o = &Options{}
 	}
-	r := &Report{Cutover: o.Cutover, Problems: []Problem{}, Heads: Checkpoint{}}
+	in := &reader{store: s, keys: newKeyring(keys), since: o.Since}
+	defer in.keys.wipe()
+	r := &Report{Cutover: o.Cutover, KeyedSince: o.Keyed, Problems: []Problem{}, Heads: Checkpoint{}}
 	first := time.Time{}
 	err := s.AuditedVaults(ctx, func(id string) error {
-		v, err := look(ctx, s, id, o.Since)
+		v, err := in.look(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -91,6 +103,7 @@ func Verify(ctx context.Context, s store.Store, o *Options) (*Report, error) {
 	if r.Cutover.IsZero() {
 		r.Cutover = first
 	}
+	r.judgeUnkeyed()
 	r.judgeLegacy()
 	for _, since := range o.Since {
 		r.unseen(since)
@@ -116,6 +129,14 @@ func (r *Report) vault(v *vaultLog) {
 	r.Legacy += len(v.legacy.times)
 	r.Heads[v.id] = v.heads
 	r.add(v.problems...)
+	r.Keyed += v.keyed
+	r.Unkeyed += v.unkeyed.count
+	if v.keyed > 0 && (r.first == 0 || v.first < r.first) {
+		r.first = v.first
+	}
+	if v.unkeyed.count > 0 {
+		r.unkeyed = append(r.unkeyed, v.unkeyed)
+	}
 	if len(v.legacy.times) > 0 {
 		r.legacy = append(r.legacy, v.legacy)
 	}

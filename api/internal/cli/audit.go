@@ -10,6 +10,7 @@ import (
 
 	"redoubt/api/internal/audit"
 	"redoubt/api/internal/durable"
+	"redoubt/api/internal/kmsclient"
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/store/bolt"
 )
@@ -23,9 +24,11 @@ type auditVerifyCmd struct {
 	Since   string `help:"${h_since}" type:"path" placeholder:"FILE"`
 	Write   string `name:"write-checkpoint" help:"${h_write}" placeholder:"FILE"`
 	Cutover string `name:"legacy-cutover" help:"${h_verify_cutover}" env:"API_LEGACY_CUTOVER" placeholder:"TIME"`
+	Keyed   string `name:"keyed-since" help:"${h_keyed}" env:"API_AUDIT_KEYED_SINCE" placeholder:"TIME"`
 	Admin   string `help:"The server's socket." env:"API_ADMIN" placeholder:"FILE"`
 
 	storeFlags `embed:""`
+	macFlags   `embed:""`
 }
 
 var errTampered = errors.New("the audit log has problems")
@@ -36,12 +39,20 @@ func (cmd *auditVerifyCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	kms, err := cmd.kms(e.ctx, cmd.Region)
+	if err != nil {
+		return err
+	}
+	keys, err := kmsclient.NewMAC(kms)
+	if err != nil {
+		return err
+	}
 	st, done, err := cmd.snapshot(e)
 	if err != nil {
 		return err
 	}
 	defer done()
-	r, err := audit.Verify(e.ctx, st, known)
+	r, err := audit.Verify(e.ctx, st, keys, known)
 	if err != nil {
 		return err
 	}
@@ -64,6 +75,9 @@ func (cmd *auditVerifyCmd) known() (*audit.Options, error) {
 	var o audit.Options
 	var err error
 	if o.Cutover, err = parseCutover(cmd.Cutover); err != nil {
+		return nil, err
+	}
+	if o.Keyed, err = parseTime("--keyed-since", cmd.Keyed); err != nil {
 		return nil, err
 	}
 	if cmd.Since != "" {
@@ -115,8 +129,9 @@ func (cmd *auditVerifyCmd) report(e *env, r *audit.Report) error {
 	for _, p := range r.Problems {
 		fmt.Fprintf(&text, "vault %s chain %s entry %d: %s\n", p.VaultID, p.Chain, p.Seq, p.Text)
 	}
-	fmt.Fprintf(&text, "%d vaults, %d chains, %d entries (%d without a chain as the reference's, %d of them after the "+
-		"cut-over), %d problems", r.Vaults, r.Chains, r.Entries, r.Legacy, r.Late, len(r.Problems))
+	fmt.Fprintf(&text, "%d vaults, %d chains, %d entries (%d without a MAC as those of earlier releases, %d without a chain "+
+		"as the reference's, %d of them after the cut-over), %d problems", r.Vaults, r.Chains, r.Entries, r.Unkeyed, r.Legacy,
+		r.Late, len(r.Problems))
 	return e.print(text.String(), r)
 }
 

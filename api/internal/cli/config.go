@@ -48,15 +48,28 @@ type parentFlags struct {
 
 // vaultFlags configure the vault itself.
 type vaultFlags struct {
-	KMSKey      string        `name:"kms-key" help:"${h_kmskey}" env:"API_KMS_KEY,KEY_ARN" default:"alias/redoubt"`
+	KMSKey   string `name:"kms-key" help:"${h_kmskey}" env:"API_KMS_KEY,KEY_ARN" default:"alias/redoubt"`
+	Schema   string `help:"${h_schema}" env:"API_SCHEMA" type:"path" placeholder:"FILE"`
+	Policy   string `help:"${h_policy}" env:"API_POLICY" type:"path" placeholder:"FILE"`
+	Suite    string `help:"${h_suite}" env:"API_SUITE" default:"P-384" enum:"P-256,P-384,P-521"`
+	Encoding int    `help:"${h_encoding}" env:"API_ENCODING" default:"3" enum:"2,3"`
+	Cutover  string `name:"legacy-cutover" help:"${h_cutover}" env:"API_LEGACY_CUTOVER" placeholder:"TIME"`
+
+	macFlags `embed:""`
+}
+
+// macFlags say how to reach the key that binds public keys and makes those of the audit log.
+type macFlags struct {
 	MACKey      string        `name:"mac-key" help:"${h_mackey}" env:"API_MAC_KEY" default:"alias/redoubt-mac"`
 	KMSEndpoint string        `name:"kms-endpoint" help:"${h_kmsendpoint}" env:"API_KMS_ENDPOINT" placeholder:"URL"`
 	KMSTimeout  time.Duration `name:"kms-timeout" help:"${h_kmstimeout}" env:"API_KMS_TIMEOUT" default:"5s"`
-	Schema      string        `help:"${h_schema}" env:"API_SCHEMA" type:"path" placeholder:"FILE"`
-	Policy      string        `help:"${h_policy}" env:"API_POLICY" type:"path" placeholder:"FILE"`
-	Suite       string        `help:"${h_suite}" env:"API_SUITE" default:"P-384" enum:"P-256,P-384,P-521"`
-	Encoding    int           `help:"${h_encoding}" env:"API_ENCODING" default:"3" enum:"2,3"`
-	Cutover     string        `name:"legacy-cutover" help:"${h_cutover}" env:"API_LEGACY_CUTOVER" placeholder:"TIME"`
+}
+
+// kms is the configuration of a client of KMS, without the key that wraps private keys.
+func (f *macFlags) kms(ctx context.Context, region string) (cfg kmsclient.Config, err error) {
+	cfg = kmsclient.Config{Endpoint: f.KMSEndpoint, MACKeyID: f.MACKey, Timeout: f.KMSTimeout}
+	cfg.AWS, err = awsconfig.Load(ctx, region)
+	return cfg, err
 }
 
 // open opens the store.
@@ -180,13 +193,12 @@ func (f *vaultFlags) service(ctx context.Context, s store.Store, region string, 
 	if cfg.Cutover, err = parseCutover(f.Cutover); err != nil {
 		return nil, nil, err
 	}
-	awsCfg, err := awsconfig.Load(ctx, region)
+	kms, err := f.kms(ctx, region)
 	if err != nil {
 		return nil, nil, err
 	}
-	keys, err := kmsclient.New(kmsclient.Config{
-		AWS: awsCfg, Endpoint: f.KMSEndpoint, KeyID: f.KMSKey, MACKeyID: f.MACKey, Timeout: f.KMSTimeout,
-	})
+	kms.KeyID = f.KMSKey
+	keys, err := kmsclient.New(kms)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -200,12 +212,15 @@ func (f *vaultFlags) service(ctx context.Context, s store.Store, region string, 
 }
 
 // parseCutover reads --legacy-cutover, which the service and `audit verify` have; empty means none.
-func parseCutover(text string) (at time.Time, err error) {
+func parseCutover(text string) (time.Time, error) { return parseTime("--legacy-cutover", text) }
+
+// parseTime reads the time that a flag names; empty means none.
+func parseTime(flag, text string) (at time.Time, err error) {
 	if text == "" {
 		return at, nil
 	}
 	if at, err = time.Parse(time.RFC3339, text); err != nil {
-		return at, hint(program.Mistake("--legacy-cutover is not a time"), "write it as 2026-01-31T00:00:00Z")
+		return at, hint(program.Mistake(flag+" is not a time"), "write it as 2026-01-31T00:00:00Z")
 	}
 	return at, nil
 }

@@ -20,12 +20,14 @@ var helps = kong.Vars{
 	"h_encoding":      "Encoding of new vaults: 3, or 2 as the reference writes.",
 	"h_fields": "Fields as NAME=VALUE; values on a command line are seen by others on the machine, prefer " +
 		"--file.",
+	"h_keyed": "A time after which no release wrote the audit log without MACs, RFC 3339; by default a day after the oldest " +
+		"entry with one.",
 	"h_kmsendpoint":  "KMS's URL in place of the region's own.",
 	"h_kmskey":       "KMS key that wraps private keys: ARN or alias.",
 	"h_kmstimeout":   "Limit of one KMS call with its retries, 1ms to 1h.",
 	"h_listen":       "Address to serve on; beyond loopback only with authentication and TLS.",
 	"h_log_level":    "debug, info, warn or error.",
-	"h_mackey":       "KMS HMAC_256 key that binds public keys to their vaults: ARN or alias.",
+	"h_mackey":       "KMS HMAC_256 key that binds public keys to their vaults, and makes the audit log's keys: ARN or alias.",
 	"h_metricshost":  "Name by which /metrics may be asked, beside IP addresses and localhost; any other Host is 421.",
 	"h_metrics":      "Address of /metrics, or \"off\".",
 	"h_oidcaudience": "Audience that those must name.",

@@ -137,9 +137,14 @@ func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, a
 		return nil, err
 	}
 	a.vault = svc
+	release := a.close
+	a.close = func() {
+		svc.Close() // while the store is open: what is on its way ends
+		release()
+	}
 	cfg := httpapi.Config{
 		Vault: svc, Version: version, Authenticators: authn, Log: log, Metrics: a.metrics,
-		Checks: checks(st, up, keys, &a.draining),
+		Checks: checks(st, up, keys, svc, &a.draining),
 	}
 	if spans != nil {
 		cfg.Spans = spans
@@ -188,7 +193,9 @@ func closeStore(st store.Store, log *slog.Logger) {
 
 var errDraining = errors.New("draining")
 
-func checks(st store.Store, up *upstream.Client, keys *kmsclient.Client, draining *atomic.Bool) []httpapi.Check {
+func checks(st store.Store, up *upstream.Client, keys *kmsclient.Client, svc *vault.Service,
+	draining *atomic.Bool,
+) []httpapi.Check {
 	return []httpapi.Check{
 		{Name: "store", Ask: st.Ping},
 		{Name: "parent", Ask: up.Ready},
@@ -196,6 +203,7 @@ func checks(st store.Store, up *upstream.Client, keys *kmsclient.Client, drainin
 			_, err := keys.MAC(ctx, []byte("redoubt/v1/ready\x00"))
 			return err
 		}},
+		{Name: "audit", Ask: svc.Ready},
 		{Name: "serving", Ask: func(context.Context) error {
 			if draining.Load() {
 				return errDraining

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/smithy-go"
 
+	"redoubt/api/internal/awscall"
 	"redoubt/wire/awsconfig"
 	"redoubt/wire/sealed"
 )
@@ -37,7 +38,8 @@ var (
 const (
 	// DefaultTimeout bounds one call with its retries.
 	DefaultTimeout = 5 * time.Second
-	maxAttempts    = 4
+	// pairFactor is how much longer than one to make a MAC an attempt to make a key pair may take.
+	pairFactor = 2
 )
 
 // Config says which keys to use.
@@ -55,23 +57,53 @@ type Client struct {
 	key     string
 	macKey  string
 	timeout time.Duration
+
+	// Options by operation, each with a quota of retries of its own.
+	pairs, macs, checks func(*kms.Options)
 }
 
 // New makes a client; it opens no connection.
 func New(cfg Config) (*Client, error) {
-	if cfg.KeyID == "" || cfg.MACKeyID == "" {
-		return nil, errors.New("kms: both a key and a MAC key are needed")
+	if cfg.KeyID == "" {
+		return nil, errors.New("kms: a key to wrap private keys is needed")
+	}
+	return NewMAC(cfg)
+}
+
+// NewMAC makes a client for MACs alone, which needs no KeyID. Without one its NewKeyPair is [ErrDenied].
+func NewMAC(cfg Config) (*Client, error) {
+	if cfg.MACKeyID == "" {
+		return nil, errors.New("kms: a MAC key is needed")
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
 	}
 	c := kms.NewFromConfig(cfg.AWS, func(o *kms.Options) {
-		o.RetryMaxAttempts = maxAttempts
 		if cfg.Endpoint != "" {
 			o.BaseEndpoint = aws.String(cfg.Endpoint)
 		}
 	})
-	return &Client{kms: c, key: cfg.KeyID, macKey: cfg.MACKeyID, timeout: cfg.Timeout}, nil
+	return &Client{
+		kms: c, key: cfg.KeyID, macKey: cfg.MACKeyID, timeout: cfg.Timeout,
+		pairs: operation(pairFactor * awscall.DefaultAttempt), macs: operation(awscall.DefaultAttempt),
+		checks: operation(awscall.DefaultAttempt),
+	}, nil
+}
+
+// operation makes the options of one operation.
+func operation(attempt time.Duration) func(*kms.Options) {
+	retryer := awscall.NewRetryer(nil)
+	return func(o *kms.Options) {
+		o.Retryer = retryer
+		o.APIOptions = append(o.APIOptions, awscall.Attempts(attempt))
+	}
+}
+
+// begin begins a call with its retries.
+func (c *Client) begin(ctx context.Context) (context.Context, *awscall.Record, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, record := awscall.WithRecord(ctx)
+	return ctx, record, cancel
 }
 
 func spec(suite sealed.Suite) (types.DataKeyPairSpec, error) {
@@ -95,43 +127,46 @@ func (c *Client) NewKeyPair(ctx context.Context, suite sealed.Suite, bind map[st
 	if err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	if c.key == "" {
+		return nil, nil, fmt.Errorf("%w (no key)", ErrDenied)
+	}
+	ctx, record, cancel := c.begin(ctx)
 	defer cancel()
 	out, err := c.kms.GenerateDataKeyPairWithoutPlaintext(ctx, &kms.GenerateDataKeyPairWithoutPlaintextInput{
 		KeyId: &c.key, KeyPairSpec: pair, EncryptionContext: bind,
-	})
+	}, c.pairs)
 	if err != nil {
-		return nil, nil, kind(err)
+		return nil, nil, kind(record.Last(err))
 	}
 	return out.PublicKey, out.PrivateKeyCiphertextBlob, nil
 }
 
 // MAC returns HMAC-SHA-256 of a message of at most 4096 bytes under the MAC key.
 func (c *Client) MAC(ctx context.Context, message []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, record, cancel := c.begin(ctx)
 	defer cancel()
 	out, err := c.kms.GenerateMac(ctx, &kms.GenerateMacInput{
 		KeyId: &c.macKey, MacAlgorithm: types.MacAlgorithmSpecHmacSha256, Message: message,
-	})
+	}, c.macs)
 	if err != nil {
-		return nil, kind(err)
+		return nil, kind(record.Last(err))
 	}
 	return out.Mac, nil
 }
 
 // VerifyMAC tells whether mac is the MAC of message.
 func (c *Client) VerifyMAC(ctx context.Context, message, mac []byte) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, record, cancel := c.begin(ctx)
 	defer cancel()
 	out, err := c.kms.VerifyMac(ctx, &kms.VerifyMacInput{
 		KeyId: &c.macKey, MacAlgorithm: types.MacAlgorithmSpecHmacSha256, Message: message, Mac: mac,
-	})
+	}, c.checks)
 	var invalid *types.KMSInvalidMacException
 	switch {
 	case errors.As(err, &invalid):
 		return false, nil
 	case err != nil:
-		return false, kind(err)
+		return false, kind(record.Last(err))
 	}
 	return out.MacValid, nil
 }

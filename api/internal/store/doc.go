@@ -24,7 +24,7 @@
 //	             _km B         MAC that binds vault id, suite and public key
 //	             _xf L of S    derived fields whose value a caller gave; absent: none
 //	             expire_at N   time to live, Unix seconds (the table's TTL attribute, which the reference never writes)
-//	audit item   _w, _n, _h, _p, _l, _a   chain, sequence number, hash, previous hash, link, and the entry's JSON
+//	audit item   _w, _n, _h, _p, _l, _a   chain, sequence number, MAC, the one before, link, and the entry's JSON
 //	other items  IDEM##…       idempotent requests
 //
 // The revision of a record is its _mt, which every write of ours moves forward, and the reference's writes too.

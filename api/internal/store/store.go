@@ -104,9 +104,9 @@ type Entry struct {
 	Fields  []string // _f
 	Chain   string   // _w
 	Seq     uint64   // _n, from 1
-	Prev    []byte   // _p, hash of the entry before in the chain; empty for the first
-	Link    []byte   // _l, hash of another chain's entry, in a chain's first entry
-	Hash    []byte   // _h
+	Prev    []byte   // _p, MAC of the entry before in the chain; empty for the first
+	Link    []byte   // _l, MAC of another chain's entry, in a chain's first entry
+	Hash    []byte   // _h, MAC; of earlier releases a hash without a key
 	Body    []byte   // _a, JSON
 }
 

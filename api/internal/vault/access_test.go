@@ -15,6 +15,7 @@ import (
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
+	"redoubt/wire/sealed"
 )
 
 // opened decrypts and returns the last entry of the log.
@@ -197,4 +198,34 @@ func TestReleasedIsWhatIsInTheAnswer(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, told(&got), tc.want)
 		}
 	}
+}
+
+// TestWithoutTheLogsKeyNothingIsReleased: a process whose KMS was away from its start on opens nothing, and does once KMS
+// is back.
+func TestWithoutTheLogsKeyNothingIsReleased(t *testing.T) {
+	e := setup(t)
+	id := e.create(map[string]string{"city": "Bern"})
+	before := e.entries(id)
+	restarted, err := vault.New(vault.Config{
+		Store: e.store, Keys: e.world, Opener: e.world, Schema: e.Schema(), Suite: sealed.P256, Encoding: sealed.EncodingRecord,
+	})
+	e.must(err)
+	e.world.FailKMS(kmsclient.ErrUnavailable)
+	out, err := restarted.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{"city"}})
+	if out != nil {
+		t.Error("data left without an entry")
+	}
+	e.want(err, vault.ErrAudit)
+	e.want(restarted.Ready(t.Context()), kmsclient.ErrUnavailable)
+	e.want(restarted.Delete(t.Context(), e.caller, &vault.DeleteRequest{ID: id, All: true}), vault.ErrAudit)
+	if after := e.entries(id); len(after) != len(before) {
+		t.Errorf("%d entries", len(after))
+	}
+	e.world.FailKMS(nil)
+	e.must(restarted.Ready(t.Context()))
+	_, err = restarted.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{"city"}})
+	e.must(err)
+	restarted.Close()
+	_, err = restarted.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{"city"}})
+	e.want(err, vault.ErrAudit)
 }

@@ -268,7 +268,7 @@ func TestConcurrentPatchesLoseNone(t *testing.T) {
 			t.Fatalf("%s was lost: %v", n, got)
 		}
 	}
-	r, err := audit.Verify(t.Context(), e.store, nil)
+	r, err := audit.Verify(t.Context(), e.store, e.world, nil)
 	e.must(err)
 	if len(r.Problems) != 0 {
 		t.Fatalf("problems %v", r.Problems)

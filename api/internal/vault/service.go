@@ -114,13 +114,20 @@ func New(cfg Config) (*Service, error) {
 		return nil, ErrCutover
 	}
 	return &Service{
-		cfg: cfg, log: audit.New(cfg.Store, cfg.Now), limiter: auth.NewLimiter(cfg.Policy, cfg.Now),
+		cfg: cfg, log: audit.New(audit.Config{Store: cfg.Store, Keys: cfg.Keys, Now: cfg.Now}),
+		limiter:  auth.NewLimiter(cfg.Policy, cfg.Now),
 		refusals: newRefusals(cfg.Now), bound: newBoundCache(),
 	}, nil
 }
 
 // Schema returns the service's schema.
 func (s *Service) Schema() *schema.Schema { return s.cfg.Schema }
+
+// Ready tells whether entries of the audit log can be written, as far as keys go. The error is the key service's.
+func (s *Service) Ready(ctx context.Context) error { return s.log.Ready(ctx) }
+
+// Close wipes the audit log's key, after the writes that are on their way. What follows is refused with [ErrAudit].
+func (s *Service) Close() { s.log.Close() }
 
 // Replace runs fn, which replaces the content of the store, between two writes.
 func (s *Service) Replace(fn func() error) error { return s.log.Replace(fn) }

@@ -14,21 +14,21 @@ import (
 
 // AppendAudit implements store.Store.
 func (s *Store) AppendAudit(ctx context.Context, e *store.Entry) error {
-	return s.write(ctx, s.with([]types.TransactWriteItem{}, e), func(int, item) error { return store.ErrExists })
+	return s.write(ctx, s.with([]types.TransactWriteItem{}, e), s.audits, func(int, item) error { return store.ErrExists })
 }
 
 func (s *Store) query(ctx context.Context, vaultID string, from item, limit int32,
 	forward bool,
 ) (*dynamodb.QueryOutput, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, record, cancel := s.begin(ctx)
 	defer cancel()
 	out, err := s.db.Query(ctx, &dynamodb.QueryInput{
 		TableName: s.table, KeyConditionExpression: aws.String("pk = :pk"), ExclusiveStartKey: from,
 		ExpressionAttributeValues: item{":pk": text(pkLog + vaultID)}, ConsistentRead: aws.Bool(true),
 		Limit: &limit, ScanIndexForward: &forward,
-	})
+	}, s.pages)
 	if err != nil {
-		return nil, failure("query", err)
+		return nil, failure("query", record.Last(err))
 	}
 	return out, nil
 }

@@ -18,8 +18,13 @@
 // Every write is one TransactWriteItems with conditions and the SDK's idempotency token, also a single audit entry:
 // the reference's role allows writes in transactions only, and a retried request then cannot collide with itself.
 // Reads of a record are strongly consistent. A condition that failed is told apart by the item that DynamoDB returns
-// with it. An error that leaves open whether a write happened is store.ErrUnknownOutcome; throttling is
-// store.ErrThrottled, of requests and of a transaction's items, and no answer or one of the 5xx store.ErrUnavailable.
+// with it.
+//
+// A call has five seconds, an attempt one (two where a page is read), and pauses between attempts grow from tens of
+// milliseconds (package awscall). Throttling is tried again, of requests and of a transaction's items, and then
+// store.ErrThrottled: nothing was written. No answer and the 5xx are store.ErrUnavailable for a read. For a write they
+// are store.ErrUnknownOutcome, whatever the service says to the attempts after it, unless one of these succeeds; where
+// no connection was had, nothing was sent, and the write is store.ErrUnavailable too.
 //
 // # Limits
 //

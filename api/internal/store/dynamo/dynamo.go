@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,14 +15,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
 
+	"redoubt/api/internal/awscall"
 	"redoubt/api/internal/store"
 	"redoubt/wire/awsconfig"
 )
 
 const (
-	maxAttempts = 5
 	// DefaultTimeout bounds one call with its retries.
 	DefaultTimeout = 5 * time.Second
+	// pageFactor is how much longer than one of an item an attempt to read a page may take.
+	pageFactor = 2
 )
 
 // Config of a store.
@@ -29,7 +32,8 @@ type Config struct {
 	AWS      aws.Config
 	Endpoint string // a URL in place of the region's own; empty in production
 	Table    string
-	Timeout  time.Duration
+	Timeout  time.Duration // of a call with its retries; 0: DefaultTimeout
+	Attempt  time.Duration // of one attempt, twice as long where a page is read; 0: awscall.DefaultAttempt
 	Now      func() time.Time
 }
 
@@ -39,6 +43,9 @@ type Store struct {
 	table   *string
 	timeout time.Duration
 	now     func() time.Time
+
+	// Options by kind of operation, each with a quota of retries of its own.
+	reads, pages, writes, audits func(*dynamodb.Options)
 }
 
 var _ store.Store = (*Store)(nil)
@@ -51,16 +58,36 @@ func New(cfg Config) (*Store, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
 	}
+	if cfg.Attempt == 0 {
+		cfg.Attempt = awscall.DefaultAttempt
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	db := dynamodb.NewFromConfig(cfg.AWS, func(o *dynamodb.Options) {
-		o.RetryMaxAttempts = maxAttempts
 		if cfg.Endpoint != "" {
 			o.BaseEndpoint = aws.String(cfg.Endpoint)
 		}
 	})
-	return &Store{db: db, table: aws.String(cfg.Table), timeout: cfg.Timeout, now: cfg.Now}, nil
+	return &Store{
+		db: db, table: aws.String(cfg.Table), timeout: cfg.Timeout, now: cfg.Now,
+		reads:  kind(cfg.Attempt, nil),
+		pages:  kind(pageFactor*cfg.Attempt, nil),
+		writes: kind(cfg.Attempt, slow),
+		// An entry by itself collides with nobody's write, and there is nothing to read again.
+		audits: kind(cfg.Attempt, func(err error) bool {
+			return slow(err) || canceledFor(err, collided) && !canceledFor(err, final)
+		}),
+	}, nil
+}
+
+// kind makes the options of a kind of operation.
+func kind(attempt time.Duration, again func(error) bool) func(*dynamodb.Options) {
+	retryer := awscall.NewRetryer(again)
+	return func(o *dynamodb.Options) {
+		o.Retryer = retryer
+		o.APIOptions = append(o.APIOptions, awscall.Attempts(attempt))
+	}
 }
 
 // Close implements store.Store.
@@ -75,14 +102,21 @@ func (s *Store) Ping(ctx context.Context) error {
 	return err
 }
 
-func (s *Store) item(ctx context.Context, pk, sk string) (map[string]types.AttributeValue, error) {
+// begin begins a call with its retries.
+func (s *Store) begin(ctx context.Context) (context.Context, *awscall.Record, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, record := awscall.WithRecord(ctx)
+	return ctx, record, cancel
+}
+
+func (s *Store) item(ctx context.Context, pk, sk string) (map[string]types.AttributeValue, error) {
+	ctx, record, cancel := s.begin(ctx)
 	defer cancel()
 	out, err := s.db.GetItem(ctx, &dynamodb.GetItemInput{
 		TableName: s.table, Key: key(pk, sk), ConsistentRead: aws.Bool(true),
-	})
+	}, s.reads)
 	if err != nil {
-		return nil, failure("get", err)
+		return nil, failure("get", record.Last(err))
 	}
 	if out.Item == nil {
 		return nil, store.ErrNotFound
@@ -91,40 +125,69 @@ func (s *Store) item(ctx context.Context, pk, sk string) (map[string]types.Attri
 }
 
 // write carries out a transaction. conditions judges a failed one by the index of the item and the item that was
-// there (nil if none).
-func (s *Store) write(ctx context.Context, items []types.TransactWriteItem, judge func(i int,
-	old map[string]types.AttributeValue) error,
+// there (nil if none). Once an attempt had no answer the outcome is unknown, whatever the service says of the next: by
+// then the transaction may have been carried out, and what is refused is its repetition.
+func (s *Store) write(ctx context.Context, items []types.TransactWriteItem, as func(*dynamodb.Options),
+	judge func(i int, old map[string]types.AttributeValue) error,
 ) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, record, cancel := s.begin(ctx)
 	defer cancel()
-	_, err := s.db.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: items})
+	_, err := s.db.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: items}, as)
 	if err == nil {
 		return nil
 	}
-	var canceled *types.TransactionCanceledException
-	if !errors.As(err, &canceled) {
-		return unknown(err)
+	err = record.Last(err)
+	if record.Lost {
+		return fmt.Errorf("%w: %w", store.ErrUnknownOutcome, failure("write", err))
 	}
-	conflict, slow := false, false
-	for i, r := range canceled.CancellationReasons {
-		switch code := aws.ToString(r.Code); {
-		case code == "ConditionalCheckFailed":
+	var canceled *types.TransactionCanceledException
+	if errors.As(err, &canceled) {
+		return refused(canceled, judge)
+	}
+	return failure("write", err)
+}
+
+// refused tells why a transaction was cancelled.
+func refused(e *types.TransactionCanceledException, judge func(int, map[string]types.AttributeValue) error) error {
+	for i, r := range e.CancellationReasons {
+		switch aws.ToString(r.Code) {
+		case codeCondition:
 			return judge(i, r.Item)
-		case code == "TransactionConflict":
-			conflict = true
-		case code == "ValidationError":
+		case codeInvalid:
 			return tooLarge(aws.ToString(r.Message))
-		case throttled(code):
-			slow = true
 		}
 	}
 	switch {
-	case conflict:
+	case canceledFor(e, collided):
 		return store.ErrConflict
-	case slow:
+	case canceledFor(e, throttled):
 		return fmt.Errorf("dynamo: write: %w", store.ErrThrottled)
 	}
-	return failure("write", err)
+	return failure("write", e)
+}
+
+// Reasons for which a transaction is cancelled.
+const (
+	codeCondition = "ConditionalCheckFailed"
+	codeInvalid   = "ValidationError"
+	codeCollided  = "TransactionConflict"
+)
+
+// canceledFor reports a transaction that was cancelled for such a reason, perhaps among others.
+func canceledFor(err error, such func(code string) bool) bool {
+	var canceled *types.TransactionCanceledException
+	return errors.As(err, &canceled) && slices.ContainsFunc(canceled.CancellationReasons,
+		func(r types.CancellationReason) bool { return such(aws.ToString(r.Code)) })
+}
+
+// final tells the reasons that another attempt does not change.
+func final(code string) bool { return code == codeCondition || code == codeInvalid }
+
+func collided(code string) bool { return code == codeCollided }
+
+// slow reports a write that was refused only because the table, or one of its items, is asked for too much.
+func slow(err error) bool {
+	return canceledFor(err, throttled) && !canceledFor(err, final) && !canceledFor(err, collided)
 }
 
 // throttled tells codes, of requests and of a transaction's items, that ask for patience.
@@ -141,23 +204,7 @@ func tooLarge(message string) error {
 	if strings.Contains(message, "size") {
 		return store.ErrTooLarge
 	}
-	return errors.New("dynamo: write refused (ValidationError)")
-}
-
-// unknown tells errors after which a write may have happened from those after which it has not.
-func unknown(err error) error {
-	var api smithy.APIError
-	var status *awshttp.ResponseError
-	if awsconfig.NoCredentials(err) != nil {
-		return failure("write", err) // nothing was sent
-	}
-	if errors.As(err, &api) && api.ErrorCode() == "ValidationException" {
-		return tooLarge(api.ErrorMessage())
-	}
-	if errors.As(err, &api) && errors.As(err, &status) && status.HTTPStatusCode() < http.StatusInternalServerError {
-		return failure("write", err)
-	}
-	return fmt.Errorf("%w: %w", store.ErrUnknownOutcome, failure("write", err))
+	return errors.New("dynamo: refused (ValidationException)")
 }
 
 // failure reduces an SDK error to its kind and code: texts of DynamoDB may quote what was sent.
@@ -172,6 +219,8 @@ func failure(operation string, err error) error {
 		return fmt.Errorf("dynamo: %s (%s): %w", operation, api.ErrorCode(), store.ErrThrottled)
 	case errors.As(err, &status) && status.HTTPStatusCode() >= http.StatusInternalServerError:
 		return fmt.Errorf("dynamo: %s (status %d): %w", operation, status.HTTPStatusCode(), store.ErrUnavailable)
+	case errors.As(err, &api) && api.ErrorCode() == "ValidationException":
+		return tooLarge(api.ErrorMessage())
 	case errors.As(err, &api):
 		return fmt.Errorf("dynamo: %s failed (%s)", operation, api.ErrorCode())
 	case errors.Is(err, context.Canceled):

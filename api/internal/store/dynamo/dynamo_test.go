@@ -41,7 +41,7 @@ func config() aws.Config {
 // newStore makes the reference's table, empty, and a store on it.
 func newStore(t *testing.T, now func() time.Time) *Store {
 	t.Helper()
-	s, err := New(Config{AWS: config(), Endpoint: need(t), Table: "vault-" + strings.ToLower(rand.Text()), Now: now, Timeout: 30 * time.Second})
+	s, err := New(Config{AWS: config(), Endpoint: need(t), Table: "vault-" + strings.ToLower(rand.Text()), Now: now, Timeout: 30 * time.Second, Attempt: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestListPassesManyAuditEntriesInFewScans(t *testing.T) {
 	counted := &scans{HTTPClient: http.DefaultClient}
 	cfg := config()
 	cfg.HTTPClient = counted
-	listed, err := New(Config{AWS: cfg, Endpoint: need(t), Table: *s.table, Timeout: 30 * time.Second})
+	listed, err := New(Config{AWS: cfg, Endpoint: need(t), Table: *s.table, Timeout: 30 * time.Second, Attempt: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,13 +200,14 @@ func TestEntryMovedToAnotherKeyShows(t *testing.T) {
 	}
 }
 
-func TestServerThatDoesNotAnswerLeavesTheOutcomeUnknown(t *testing.T) {
+func TestAServerThatCannotBeReachedWasSentNothing(t *testing.T) {
 	s, err := New(Config{AWS: config(), Endpoint: "http://127.0.0.1:1", Table: "t", Timeout: 300 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = s.AppendAudit(t.Context(), &store.Entry{VaultID: "v_1", Chain: "c"})
-	if !errors.Is(err, store.ErrUnknownOutcome) || strings.Contains(err.Error(), "127.0.0.1") {
+	if !errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrUnknownOutcome) ||
+		strings.Contains(err.Error(), "127.0.0.1") {
 		t.Fatalf("err = %v", err)
 	}
 	if s.Ping(t.Context()) == nil {

@@ -15,7 +15,7 @@ import (
 	"redoubt/wire/awsconfig"
 )
 
-// refusing is a store on a server that answers everything with one error. The SDK's retries are off.
+// refusing is a store on a server that answers everything with one error.
 func refusing(t *testing.T, status int, body string) *Store {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -24,9 +24,7 @@ func refusing(t *testing.T, status int, body string) *Store {
 		_, _ = w.Write([]byte(body))
 	}))
 	t.Cleanup(server.Close)
-	cfg := config()
-	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
-	s, err := New(Config{AWS: cfg, Endpoint: server.URL, Table: "t", Timeout: 10 * time.Second})
+	s, err := New(Config{AWS: config(), Endpoint: server.URL, Table: "t", Timeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +60,7 @@ func TestThrottlingAndOutagesAreToldFromFailures(t *testing.T) {
 	sentinels := []error{store.ErrThrottled, store.ErrUnavailable, store.ErrUnknownOutcome, store.ErrConflict, store.ErrExists}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := refusing(t, c.status, c.body)
 			_, read := s.Get(t.Context(), "v_1")
 			write := s.AppendAudit(t.Context(), &store.Entry{VaultID: "v_1"})

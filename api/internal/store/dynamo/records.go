@@ -55,7 +55,7 @@ func (s *Store) Create(ctx context.Context, r *store.Record, e *store.Entry, i *
 	if i != nil {
 		items = append(items, s.putOver(idemItem(i)))
 	}
-	return s.write(ctx, items, func(int, item) error { return store.ErrExists })
+	return s.write(ctx, items, s.writes, func(int, item) error { return store.ErrExists })
 }
 
 // Get implements store.Store.
@@ -139,7 +139,7 @@ func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) err
 		ConditionExpression: aws.String(conditionCurrent), ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}}}
-	return s.write(ctx, s.with(items, e), s.judge(u.ID))
+	return s.write(ctx, s.with(items, e), s.writes, s.judge(u.ID))
 }
 
 // Delete implements store.Store.
@@ -150,7 +150,7 @@ func (s *Store) Delete(ctx context.Context, id string, revision int64, e *store.
 		ConditionExpression: aws.String(conditionCurrent), ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}}}
-	return s.write(ctx, s.with(items, e), s.judge(id))
+	return s.write(ctx, s.with(items, e), s.writes, s.judge(id))
 }
 
 // cursor and its inverse carry a key of the table through a caller.
@@ -204,7 +204,7 @@ func (s *Store) List(ctx context.Context, p store.Page) ([]store.Summary, string
 
 // scan reads one page of the items whose pk has the prefix, with the attributes that lists need.
 func (s *Store) scan(ctx context.Context, prefix string, from item, limit int32) (*dynamodb.ScanOutput, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, record, cancel := s.begin(ctx)
 	defer cancel()
 	in := &dynamodb.ScanInput{
 		TableName: s.table, ExclusiveStartKey: from, FilterExpression: aws.String("begins_with(pk, :prefix)"),
@@ -215,9 +215,9 @@ func (s *Store) scan(ctx context.Context, prefix string, from item, limit int32)
 	if limit > 0 {
 		in.Limit = &limit
 	}
-	out, err := s.db.Scan(ctx, in)
+	out, err := s.db.Scan(ctx, in, s.pages)
 	if err != nil {
-		return nil, failure("scan", err)
+		return nil, failure("scan", record.Last(err))
 	}
 	return out, nil
 }

@@ -115,7 +115,7 @@ func TestTableOfTheReferenceIsServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	decrypt(fresh.ID, map[string]string{"city": `"Basel"`})
-	report, err := audit.Verify(t.Context(), table, nil)
+	report, err := audit.Verify(t.Context(), table, world, nil)
 	if err != nil || len(report.Problems) != 0 || report.Legacy != 2 || report.Entries != 2*6+2 {
 		t.Fatalf("report %+v, %v", report, err)
 	}

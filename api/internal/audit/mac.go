@@ -1,0 +1,136 @@
+package audit
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"redoubt/api/internal/store"
+)
+
+// Keys gives MACs under a key that no writer of the store has; package kmsclient does it with KMS.
+type Keys interface {
+	MAC(ctx context.Context, message []byte) ([]byte, error)
+}
+
+// Domains. None is the beginning of another message that the key in KMS signs (package vault).
+const (
+	// writerDomain and a writer's name are a message, whose MAC is that writer's key.
+	writerDomain = "redoubt/v1/audit-writer\x00"
+	// entryDomain begins what an entry's MAC covers.
+	entryDomain = "redoubt/v2/audit\x00"
+)
+
+const (
+	// keyedPrefix begins the names of chains whose entries carry MACs.
+	keyedPrefix = "m1."
+	// keyTimeout bounds the wait for a writer's key, which does not end with the request that asked first.
+	keyTimeout = 5 * time.Second
+)
+
+// writerRE is a writer's name: 130 bits at random.
+var writerRE = regexp.MustCompile(`^[A-Z2-7]{26}$`)
+
+func newWriter() string { return rand.Text() }
+
+// chainName names the nth chain of a writer.
+func chainName(writer string, n uint64) string {
+	return keyedPrefix + writer + "-" + strconv.FormatUint(n, 36)
+}
+
+// writerOf is the writer of a chain. keyed is false for the chains of earlier releases, whose hashes have no key, and
+// the writer is empty for a name that is not one of ours.
+func writerOf(chain string) (writer string, keyed bool) {
+	rest, keyed := strings.CutPrefix(chain, keyedPrefix)
+	if !keyed {
+		return "", false
+	}
+	writer, _, _ = strings.Cut(rest, "-")
+	if !writerRE.MatchString(writer) {
+		writer = ""
+	}
+	return writer, true
+}
+
+// key is one writer's. It is safe for concurrent use.
+type key struct {
+	secret []byte
+	states sync.Pool // of *macState: an entry's MAC costs no setting up
+}
+
+type macState struct {
+	mac  hash.Hash
+	text []byte
+}
+
+// writerKey asks for the key of a writer.
+func writerKey(ctx context.Context, keys Keys, writer string) (*key, error) {
+	secret, err := keys.MAC(ctx, []byte(writerDomain+writer))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(secret) != sha256.Size:
+		return nil, errors.New("audit: the MAC key is not an HMAC_256 key")
+	}
+	return newKey(secret), nil
+}
+
+func newKey(secret []byte) *key {
+	k := &key{secret: secret}
+	k.states.New = func() any { return &macState{mac: hmac.New(sha256.New, k.secret)} }
+	return k
+}
+
+// sum is the entry's MAC: HMAC-SHA-256 over the domain and all attributes, each with its length before it.
+func (k *key) sum(e *store.Entry) []byte {
+	s := k.states.Get().(*macState)
+	defer k.states.Put(s)
+	s.text = appendEntry(s.text[:0], entryDomain, e)
+	s.mac.Reset()
+	s.mac.Write(s.text)
+	return s.mac.Sum(nil)
+}
+
+func (k *key) genuine(e *store.Entry) bool { return hmac.Equal(e.Hash, k.sum(e)) }
+
+// wipe overwrites the key. Nothing may use it any more.
+func (k *key) wipe() { clear(k.secret) }
+
+// keyring asks for each writer's key once.
+type keyring struct {
+	keys  Keys
+	known map[string]*key
+}
+
+func newKeyring(keys Keys) *keyring { return &keyring{keys: keys, known: map[string]*key{}} }
+
+// ErrKeys reports that the log could not be checked, since there was no key to check it with.
+var ErrKeys = errors.New("audit: no key to verify with")
+
+// of returns the key of a writer. [ErrKeys].
+func (r *keyring) of(ctx context.Context, writer string) (*key, error) {
+	if k := r.known[writer]; k != nil {
+		return k, nil
+	}
+	k, err := writerKey(ctx, r.keys, writer)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrKeys, err)
+	}
+	r.known[writer] = k
+	return k, nil
+}
+
+func (r *keyring) wipe() {
+	for _, k := range r.known {
+		k.wipe()
+	}
+}
