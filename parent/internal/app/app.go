@@ -142,7 +142,7 @@ func (a *App) watch() {
 	a.metrics.Watch("draining", "1 while this parent drains.", func() float64 {
 		return boolean(a.front != nil && a.front.Draining())
 	})
-	a.metrics.Watch("credentials_valid", "1 when there are credentials that have not ended.", func() float64 {
+	a.metrics.Watch("credentials_valid", "1 when there are credentials to use, also past their end.", func() float64 {
 		return boolean(a.creds.Valid())
 	})
 	a.metrics.Watch("credentials_life_seconds", "What remains of the credentials' life; +Inf when they never end.",

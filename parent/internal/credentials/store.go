@@ -3,8 +3,10 @@
 // # Guarantees
 //
 // Credentials are fetched in the background, ahead of their end, with jitter; no request waits for them. When the
-// source fails, the last good ones are kept until they end. They are held in locked memory outside the Go heap, wiped
-// when replaced, and are never logged, formatted or put in an error.
+// source fails, or gives some that have ended, the last ones are used on, past their end too, as AWS's SDKs do: in an
+// outage of the metadata service KMS may take them still. KMS decides; what is cached is served in either case. Enclaves
+// refuse credentials that have ended, so they are told of an end some minutes ahead, again and again. Credentials are
+// held in locked memory outside the Go heap, wiped when replaced, and are never logged, formatted or put in an error.
 //
 // # Against whom
 //
@@ -44,6 +46,8 @@ var (
 	ErrUnavailable = errors.New("credentials are unavailable")
 	// ErrMalformed: the source answered something else.
 	ErrMalformed = errors.New("credentials are malformed")
+	// ErrEnded: the source gave credentials whose time is over.
+	ErrEnded = errors.New("credentials have ended")
 	// ErrNone: the source has no credentials (no role, no variables).
 	ErrNone = errors.New("no credentials configured")
 )
@@ -58,6 +62,10 @@ const (
 	// firstRetry and lastRetry bound the backoff after a failure.
 	firstRetry = 500 * time.Millisecond
 	lastRetry  = 20 * time.Second
+	// Credentials that cannot be renewed are used on: from extendAhead before what counts as their end that is put off,
+	// to between half of extension and all of it from then on.
+	extendAhead = 2 * time.Minute
+	extension   = 15 * time.Minute
 	// fetchTimeout bounds one fetch.
 	fetchTimeout = 10 * time.Second
 )
@@ -75,7 +83,8 @@ type Store struct {
 
 	mu      sync.RWMutex
 	encoded *secret.Buffer // a wire.Credentials body; nil before the first
-	ends    time.Time      // zero: never
+	ends    time.Time      // as their source says; zero: never
+	until   time.Time      // as the enclaves are told: ends, or later where they could not be renewed
 	changed chan struct{}
 }
 
@@ -96,6 +105,7 @@ func (s *Store) Run(ctx context.Context) {
 		}
 		s.observer.CredentialsFetched(err == nil)
 		wait := s.wait()
+		s.extend()
 		if err != nil {
 			if !failing {
 				s.log.Warn("cannot fetch credentials", slog.String("cause", cause(err)), slog.Bool("have", s.Valid()))
@@ -123,7 +133,7 @@ func (s *Store) Run(ctx context.Context) {
 
 // cause is an error as one of our static texts.
 func cause(err error) string {
-	for _, known := range []error{ErrMalformed, ErrNone, context.DeadlineExceeded} {
+	for _, known := range []error{ErrMalformed, ErrEnded, ErrNone, context.DeadlineExceeded} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
@@ -160,45 +170,81 @@ func (s *Store) fetch(ctx context.Context) error {
 	}
 	var ends time.Time
 	if m.ExpiresMS != 0 {
-		if ends = time.UnixMilli(m.ExpiresMS); !ends.After(time.Now()) {
-			return ErrMalformed // already over: better to keep what we have
-		}
+		ends = time.UnixMilli(m.ExpiresMS)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ended := !ends.IsZero() && !ends.After(time.Now())
+	if ended && s.encoded != nil && (s.ends.IsZero() || !s.ends.Before(ends)) {
+		return ErrEnded // what we have is as good
+	}
+	until := ends
+	if s.encoded != nil && ends.Equal(s.ends) && !ends.IsZero() { // perhaps the same, whose end was put off
+		until, m.ExpiresMS = s.until, s.until.UnixMilli()
+	}
+	changed, err := s.replace(&m, ends, until)
+	switch {
+	case err != nil:
+		return err
+	case changed:
+		s.log.Info("credentials changed", slog.Time("end", ends), slog.Bool("ends", !ends.IsZero()))
+	}
+	if ended {
+		return ErrEnded
+	}
+	return nil
+}
+
+// replace takes over a copy of m and tells of the change, unless that is there already. The caller holds mu.
+func (s *Store) replace(m *wire.Credentials, ends, until time.Time) (changed bool, err error) {
 	// The room is exact, so that append leaves no copy behind.
 	body := make([]byte, 0, 32+len(m.AccessKeyID)+len(m.Secret)+len(m.Token))
 	buf, err := secret.NewFrom(m.Append(body))
 	if err != nil {
-		return ErrUnavailable
-	}
-	s.replace(buf, ends)
-	return nil
-}
-
-// replace takes over buf unless it holds what is there already.
-func (s *Store) replace(buf *secret.Buffer, ends time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.encoded != nil && string(s.encoded.Bytes()) == string(buf.Bytes()) {
-		buf.Destroy()
-		return
+		return false, ErrUnavailable
 	}
 	old := s.encoded
-	s.encoded, s.ends = buf, ends
+	if old != nil && string(old.Bytes()) == string(buf.Bytes()) {
+		buf.Destroy()
+		return false, nil
+	}
+	s.encoded, s.ends, s.until = buf, ends, until
 	old.Destroy()
 	close(s.changed)
 	s.changed = make(chan struct{})
-	s.log.Info("credentials changed", slog.Time("end", ends), slog.Bool("ends", !ends.IsZero()))
+	return true, nil
+}
+
+// extend puts off what counts as the end of credentials that could not be renewed, if it is near.
+func (s *Store) extend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.encoded == nil || s.ends.IsZero() || time.Until(s.until) > extendAhead {
+		return
+	}
+	body := append([]byte(nil), s.encoded.Bytes()...)
+	defer secret.Wipe(body)
+	var m wire.Credentials
+	if m.Decode(body) != nil {
+		return
+	}
+	until := time.Now().Add(jitter(extension))
+	m.ExpiresMS = until.UnixMilli()
+	first := s.until.Equal(s.ends)
+	if _, err := s.replace(&m, s.ends, until); err == nil && first {
+		s.log.Warn("credentials are used past their end, since there are no new ones", slog.Time("end", s.ends))
+	}
 }
 
 func (s *Store) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.encoded.Destroy()
-	s.encoded, s.ends = nil, time.Time{}
+	s.encoded, s.ends, s.until = nil, time.Time{}, time.Time{}
 }
 
-// With calls use with a copy of the current credentials that is wiped afterwards. When there are none, or they have
-// ended, use is not called and the result is nil.
+// With calls use with a copy of the current credentials that is wiped afterwards. When there are none use is not called
+// and the result is nil.
 func (s *Store) With(use func(m *wire.Credentials) error) error {
 	s.mu.RLock()
 	if !s.valid() {
@@ -222,7 +268,7 @@ func (s *Store) Changed() <-chan struct{} {
 	return s.changed
 }
 
-// Valid reports whether there are credentials that have not ended.
+// Valid reports whether there are credentials to use.
 func (s *Store) Valid() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -230,10 +276,10 @@ func (s *Store) Valid() bool {
 }
 
 func (s *Store) valid() bool {
-	return s.encoded != nil && (s.ends.IsZero() || time.Now().Before(s.ends))
+	return s.encoded != nil && (s.until.IsZero() || time.Now().Before(s.until))
 }
 
-// Life is what remains of the credentials' life, negative once they have ended; ok is false when there are none or
+// Life is what remains of the credentials' life as their source told it, negative once they have ended; ok is false when there are none or
 // they never end.
 func (s *Store) Life() (left time.Duration, ok bool) {
 	s.mu.RLock()

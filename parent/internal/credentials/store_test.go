@@ -155,43 +155,100 @@ func TestADayOfRotationNeverLeavesAGap(t *testing.T) {
 	})
 }
 
-func TestLastGoodCredentialsServeThroughAnOutageUntilTheyEnd(t *testing.T) {
+// pushed are the credentials as an enclave would get them: which, and what remains of their time.
+func pushed(s *Store) (id string, left time.Duration) {
+	_ = s.With(func(m *wire.Credentials) error {
+		id, left = string(m.AccessKeyID), time.Until(time.UnixMilli(m.ExpiresMS))
+		return nil
+	})
+	return id, left
+}
+
+func TestLastCredentialsServeThroughAnOutageAlsoPastTheirEnd(t *testing.T) {
+	for name, outage := range map[string]func(f *fake, ends time.Time){
+		"no answer":            func(f *fake, _ time.Time) { f.set("", time.Time{}, ErrUnavailable) },
+		"the same, also ended": func(*fake, time.Time) {},
+		"others that ended":    func(f *fake, ends time.Time) { f.set("older", ends.Add(-time.Hour), nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fake{}
+				ends := time.Now().Add(time.Hour)
+				f.set("one", ends, nil)
+				s, n, log := run(t, f)
+				outage(f, ends)
+				for range 6 * 60 * 60 { // six hours, second by second
+					time.Sleep(time.Second)
+					if id, left := pushed(s); id != "one" || left <= 0 || !s.Valid() {
+						t.Fatalf("%v before the end: have %q for %v", time.Until(ends), id, left)
+					}
+				}
+				if left, ok := s.Life(); !ok || left > -4*time.Hour {
+					t.Errorf("life %v %v after the end", left, ok)
+				}
+				if n.failed.Load() < 100 {
+					t.Errorf("%d failures", n.failed.Load())
+				}
+				if c := strings.Count(log.String(), "are used past their end"); c != 1 {
+					t.Errorf("that they are used on is logged %d times", c)
+				}
+				if c := strings.Count(log.String(), "cannot fetch"); c != 1 {
+					t.Errorf("the outage is logged %d times", c)
+				}
+				changed := s.Changed()
+				f.set("two", time.Now().Add(time.Hour), nil)
+				time.Sleep(lastRetry + time.Second)
+				synctest.Wait()
+				if id, left := pushed(s); id != "two" || left < 59*time.Minute {
+					t.Errorf("not recovered: %q for %v", id, left)
+				}
+				select {
+				case <-changed:
+				default:
+					t.Error("not told")
+				}
+			})
+		})
+	}
+}
+
+// A parent that starts in an outage gets credentials that have ended, and KMS may take them.
+func TestEndedCredentialsAreBetterThanNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{}
-		f.set("one", time.Now().Add(time.Hour), nil)
+		f.set("ended", time.Now().Add(-time.Hour), nil)
 		s, n, log := run(t, f)
-		f.set("", time.Time{}, ErrUnavailable)
-		time.Sleep(59 * time.Minute)
-		if !s.Valid() || current(s) != "one" {
-			t.Fatal("gave up before the end")
+		if id, left := pushed(s); id != "ended" || left <= 0 || !s.Valid() {
+			t.Fatalf("have %q for %v", id, left)
 		}
-		if left, ok := s.Life(); !ok || left < 50*time.Second || left > time.Minute {
-			t.Errorf("life %v %v", left, ok)
+		if n.failed.Load() == 0 || !strings.Contains(log.String(), ErrEnded.Error()) || strings.Contains(log.String(), "malformed") {
+			t.Errorf("%d failures, log %s", n.failed.Load(), log)
 		}
-		time.Sleep(2 * time.Minute)
-		if s.Valid() || current(s) != "" {
-			t.Error("serves credentials that have ended")
-		}
-		if left, ok := s.Life(); !ok || left > 0 {
-			t.Errorf("life %v %v after the end", left, ok)
-		}
-		if n.failed.Load() < 100 {
-			t.Errorf("%d attempts in an outage of an hour", n.failed.Load())
-		}
-		changed := s.Changed()
-		f.set("two", time.Now().Add(time.Hour), nil)
-		time.Sleep(lastRetry + time.Second)
+		f.set("ended later", time.Now().Add(-time.Minute), nil)
+		time.Sleep(lastRetry)
 		synctest.Wait()
-		if current(s) != "two" {
-			t.Error("not recovered")
+		if current(s) != "ended later" {
+			t.Errorf("have %q", current(s))
 		}
-		select {
-		case <-changed:
-		default:
-			t.Error("not told")
+	})
+}
+
+// Pushes follow changes: an end that is put off is one now and then, not at every fetch.
+func TestAnEndThatIsPutOffIsToldNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		f.set("one", time.Now().Add(time.Minute), nil)
+		s, _, _ := run(t, f)
+		pushes := 0
+		for end := time.Now().Add(2 * time.Hour); time.Now().Before(end); {
+			select {
+			case <-s.Changed():
+				pushes++
+			case <-time.After(time.Minute):
+			}
 		}
-		if c := strings.Count(log.String(), "cannot fetch"); c != 1 {
-			t.Errorf("the outage is logged %d times", c)
+		if pushes < 8 || pushes > 24 {
+			t.Errorf("%d pushes in two hours", pushes)
 		}
 	})
 }
