@@ -35,6 +35,9 @@ func dashboards() []dashboard {
 	return []dashboard{overview(), enclave(), kms(), capacity()}
 }
 
+// heard are the outcomes of the API's calls that say nothing against what was called.
+const heard = "ok|not_found|exists|conflict|cursor|too_large|bad_request|decrypt_failed|expression_failed|canceled"
+
 func overview() dashboard {
 	return build("redoubt-overview", "Redoubt: overview",
 		graph("Availability", "Share of decrypts, batches' items too, that did not fail for the service's own reasons.",
@@ -53,6 +56,9 @@ func overview() dashboard {
 			quantile("0.99", "route", "redoubt_api_request_duration_seconds_bucket"), "p99 {{route}}"),
 		graph("What the API waits for", "Store, KMS and parent.", "s",
 			quantile("0.99", "dependency", "redoubt_api_dependency_duration_seconds_bucket"), "p99 {{dependency}}"),
+		graph("What the API asks in vain", "Store, KMS and parent: all outcomes but answers, and but callers that left.", "ops",
+			by("dependency, outcome", `redoubt_api_dependency_duration_seconds_count{outcome!~"`+heard+`"}`),
+			"{{dependency}} {{outcome}}"),
 		graph("Audit entries", "Given to the store, by outcome.", "ops",
 			by("outcome", "redoubt_api_audit_entries_total"), "{{outcome}}"),
 	)

@@ -65,10 +65,10 @@ func outcome(err error) string {
 	switch {
 	case errors.As(err, &large):
 		return "too_large"
-	case errors.Is(err, upstream.ErrNoEnclave):
-		return "no_enclave"
+	case errors.Is(err, upstream.ErrUnavailable):
+		return "unavailable" // as of the other dependencies
 	case errors.As(err, &up):
-		return up.Code.String()
+		return up.Name()
 	case errors.Is(err, kmsclient.ErrDenied):
 		return "denied"
 	case errors.Is(err, kmsclient.ErrThrottled):

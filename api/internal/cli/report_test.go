@@ -24,7 +24,7 @@ func TestACommandWithoutCredentialsSaysWhatToDo(t *testing.T) {
 func TestWhatADependencyAnsweredIsAWord(t *testing.T) {
 	for want, err := range map[string]error{
 		"ok":             nil,
-		"no_enclave":     &upstream.Error{Code: wire.ShuttingDown, Err: upstream.ErrNoEnclave},
+		"no_enclave":     &upstream.Error{Code: wire.Internal, Err: upstream.ErrNoEnclave},
 		"shutting_down":  &upstream.Error{Code: wire.ShuttingDown},
 		"denied":         fmt.Errorf("%w (code)", kmsclient.ErrDenied),
 		"throttled":      fmt.Errorf("%w (code)", kmsclient.ErrThrottled),
@@ -34,6 +34,9 @@ func TestWhatADependencyAnsweredIsAWord(t *testing.T) {
 		if got := outcome(err); got != want {
 			t.Errorf("%v: %s, want %s", err, got, want)
 		}
+	}
+	if got := outcome(&upstream.Error{Code: wire.Internal, Err: upstream.ErrUnavailable}); got != "unavailable" {
+		t.Errorf("no parent: %s", got)
 	}
 	none := fmt.Errorf("dynamo: read: %w: %w", store.ErrUnavailable, awsconfig.ErrNoCredentials)
 	if got := storeOutcome(none); got != "no_credentials" {

@@ -158,10 +158,20 @@ func TestParentsFailuresAreToldApart(t *testing.T) {
 			t.Errorf("%v: Retry-After %q", code, retry)
 		}
 	}
-	a.World.FailDecrypt(&upstream.Error{Code: wire.ShuttingDown, Err: upstream.ErrNoEnclave})
-	r := a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["email"],"reason":"test"}`).WantStatus(503)
-	if !strings.Contains(r.Body, `"code":"no_enclave"`) || r.Header.Get("Retry-After") == "" {
-		t.Errorf("an enclave that hangs: %s", r.Body)
+	for code, cause := range map[string]error{
+		"no_enclave": upstream.ErrNoEnclave, "parent_unavailable": upstream.ErrUnavailable,
+	} {
+		for wait, retry := range map[time.Duration]string{0: "1", 3 * time.Second: "3"} {
+			a.World.FailDecrypt(&upstream.Error{Code: wire.Internal, Err: cause, RetryAfter: wait})
+			r := a.Do("POST", "/v1/vaults/"+id+"/decrypt", `{"fields":["email"],"reason":"test"}`).WantStatus(503)
+			if !strings.Contains(r.Body, `"code":"`+code+`"`) || r.Header.Get("Retry-After") != retry {
+				t.Errorf("%s: %s, %v", code, r.Body, r.Header)
+			}
+		}
+		log := a.Do("GET", "/v1/vaults/"+id+"/audit?limit=1000", "").WantStatus(200)
+		if !strings.Contains(log.Body, `"code":"`+code+`"`) {
+			t.Errorf("%s is not in the audit log: %s", code, log.Body)
+		}
 	}
 	a.Do("GET", "/v1/vaults/"+id+"/audit", "").WantStatus(200)
 }

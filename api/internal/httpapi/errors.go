@@ -135,6 +135,9 @@ var fixed = []struct {
 	{kmsclient.ErrUnavailable, httpError{
 		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "kms_unavailable", retry: retryDefault,
 	}},
+	{upstream.ErrUnavailable, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "parent_unavailable", retry: retryDefault,
+	}},
 	{upstream.ErrNoEnclave, httpError{
 		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "no_enclave", retry: retryDefault,
 	}},
@@ -185,19 +188,24 @@ func classify(err error, failed string) *httpError {
 		if errors.Is(err, f.err) {
 			e := f.as
 			e.cause = err
-			return &e
+			return e.after(err)
 		}
 	}
 	if errors.As(err, &up) {
 		if e, ok := upstreamErrors[up.Code]; ok {
 			e.code, e.cause = up.Code.String(), err
-			if up.RetryAfter > 0 && e.retry > 0 {
-				e.retry = up.RetryAfter
-			}
-			return &e
+			return e.after(err)
 		}
 	}
 	return &httpError{status: http.StatusInternalServerError, message: failed, code: "internal", cause: err}
+}
+
+// after takes over how long the parent asks callers to wait, where it does and callers may try again.
+func (e httpError) after(err error) *httpError {
+	if wait := vault.RetryAfter(err); wait > 0 && e.retry > 0 {
+		e.retry = wait
+	}
+	return &e
 }
 
 func invalid(p schema.FieldErrors) *httpError {

@@ -33,7 +33,6 @@ const (
 var (
 	errAnswer   = errors.New("answer not understood")
 	errTooLarge = errors.New("answer too large")
-	errDead     = errors.New("connection failed")
 )
 
 // Config of a client.
@@ -207,7 +206,7 @@ func (c *Client) Ready(ctx context.Context) error {
 	resp := fasthttp.AcquireResponse()
 	defer release(resp)
 	if err := c.post(ctx, c.deadline(ctx), req, resp); err != nil {
-		return errDead
+		return ErrUnavailable
 	}
 	if status := resp.StatusCode(); status != http.StatusOK {
 		return fmt.Errorf("upstream: not ready: status %d", status)
@@ -223,8 +222,11 @@ func transportError(ctx context.Context, err error) error {
 	case ctx.Err() != nil, timedOut(err):
 		return &Error{Code: wire.DeadlineExceeded}
 	}
-	return &Error{Code: wire.ShuttingDown, Err: errDead}
+	return &Error{Code: wire.Internal, Err: ErrUnavailable}
 }
+
+// ErrUnavailable says that no parent answers: the connection fails, or a proxy before it says that nobody is there.
+var ErrUnavailable = errors.New("the parent cannot be reached")
 
 // ErrNoEnclave says that the parent answers, but has no enclave that does. It may hang, restart or be gone.
 var ErrNoEnclave = errors.New("no enclave answers the parent")
@@ -235,13 +237,16 @@ const codeNoEnclave = "no_enclave"
 // statusError reads the parent's problem document, or goes by the status alone.
 func statusError(status int, retryAfter string, answer []byte) error {
 	e := &Error{Code: codeOfStatus(status)}
+	if status == http.StatusBadGateway || status == http.StatusServiceUnavailable {
+		e.Err = ErrUnavailable // unless the parent says what it is
+	}
 	var problem struct {
 		Code string `json:"code"`
 	}
 	if json.Unmarshal(answer, &problem) == nil {
 		for c := wire.BadRequest; int(c) < wire.Codes; c++ {
 			if c.String() == problem.Code {
-				e.Code = c
+				e.Code, e.Err = c, nil
 			}
 		}
 		if problem.Code == codeNoEnclave {
@@ -266,8 +271,6 @@ func codeOfStatus(status int) wire.Code {
 		return wire.DecryptFailed
 	case http.StatusTooManyRequests:
 		return wire.Overloaded
-	case http.StatusBadGateway, http.StatusServiceUnavailable:
-		return wire.ShuttingDown
 	case http.StatusRequestTimeout, http.StatusGatewayTimeout:
 		return wire.DeadlineExceeded
 	}

@@ -99,7 +99,7 @@ func TestAnswersMapToCodes(t *testing.T) {
 		"unauthenticated":    {401, `{"code":"unauthenticated"}`, "", wire.Unauthenticated, 0},
 		"internal":           {500, `{"code":"internal"}`, "", wire.Internal, 0},
 		"unknown code":       {418, `{"code":"teapot"}`, "", wire.Internal, 0},
-		"a load balancer's":  {502, `<html>`, "", wire.ShuttingDown, 0},
+		"a load balancer's":  {502, `<html>`, "", wire.Internal, 0},
 		"ok is no error":     {403, `{"code":"ok"}`, "", wire.KeyDenied, 0},
 		"redirect":           {302, ``, "", wire.Internal, 0},
 		"not JSON":           {200, `<html>`, "", wire.Internal, 0},
@@ -124,16 +124,21 @@ func TestAnswersMapToCodes(t *testing.T) {
 	}
 }
 
-func TestAnEnclaveThatDoesNotAnswerIsToldFromAParentThatStops(t *testing.T) {
-	for body, none := range map[string]bool{
-		`{"type":"urn:redoubt:problem:no_enclave","code":"no_enclave"}`: true, `{"code":"shutting_down"}`: false, ``: false,
+func TestNoEnclaveNoParentAndAParentThatStopsAreToldApart(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"type":"urn:redoubt:problem:no_enclave","code":"no_enclave"}`: "no_enclave", `{"code":"shutting_down"}`: "shutting_down",
+		``: "parent_unavailable", `<html>`: "parent_unavailable", `{"code":"of another service"}`: "parent_unavailable",
 	} {
-		s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = io.WriteString(w, body)
-		})
-		if _, err := client(t, s.URL, 0).Decrypt(t.Context(), &Request{}); errors.Is(err, ErrNoEnclave) != none {
-			t.Errorf("%s: %v", body, err)
+		for _, status := range []int{http.StatusServiceUnavailable, http.StatusBadGateway} {
+			s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(status)
+				_, _ = io.WriteString(w, body)
+			})
+			_, err := client(t, s.URL, 0).Decrypt(t.Context(), &Request{})
+			var e *Error
+			if !errors.As(err, &e) || e.Name() != want || (e.Code == wire.ShuttingDown) != (want == "shutting_down") {
+				t.Errorf("%d %s: %v, want %s", status, body, err, want)
+			}
 		}
 	}
 }
@@ -176,7 +181,7 @@ func TestSecondDeadConnectionIsAnError(t *testing.T) {
 	})
 	_, err := client(t, s.URL, 0).Decrypt(t.Context(), &Request{})
 	var e *Error
-	if !errors.As(err, &e) || e.Code != wire.ShuttingDown || calls.Load() != 2 {
+	if !errors.As(err, &e) || e.Name() != "parent_unavailable" || calls.Load() != 2 {
 		t.Fatalf("err = %v after %d calls", err, calls.Load())
 	}
 }
@@ -207,7 +212,7 @@ func TestAbsentParentIsUnavailableAndNamesNoAddress(t *testing.T) {
 	c := client(t, "http://"+addr, 0)
 	_, err = c.Decrypt(t.Context(), &Request{})
 	var e *Error
-	if !errors.As(err, &e) || e.Code != wire.ShuttingDown || strings.Contains(err.Error(), addr) {
+	if !errors.As(err, &e) || e.Name() != "parent_unavailable" || strings.Contains(err.Error(), addr) {
 		t.Fatalf("err = %v", err)
 	}
 	if c.Ready(t.Context()) == nil {
@@ -500,7 +505,7 @@ func TestTheParentsCertificateIsChecked(t *testing.T) {
 		t.Cleanup(c.Close)
 		_, err = c.Decrypt(t.Context(), &Request{})
 		var e *Error
-		if tc.ok && err != nil || !tc.ok && (!errors.As(err, &e) || e.Code != wire.ShuttingDown) {
+		if tc.ok && err != nil || !tc.ok && (!errors.As(err, &e) || e.Name() != "parent_unavailable") {
 			t.Errorf("roots %s: %v", name, err)
 		}
 	}

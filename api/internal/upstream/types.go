@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -78,7 +79,18 @@ func (e *Error) Error() string {
 	if e.Err == nil {
 		return "upstream: " + e.Code.String()
 	}
-	return fmt.Sprintf("upstream: %s: %v", e.Code, e.Err)
+	return fmt.Sprintf("upstream: %s: %v", e.Name(), e.Err)
+}
+
+// Name is what happened as one word, for answers, logs and metrics: the code, or what no code of the wire says.
+func (e *Error) Name() string {
+	switch {
+	case errors.Is(e.Err, ErrNoEnclave):
+		return codeNoEnclave
+	case errors.Is(e.Err, ErrUnavailable):
+		return "parent_unavailable"
+	}
+	return e.Code.String()
 }
 
 func (e *Error) Unwrap() error { return e.Err }

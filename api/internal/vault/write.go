@@ -213,7 +213,7 @@ func failure(ctx context.Context, err error) string {
 	case errors.As(err, &large):
 		return "too_large"
 	case errors.As(err, &up):
-		return up.Code.String()
+		return up.Name()
 	}
 	return "unavailable"
 }
