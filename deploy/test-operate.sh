@@ -50,7 +50,8 @@ if node deploy/cloudformation/validate.mjs "$validate/node_modules" "$work/bad.y
 fi
 "$cache/bin/python" deploy/cloudformation/patterns.py
 "$cache/bin/python" deploy/cloudformation/models.py
-promtool check rules deploy/prometheus/alerts.yaml
+promtool check rules deploy/prometheus/alerts.yaml deploy/prometheus/alerts-*.yaml
+for config in prometheus prometheus-lambda; do promtool check config --syntax-only "deploy/prometheus/$config.yaml"; done
 promtool test rules deploy/prometheus/alerts_test.yaml
 "$cache/bin/python" deploy/prometheus/complete.py
 
@@ -106,7 +107,7 @@ AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local-secret "$bin/canary" --api-u
 pids+=($!)
 sed -e "s/127.0.0.1:9180/$(at 3)/; s/127.0.0.1:9181/$(at 1)/; s/127.0.0.1:9182/$(at 6)/" -e 's/15s/1s/' \
   deploy/prometheus/prometheus.yaml >"$work/prometheus.yaml"
-cp deploy/prometheus/alerts.yaml "$work/"
+cp deploy/prometheus/alerts.yaml deploy/prometheus/alerts-*.yaml "$work/"
 prometheus --config.file="$work/prometheus.yaml" --storage.tsdb.path="$work/tsdb" --web.listen-address="$(at 7)" \
   --log.level=error &
 pids+=($!)

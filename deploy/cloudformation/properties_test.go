@@ -432,20 +432,31 @@ func TestEveryAlarmTellsSomeoneAndHasARunbook(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tm := load(t, "observe", nil)
-	alarms := tm.ofType("AWS::CloudWatch::Alarm")
-	for _, name := range alarms {
-		p := tm.props(name)
-		runbook := regexp.MustCompile(`Runbook (Redoubt\w+)\.$`).FindStringSubmatch(p["AlarmDescription"].(string))
-		if runbook == nil || !strings.Contains(string(readme), "\n### "+runbook[1]+"\n") {
-			t.Errorf("%s: runbook %v", name, runbook)
+	alarms := 0
+	for _, of := range templates {
+		params := map[string]string{}
+		if at(load(t, of, nil).root, "Parameters", "AlarmTopicArn") != nil {
+			params["AlarmTopicArn"] = "topic"
 		}
-		if at(p, "AlarmActions", 0) != "given-AlarmTopicArn" || p["TreatMissingData"] == nil {
-			t.Errorf("%s: actions %v, missing data %v", name, p["AlarmActions"], p["TreatMissingData"])
+		tm := load(t, of, params)
+		for _, name := range tm.ofType("AWS::CloudWatch::Alarm") {
+			alarms++
+			judgeAlarm(t, string(readme), name, tm.props(name))
 		}
 	}
-	if len(alarms) < 11 {
-		t.Errorf("%d alarms", len(alarms))
+	if alarms < 19 {
+		t.Errorf("%d alarms", alarms)
+	}
+}
+
+func judgeAlarm(t *testing.T, readme, name string, p object) {
+	t.Helper()
+	runbook := regexp.MustCompile(`Runbook (Redoubt\w+)\.$`).FindStringSubmatch(p["AlarmDescription"].(string))
+	if runbook == nil || !strings.Contains(readme, "\n### "+runbook[1]+"\n") {
+		t.Errorf("%s: runbook %v", name, runbook)
+	}
+	if at(p, "AlarmActions", 0) != "topic" || p["TreatMissingData"] == nil {
+		t.Errorf("%s: actions %v, missing data %v", name, p["AlarmActions"], p["TreatMissingData"])
 	}
 }
 

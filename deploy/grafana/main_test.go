@@ -75,7 +75,7 @@ func TestAlertsAndDashboardsCountTheSameFailures(t *testing.T) {
 	}
 	text := strings.Join(strings.Fields(string(alerts)), " ")
 	named, routes, _ := strings.Cut(counted, ",")
-	for selector, want := range map[string]int{named + ", " + routes + "}": 4, `{ code!~"` + callers + `"}`: 4} {
+	for selector, want := range map[string]int{named + ", " + routes + "}": 4, named + ", " + routes + `,code="key_denied"}`: 1, `{ code!~"` + callers + `"}`: 4} {
 		if n := strings.Count(text, selector); n != want {
 			t.Errorf("%d rules select %s", n, selector)
 		}

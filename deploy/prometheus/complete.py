@@ -15,6 +15,14 @@ def load(name):
         return yaml.safe_load(file)
 
 
+# The rule files, and the programs whose metrics each may ask for.
+FILES = {"alerts.yaml": ("parent", "enclave"), "alerts-api.yaml": ("api",), "alerts-canary.yaml": ("canary",)}
+
+
+def rules(name):
+    return [rule for group in load(name)["groups"] for rule in group["rules"]]
+
+
 def main():
     with open(os.path.join(HERE, "..", "README.md"), encoding="utf-8") as file:
         entries = re.findall(r"^### (\w+)\n(.*?)(?=^#|\Z)", file.read(), re.M | re.S)
@@ -26,7 +34,22 @@ def main():
             kind = fires if case["exp_alerts"] else silent
             kind.setdefault(case["alertname"], []).append(series)
     bad = []
-    alerts = [r for g in load("alerts.yaml")["groups"] for r in g["rules"] if "alert" in r]
+    files = {name: rules(name) for name in FILES}
+    alerts = [r for name in FILES for r in files[name] if "alert" in r]
+    for name, own in FILES.items():
+        for rule in files[name]:
+            for metric in re.findall(r"redoubt_([a-z]+)_", rule["expr"]):
+                if metric not in own:
+                    bad.append(f"{name}: {rule.get('alert', rule.get('record'))} watches {metric}, which is scraped elsewhere")
+            # A process that a deployment does not have must not be missed there.
+            if "absent(" in rule["expr"] and name == "alerts.yaml":
+                bad.append(f"{name}: {rule['alert']} fires where there is nothing to scrape")
+    for config in ("prometheus.yaml", "prometheus-lambda.yaml"):
+        scrape = load(config)
+        jobs = {job["job_name"].removeprefix("redoubt-") for job in scrape["scrape_configs"]}
+        for name in scrape["rule_files"]:
+            if not jobs & set(FILES[name]):
+                bad.append(f"{config}: loads {name} and scrapes nothing that it watches")
     for alert in alerts:
         name = alert["alert"]
         if alert["annotations"].get("runbook") != "deploy/README.md#" + name.lower():
