@@ -5,7 +5,8 @@
 //
 //   - An entry is durable before data leaves: a request whose entry cannot be written is answered with an error and
 //     no data. Writes carry their entry in the same transaction. Refused and failed attempts on an existing vault are
-//     written too, but for those listed below.
+//     written too, but for those listed below. So is the removal of a vault whose time to live has passed, by the
+//     embedded store: event DeleteVault, reason Expired, principal [Expirer].
 //   - An entry never holds a value of a field, an expression's source or a key: names, the caller's reason, outcome.
 //   - The entry of a decrypt that was answered tells a raw release from a reduced one: which fields left as they are
 //     (Released) and, for each expression, which fields it reads, which its result may hold raw (Access) and a keyed
@@ -68,6 +69,8 @@
 //     large, of another type or not of the route's shape, a ttl that is no number.
 //   - Attempts whose vault could not be read, because the store or the caller was gone, writes of which the store
 //     does not say how they ended, and those that it has no room for.
+//   - Expiry in DynamoDB: the table's own TTL removes the item, some time within a few days after it has expired. Until
+//     then it is absent to all that read. The log's last change of the time to live tells when.
 //   - What is done beside the API: backup and restore of the store, keys that are made and revoked.
 //   - Of equal refusals those that follow within a minute, and of one principal those beyond a rate (package vault).
 //     The next entry says how many (Omitted).

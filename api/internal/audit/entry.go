@@ -27,8 +27,12 @@ const (
 	OutcomeRefused = "refused" // the caller was not allowed to, asked too often, or for what cannot be
 )
 
-// Reasons of updates, for which callers give none.
+// Expirer is the principal of what the service does by itself: no caller's name has its form.
+const Expirer = "service:expiry"
+
+// Reasons of updates and removals, for which callers give none.
 const (
+	ReasonExpired      = "Expired"      // the vault's time to live had passed
 	ReasonRemoveFields = "RemoveFields" // the reference's
 	ReasonSetTTL       = "SetTTL"       // the vault's time to live, perhaps beside fields
 	ReasonRemoveTTL    = "RemoveTTL"

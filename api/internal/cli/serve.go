@@ -142,6 +142,9 @@ func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, a
 		svc.Close() // while the store is open: what is on its way ends
 		release()
 	}
+	if file, ok := st.(*bolt.Store); ok {
+		file.Sweep(a.expiry) //nolint:contextcheck // it ends with the store
+	}
 	cfg := httpapi.Config{
 		Vault: svc, Version: version, Authenticators: authn, Log: log, Metrics: a.metrics,
 		Checks: checks(st, up, keys, svc, &a.draining),
@@ -156,6 +159,18 @@ func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, a
 		return nil, err
 	}
 	return a, nil
+}
+
+// expiry begins the audit entry of a vault that the store is about to remove.
+func (a *app) expiry(ctx context.Context, id string) (*store.Entry, func(error), error) {
+	p, err := a.vault.Expiring(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	return p.Entry(), func(err error) {
+		a.metrics.Audit(p.Entry().Event, storeOutcome(err))
+		p.Done(err)
+	}, nil
 }
 
 func logger(e *env, text string) *slog.Logger {

@@ -27,6 +27,7 @@ const (
 	format      = "redoubt store 1"
 	sweepEvery  = time.Minute
 	sweepBatch  = 500
+	sweepers    = 64 // records that are removed at once: their writes are committed together
 )
 
 var (
@@ -48,6 +49,8 @@ type Options struct {
 	ReadOnly bool
 	// Reserve is the room that is kept for removals and the audit of reads, in bytes; 0: [DefaultReserve].
 	Reserve int64
+	// SweepEvery is how often [Store.Sweep] looks for what has expired; 0: once a minute.
+	SweepEvery time.Duration
 
 	eraseAfter time.Duration     // for tests; 0: eraseAfter
 	erasing    func(step string) // for tests: called at each step of erasing
@@ -58,9 +61,11 @@ type Store struct {
 	path    string
 	now     func() time.Time
 	reserve int64
-	queue   chan *write
-	stop    chan struct{}
-	done    sync.WaitGroup
+
+	sweepEvery time.Duration
+	queue      chan *write
+	stop       chan struct{}
+	done       sync.WaitGroup
 
 	mu sync.RWMutex // held for writing only while Restore swaps the file
 	db *file
@@ -107,6 +112,9 @@ func start(path string, db *file, o Options) *Store {
 	if o.Reserve == 0 {
 		o.Reserve = DefaultReserve
 	}
+	if o.SweepEvery == 0 {
+		o.SweepEvery = sweepEvery
+	}
 	if o.eraseAfter == 0 {
 		o.eraseAfter = eraseAfter
 	}
@@ -116,7 +124,7 @@ func start(path string, db *file, o Options) *Store {
 	s := &Store{
 		path: path, now: o.Now, reserve: o.Reserve, db: db, queue: make(chan *write, maxGroup), stop: make(chan struct{}),
 		copies: make(chan struct{}, maxCopies), swapped: make(chan struct{}, 1),
-		eraseAfter: o.eraseAfter, erasing: o.erasing,
+		sweepEvery: o.SweepEvery, eraseAfter: o.eraseAfter, erasing: o.erasing,
 	}
 	if !o.ReadOnly {
 		_, _ = db.provide(s.reserve, 0) // while there is no room, the store serves what it can
@@ -124,10 +132,6 @@ func start(path string, db *file, o Options) *Store {
 	}
 	s.done.Add(1)
 	go s.commit()
-	if !o.ReadOnly {
-		s.done.Add(1)
-		go s.sweep(context.Background())
-	}
 	return s
 }
 

@@ -135,7 +135,7 @@ func TestSweepRemovesOnlyWhatExpired(t *testing.T) {
 		}
 	}
 	clock.Set(storetest.Start + 15)
-	if n := s.sweepOnce(t.Context()); n != 3 { // record 1, idempotency items 0 and 1
+	if n := s.sweepOnce(t.Context(), noEntry); n != 3 { // record 1, idempotency items 0 and 1
 		t.Fatalf("%d removed", n)
 	}
 	err := s.view(func(tx *bbolt.Tx) error {

@@ -185,7 +185,7 @@ func TestWhatWasRemovedIsInNoBackup(t *testing.T) {
 		}
 	}
 	clock.Set(storetest.Start + 61)
-	if n := s.sweepOnce(t.Context()); n != 200 {
+	if n := s.sweepOnce(t.Context(), noEntry); n != 200 {
 		t.Fatalf("%d removed", n)
 	}
 	var backup bytes.Buffer

@@ -190,7 +190,7 @@ func useAll(t *testing.T, s *Store) map[string]error {
 	_, out["inspect"] = s.Inspect(ctx)
 	out["create"] = s.Create(ctx, rec("v_0395"), &store.Entry{VaultID: "v_0395", Time: 1, Chain: "c", Seq: 1}, nil)
 	out["delete"] = s.Delete(ctx, "v_041", 1, nil)
-	s.sweepOnce(ctx)
+	s.sweepOnce(ctx, noEntry)
 	return out
 }
 

@@ -126,7 +126,7 @@ func TestWhatExpiredWasDeletedOrOverwrittenIsInNoFile(t *testing.T) {
 	}
 	writers.Wait()
 	clock.Set(storetest.Start + 61)
-	for s.sweepOnce(t.Context()) > 0 {
+	for s.sweepOnce(t.Context(), noEntry) > 0 {
 		continue
 	}
 	untilErased(t, dir)

@@ -1,9 +1,12 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -51,58 +54,129 @@ func putIdempotency(tx *bbolt.Tx, i *store.Idempotency) error {
 	return wrap(tx.Bucket(bucketIdem).Put([]byte(i.Key), data))
 }
 
-// sweep removes what has expired, once a minute, a bounded number at a time.
-func (s *Store) sweep(ctx context.Context) {
+// Expiry begins the audit entry of a vault whose time to live has passed. The store keeps the entry with the removal, in
+// one transaction, and tells done how that ended. After an error the vault stays until the next sweep.
+type Expiry func(ctx context.Context, vaultID string) (e *store.Entry, done func(error), err error)
+
+// Sweep begins to remove what has expired, a bounded number at a time. It is called once at most; until then what has
+// expired is absent to all that read, and not removed.
+func (s *Store) Sweep(begin Expiry) {
+	s.done.Add(1)
+	go s.sweep(begin)
+}
+
+func (s *Store) sweep(begin Expiry) {
 	defer s.done.Done()
-	tick := time.NewTicker(sweepEvery)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-s.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	tick := time.NewTicker(s.sweepEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-s.stop:
 			return
 		case <-tick.C:
-			for s.sweepOnce(ctx) == sweepBatch {
-				select {
-				case <-s.stop:
-					return
-				default:
-				}
+			for ctx.Err() == nil && s.sweepOnce(ctx, begin) == sweepBatch {
+				continue
 			}
 		}
 	}
 }
 
-// sweepOnce removes up to sweepBatch expired items and says how many it removed.
-func (s *Store) sweepOnce(ctx context.Context) int {
-	removed := 0
-	// An error is met again by the next sweep; reads treat what is expired as absent all the same.
-	_ = s.update(ctx, &write{use: forRemoval, removes: true, apply: func(tx *bbolt.Tx) error {
-		removed = 0
-		limit := s.now().Unix()
-		b := tx.Bucket(bucketExpiry)
-		for removed < sweepBatch {
-			k, _ := b.Cursor().First()
-			if len(k) < 9 || int64(binary.BigEndian.Uint64(k)) > limit {
-				return nil
+// sweepOnce removes up to sweepBatch expired items and says how many it removed. An error is met again by the next
+// sweep; reads treat what is expired as absent all the same.
+func (s *Store) sweepOnce(ctx context.Context, begin Expiry) int {
+	limit := s.now().Unix()
+	records, others, err := s.due(limit)
+	if err != nil {
+		return 0
+	}
+	var removed atomic.Int64
+	if len(others) > 0 && s.update(ctx, &write{use: forRemoval, removes: true, apply: func(tx *bbolt.Tx) error {
+		return removeOthers(tx, others, limit)
+	}}) == nil {
+		removed.Add(int64(len(others)))
+	}
+	var working sync.WaitGroup
+	slots := make(chan struct{}, sweepers)
+	for _, key := range records {
+		slots <- struct{}{}
+		working.Go(func() {
+			defer func() { <-slots }()
+			if s.expire(ctx, key, limit, begin) == nil {
+				removed.Add(1)
 			}
-			bucket := bucketRecords
-			if k[8] == expireIdem {
-				bucket = bucketIdem
+		})
+	}
+	working.Wait()
+	return int(removed.Load())
+}
+
+// due lists up to sweepBatch keys of the index of expiry whose time has come: those of records that have expired, and
+// those of idempotency items and of records that were written anew with a later time, or none.
+func (s *Store) due(limit int64) (records, others [][]byte, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketExpiry).Cursor()
+		for k, _ := c.First(); len(k) >= 9 && int64(binary.BigEndian.Uint64(k)) <= limit; k, _ = c.Next() {
+			key := bytes.Clone(k)
+			if k[8] == expireRecord && expired(tx, bucketRecords, k[9:], limit) {
+				records = append(records, key)
+			} else {
+				others = append(others, key)
 			}
-			// The item may have been written anew under the same key with a later expiry.
-			if expired(tx, bucket, k[9:], limit) {
-				if err := tx.Bucket(bucket).Delete(k[9:]); err != nil {
-					return wrap(err)
-				}
+			if len(records)+len(others) == sweepBatch {
+				break
 			}
-			if err := b.Delete(k); err != nil {
-				return wrap(err)
-			}
-			removed++
 		}
 		return nil
+	})
+	return records, others, err
+}
+
+func removeOthers(tx *bbolt.Tx, keys [][]byte, limit int64) error {
+	for _, k := range keys {
+		if k[8] == expireRecord && expired(tx, bucketRecords, k[9:], limit) {
+			continue // it has become one with this time meanwhile: the next sweep removes it
+		}
+		if k[8] == expireIdem && expired(tx, bucketIdem, k[9:], limit) {
+			if err := tx.Bucket(bucketIdem).Delete(k[9:]); err != nil {
+				return wrap(err)
+			}
+		}
+		if err := tx.Bucket(bucketExpiry).Delete(k); err != nil {
+			return wrap(err)
+		}
+	}
+	return nil
+}
+
+// expire removes one record together with what the audit log says of it.
+func (s *Store) expire(ctx context.Context, key []byte, limit int64, begin Expiry) (err error) {
+	id := key[9:]
+	e, done, err := begin(ctx, string(id))
+	if err != nil {
+		return err
+	}
+	defer func() { done(err) }()
+	return s.update(ctx, &write{use: forRemoval, removes: true, apply: func(tx *bbolt.Tx) error {
+		if !expired(tx, bucketRecords, id, limit) {
+			return store.ErrConflict // it was removed, or has more time
+		}
+		if err := putEntry(tx, e); err != nil {
+			return err
+		}
+		if err := tx.Bucket(bucketExpiry).Delete(key); err != nil {
+			return wrap(err)
+		}
+		return wrap(tx.Bucket(bucketRecords).Delete(id))
 	}})
-	return removed
 }
 
 func expired(tx *bbolt.Tx, bucket, key []byte, limit int64) bool {
