@@ -36,10 +36,24 @@ func (c storeCall) done(err error) {
 	}
 }
 
+// wrote is done for a write that carries its entry. If the store refuses the write for what it is, the entry is not to
+// blame: its outcome is "refused".
+func (c storeCall) wrote(err error) {
+	word := storeOutcome(err)
+	c.Done(word)
+	switch word {
+	case "not_found", "exists", "conflict", "too_large", "damaged", "full":
+		word = "refused"
+	}
+	if c.e != nil {
+		c.m.Audit(c.e.Event, word)
+	}
+}
+
 func (s measuredStore) Create(ctx context.Context, r *store.Record, e *store.Entry, i *store.Idempotency) error {
 	ctx, call := s.call(ctx, "create", e)
 	err := s.Store.Create(ctx, r, e, i)
-	call.done(err)
+	call.wrote(err)
 	return err
 }
 
@@ -53,14 +67,14 @@ func (s measuredStore) Get(ctx context.Context, id string) (*store.Record, error
 func (s measuredStore) Update(ctx context.Context, u *store.Update, e *store.Entry) error {
 	ctx, call := s.call(ctx, "update", e)
 	err := s.Store.Update(ctx, u, e)
-	call.done(err)
+	call.wrote(err)
 	return err
 }
 
 func (s measuredStore) Delete(ctx context.Context, id string, revision int64, e *store.Entry) error {
 	ctx, call := s.call(ctx, "delete", e)
 	err := s.Store.Delete(ctx, id, revision, e)
-	call.done(err)
+	call.wrote(err)
 	return err
 }
 
@@ -122,6 +136,10 @@ func storeOutcome(err error) string {
 		return "full"
 	case errors.Is(err, store.ErrThrottled):
 		return "throttled"
+	case errors.Is(err, store.ErrDenied):
+		return "denied"
+	case errors.Is(err, store.ErrMissing):
+		return "missing"
 	case errors.Is(err, awsconfig.ErrNoCredentials):
 		return "no_credentials"
 	}

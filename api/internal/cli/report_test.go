@@ -38,6 +38,14 @@ func TestWhatADependencyAnsweredIsAWord(t *testing.T) {
 	if got := outcome(&upstream.Error{Code: wire.Internal, Err: upstream.ErrUnavailable}); got != "unavailable" {
 		t.Errorf("no parent: %s", got)
 	}
+	for want, err := range map[string]error{
+		"denied": store.ErrDenied, "missing": store.ErrMissing, "throttled": store.ErrThrottled,
+		"unknown": fmt.Errorf("%w: %w", store.ErrUnknownOutcome, store.ErrDenied),
+	} {
+		if got := storeOutcome(err); got != want {
+			t.Errorf("%v: %s, want %s", err, got, want)
+		}
+	}
 	none := fmt.Errorf("dynamo: read: %w: %w", store.ErrUnavailable, awsconfig.ErrNoCredentials)
 	if got := storeOutcome(none); got != "no_credentials" {
 		t.Errorf("store: %s", got)

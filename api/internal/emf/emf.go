@@ -100,11 +100,11 @@ func (r *Recorder) Call(dependency, name, outcome string, took time.Duration) {
 	r.calls.add(operation{dependency, name}, sample{took: took, failed: failed(outcome)})
 }
 
-// Audit counts an audit entry on its way to the store.
+// Audit counts an audit entry on its way to the store. One whose write was refused is none that could not be stored.
 func (r *Recorder) Audit(event, outcome string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.audits.add(event, sample{failed: failed(outcome)})
+	r.audits.add(event, sample{failed: outcome != "ok" && outcome != "refused"})
 }
 
 // failed tells a failure from an answer: that a record is not there, is there already or changed meanwhile is one.

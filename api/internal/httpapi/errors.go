@@ -63,8 +63,8 @@ const (
 	// codeStoreFull is told by /ready too.
 	codeStoreFull = "storage_full"
 	retryDefault  = time.Second
-	// retryFull is for what somebody must do something about.
-	retryFull = 30 * time.Second
+	// retryHelp is for what somebody must do something about.
+	retryHelp = 30 * time.Second
 )
 
 // fixed are the errors that map by identity.
@@ -91,7 +91,7 @@ var fixed = []struct {
 	}},
 	// Before ErrAudit, which may wrap it.
 	{store.ErrFull, httpError{
-		status: http.StatusServiceUnavailable, message: "Storage full", code: codeStoreFull, retry: retryFull,
+		status: http.StatusServiceUnavailable, message: "Storage full", code: codeStoreFull, retry: retryHelp,
 	}},
 	{vault.ErrAudit, httpError{
 		status: http.StatusServiceUnavailable, message: "Audit log unavailable", code: "audit_unavailable",
@@ -117,6 +117,12 @@ var fixed = []struct {
 	{store.ErrUnavailable, httpError{
 		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "store_unavailable", retry: retryDefault,
 	}},
+	{store.ErrDenied, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "store_denied", retry: retryHelp,
+	}},
+	{store.ErrMissing, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "store_missing", retry: retryHelp,
+	}},
 	{store.ErrDamaged, httpError{
 		status: http.StatusInternalServerError, message: "Vault damaged", code: "store_damaged",
 	}},
@@ -129,6 +135,9 @@ var fixed = []struct {
 		code: "unauthenticated",
 	}},
 	{auth.ErrForbidden, httpError{status: http.StatusForbidden, message: "Forbidden", code: "forbidden"}},
+	{kmsclient.ErrDenied, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "kms_denied", retry: retryHelp,
+	}},
 	{kmsclient.ErrThrottled, httpError{
 		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "kms_throttled", retry: retryDefault,
 	}},
@@ -184,12 +193,8 @@ func classify(err error, failed string) *httpError {
 			cause: err,
 		}
 	}
-	for _, f := range fixed {
-		if errors.Is(err, f.err) {
-			e := f.as
-			e.cause = err
-			return e.after(err)
-		}
+	if e := known(err); e != nil {
+		return e
 	}
 	if errors.As(err, &up) {
 		if e, ok := upstreamErrors[up.Code]; ok {
@@ -206,6 +211,18 @@ func (e httpError) after(err error) *httpError {
 		e.retry = wait
 	}
 	return &e
+}
+
+// known finds the answer for an error that maps by identity; nil for another.
+func known(err error) *httpError {
+	for _, f := range fixed {
+		if errors.Is(err, f.err) {
+			e := f.as
+			e.cause = err
+			return e.after(err)
+		}
+	}
+	return nil
 }
 
 func invalid(p schema.FieldErrors) *httpError {

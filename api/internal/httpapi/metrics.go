@@ -48,7 +48,7 @@ func NewMetrics(version string) *Metrics {
 		}, []string{"dependency", "operation", "outcome"}),
 		audits: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "redoubt_api_audit_entries_total",
-			Help: "Audit entries given to the store, by event and outcome; what is not ok was not let out.",
+			Help: "Audit entries given to the store, by event and outcome; what is neither ok nor refused was not let out.",
 		}, []string{"event", "outcome"}),
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"redoubt/api/internal/store"
-	"redoubt/wire/awsconfig"
 )
 
 const (
@@ -25,7 +24,7 @@ type HealthBody struct {
 // ReadyBody answers /ready.
 type ReadyBody struct {
 	Status string            `json:"status" enum:"ready,not_ready"`
-	Checks map[string]string `json:"checks" doc:"ok, failed, no_credentials (of AWS), or storage_full (which is ready), by dependency"`
+	Checks map[string]string `json:"checks" doc:"ok, failed or an error's code, by dependency; ready with storage_full too"`
 }
 
 // readiness remembers the last answer.
@@ -33,6 +32,7 @@ type readiness struct {
 	mu   sync.Mutex
 	at   time.Time
 	last *ReadyBody
+	told map[string]string // what the log says of a check that fails
 }
 
 func health(*call) (*reply, error) { return ok(&HealthBody{Status: "ok"}), nil }
@@ -57,6 +57,7 @@ func ready(c *call) (*reply, error) {
 // check asks all dependencies at once.
 func (s *Server) check(ctx context.Context) *ReadyBody {
 	out := &ReadyBody{Status: "ready", Checks: map[string]string{}}
+	errs := map[string]error{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, check := range s.cfg.Checks {
@@ -69,13 +70,40 @@ func (s *Server) check(ctx context.Context) *ReadyBody {
 				out.Checks[check.Name] = "ok"
 			case errors.Is(err, store.ErrFull): // out of the balancer nobody could remove anything
 				out.Checks[check.Name] = codeStoreFull
-			case errors.Is(err, awsconfig.ErrNoCredentials):
-				out.Checks[check.Name], out.Status = codeNoCredentials, "not_ready"
 			default:
-				out.Checks[check.Name], out.Status = "failed", "not_ready"
+				out.Checks[check.Name], out.Status = cause(err), "not_ready"
 			}
+			errs[check.Name] = err
 		})
 	}
 	wg.Wait()
+	s.tell(out.Checks, errs)
 	return out
+}
+
+// cause names why a check failed, by the code that a request would be answered with.
+func cause(err error) string {
+	if e := known(err); e != nil && e.status >= http.StatusInternalServerError {
+		return e.code
+	}
+	return "failed"
+}
+
+// tell logs what is new since the last time: a cause once, however often it is asked for, and its end. s.ready.mu is
+// held.
+func (s *Server) tell(checks map[string]string, errs map[string]error) {
+	if s.ready.told == nil {
+		s.ready.told = map[string]string{}
+	}
+	for name, word := range checks {
+		before, failed := s.ready.told[name]
+		switch {
+		case errs[name] == nil && failed:
+			s.cfg.Log.Info("readiness check passes again", "check", name)
+			delete(s.ready.told, name)
+		case errs[name] != nil && before != word:
+			s.cfg.Log.Error("readiness check failed", "check", name, "cause", word, "error", errs[name])
+			s.ready.told[name] = word
+		}
+	}
 }

@@ -200,6 +200,17 @@ func throttled(code string) bool {
 	return false
 }
 
+// denied tells codes of a caller that DynamoDB does not know or does not let in.
+func denied(code string) bool {
+	switch code {
+	case "AccessDeniedException", "ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException",
+		"InvalidClientTokenId", "InvalidSignatureException", "IncompleteSignatureException", "IncompleteSignature",
+		"MissingAuthenticationTokenException", "MissingAuthenticationToken", "OptInRequired":
+		return true
+	}
+	return false
+}
+
 func tooLarge(message string) error {
 	if strings.Contains(message, "size") {
 		return store.ErrTooLarge
@@ -221,6 +232,10 @@ func failure(operation string, err error) error {
 		return fmt.Errorf("dynamo: %s (status %d): %w", operation, status.HTTPStatusCode(), store.ErrUnavailable)
 	case errors.As(err, &api) && api.ErrorCode() == "ValidationException":
 		return tooLarge(api.ErrorMessage())
+	case errors.As(err, &api) && denied(api.ErrorCode()):
+		return fmt.Errorf("dynamo: %s (%s): %w", operation, api.ErrorCode(), store.ErrDenied)
+	case errors.As(err, &api) && api.ErrorCode() == "ResourceNotFoundException":
+		return fmt.Errorf("dynamo: %s (%s): %w", operation, api.ErrorCode(), store.ErrMissing)
 	case errors.As(err, &api):
 		return fmt.Errorf("dynamo: %s failed (%s)", operation, api.ErrorCode())
 	case errors.Is(err, context.Canceled):

@@ -49,7 +49,12 @@ func TestThrottlingAndOutagesAreToldFromFailures(t *testing.T) {
 		"account":    {400, exception("RequestLimitExceeded", ""), store.ErrThrottled, store.ErrThrottled},
 		"internal":   {500, exception("InternalServerError", ""), store.ErrUnavailable, store.ErrUnknownOutcome},
 		"gateway":    {503, "<html>SENTINEL", store.ErrUnavailable, store.ErrUnknownOutcome},
-		"denied":     {400, exception("AccessDeniedException", ""), nil, nil},
+		"denied":     {400, exception("AccessDeniedException", ""), store.ErrDenied, store.ErrDenied},
+		"expired":    {400, exception("ExpiredTokenException", ""), store.ErrDenied, store.ErrDenied},
+		"stranger":   {400, exception("UnrecognizedClientException", ""), store.ErrDenied, store.ErrDenied},
+		"signature":  {400, exception("InvalidSignatureException", ""), store.ErrDenied, store.ErrDenied},
+		"no table":   {400, exception("ResourceNotFoundException", ""), store.ErrMissing, store.ErrMissing},
+		"other":      {400, exception("SomethingElse", ""), nil, nil},
 		"item throttled": {
 			400, canceled(`{"Code":"None"},{"Code":"ThrottlingError","Message":"SENTINEL"}`), nil, store.ErrThrottled,
 		},
@@ -57,7 +62,7 @@ func TestThrottlingAndOutagesAreToldFromFailures(t *testing.T) {
 		"conflict, throttled":    {400, canceled(`{"Code":"ThrottlingError"},{"Code":"TransactionConflict"}`), nil, store.ErrConflict},
 		"condition, throttled":   {400, canceled(`{"Code":"ConditionalCheckFailed"},{"Code":"ThrottlingError"}`), nil, store.ErrExists},
 	}
-	sentinels := []error{store.ErrThrottled, store.ErrUnavailable, store.ErrUnknownOutcome, store.ErrConflict, store.ErrExists}
+	sentinels := []error{store.ErrThrottled, store.ErrUnavailable, store.ErrUnknownOutcome, store.ErrConflict, store.ErrExists, store.ErrDenied, store.ErrMissing}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"redoubt/api/internal/httpapi"
+	"redoubt/api/internal/store"
+)
+
+// answering is a store that answers every write with one error.
+type answering struct {
+	store.Store
+	err error
+}
+
+func (s answering) Update(context.Context, *store.Update, *store.Entry) error { return s.err }
+func (s answering) AppendAudit(context.Context, *store.Entry) error           { return s.err }
+
+func TestAnEntryThatCouldNotBeStoredIsToldFromAWriteThatWasRefused(t *testing.T) {
+	const (
+		name = "redoubt_api_audit_entries_total"
+		help = "Audit entries given to the store, by event and outcome; what is neither ok nor refused was not let out."
+	)
+	for _, c := range []struct {
+		err           error
+		carried, lone string
+	}{
+		{nil, "ok", "ok"},
+		{store.ErrConflict, "refused", "conflict"},
+		{store.ErrNotFound, "refused", "not_found"},
+		{store.ErrFull, "refused", "full"},
+		{store.ErrThrottled, "throttled", "throttled"},
+		{store.ErrDenied, "denied", "denied"},
+		{store.ErrUnknownOutcome, "unknown", "unknown"},
+	} {
+		m := httpapi.NewMetrics("test")
+		s := measuredStore{answering{err: c.err}, m}
+		_ = s.Update(t.Context(), &store.Update{}, &store.Entry{Event: "UpdateVault"})
+		_ = s.AppendAudit(t.Context(), &store.Entry{Event: "DecryptVault"})
+		want := "# HELP " + name + " " + help + "\n# TYPE " + name + " counter\n"
+		for _, line := range [][2]string{{"DecryptVault", c.lone}, {"UpdateVault", c.carried}} {
+			want += fmt.Sprintf(name+"{event=%q,outcome=%q} 1\n", line[0], line[1])
+		}
+		if err := testutil.GatherAndCompare(m.Registry, strings.NewReader(want), name); err != nil {
+			t.Errorf("%v: %v", c.err, err)
+		}
+	}
+}
