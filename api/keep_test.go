@@ -82,8 +82,8 @@ func TestACheckpointVouchesOnlyForWhatHolds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := (audit.Checkpoint{}); json.Unmarshal(before, &c) != nil || len(c) != 2 {
-		t.Fatalf("heads of %d vaults", len(c))
+	if c := (audit.Checkpoint{}); json.Unmarshal(before, &c) != nil || len(c.Heads) != 2 {
+		t.Fatalf("heads of %d vaults", len(c.Heads))
 	}
 	if _, errOut, code := command(t, env, "restore", old, "--yes"); code != 0 { // which cuts the log
 		t.Fatal(errOut)
@@ -111,5 +111,63 @@ func TestACheckpointVouchesOnlyForWhatHolds(t *testing.T) {
 	}
 	if text, code := nightly("--write-checkpoint", fresh); code != 0 {
 		t.Fatal(text)
+	}
+}
+
+// TestAStoreThatWasPutBackShowsAgainstACheckpointOutside: by a restore of a backup, or beside the API by a copy of the
+// file, what was deleted since is back, and what was read since was read by nobody. The store by itself is whole.
+func TestAStoreThatWasPutBackShowsAgainstACheckpointOutside(t *testing.T) {
+	stack, dir := apistack.New(t), t.TempDir()
+	file, old, outside := filepath.Join(dir, "store.db"), filepath.Join(dir, "copy"), filepath.Join(dir, "outside")
+	id := backedUp(t, stack, file, old)
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := stack.Env("API_STORE=bolt:" + file)
+	verify := func(args ...string) (string, int) {
+		out, errOut, code := command(t, env, append([]string{"audit", "verify"}, args...)...)
+		return out + errOut, code
+	}
+	s := start(t, stack, file, "--suite", "P-256", "--audit-checkpoint-file", outside, "--audit-checkpoint-every", "1s")
+	if _, err := s.client.Decrypt(t.Context(), id, client.DecryptRequest{Fields: []string{"city"}, Reason: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { // of the first entry, and the one that counts it
+		data, err := os.ReadFile(outside)
+		return err == nil && strings.Count(string(data), "\n") == 2
+	})
+	if text, code := verify("--since", outside); code != 0 || !strings.Contains(text, "entries with a MAC: 2") ||
+		!strings.Contains(text, "; 2 are in checkpoints") || strings.Contains(text, "(--since)") {
+		t.Fatalf("while it serves: exit %d: %s", code, text)
+	}
+	if err := s.client.Delete(t.Context(), id, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.stop(t); err != nil { // which makes a checkpoint
+		t.Fatal(err)
+	}
+	if text, code := verify("--since", outside); code != 0 || !strings.Contains(text, "; 3 are in checkpoints") {
+		t.Fatalf("after it: exit %d: %s", code, text)
+	}
+	for way, put := range map[string]func(){
+		"a restore": func() {
+			if _, errOut, code := command(t, env, "restore", old, "--yes"); code != 0 {
+				t.Fatal(errOut)
+			}
+		},
+		"a copy of the file": func() {
+			if err := os.WriteFile(file, before, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		put()
+		if text, code := verify(); code != 0 || !strings.Contains(text, "only a checkpoint from outside it shows that (--since)") {
+			t.Fatalf("%s: exit %d: %s", way, code, text)
+		}
+		if text, code := verify("--since", outside); code != 1 || !strings.Contains(text, audit.TextOldTally) || !strings.Contains(text, audit.TextShort) {
+			t.Fatalf("%s: exit %d: %s", way, code, text)
+		}
 	}
 }

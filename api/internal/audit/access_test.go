@@ -35,7 +35,7 @@ func TestAccessComesBackFromItsEntry(t *testing.T) {
 		if got, err := Read(&list[0]); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v, want %+v", name, got, err, want)
 		}
-		if r := verify(t, s, nil); len(r.Problems) > 0 {
+		if r := verify(t, s); len(r.Problems) > 0 {
 			t.Errorf("%s: %v", name, r.Problems)
 		}
 	}
@@ -81,7 +81,7 @@ func TestEntriesOfEarlierReleasesVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, newLog(s, time.Now), "v_1", 1)
-	if r := verify(t, s, nil); len(r.Problems) > 0 || r.Entries != 2 || r.Legacy != 0 {
+	if r := verify(t, s); len(r.Problems) > 0 || r.Entries != 2 || r.Legacy != 0 {
 		t.Errorf("%+v", r)
 	}
 	list, _, err := s.Audit(t.Context(), "v_1", store.Page{})

@@ -75,14 +75,14 @@ func TestWhoHasTheStoreCannotRewriteALog(t *testing.T) {
 		}
 		write(t, l, target, 3)
 	}
-	if r := verify(t, clean, nil); len(r.Problems) != 0 || r.Keyed != 11 {
+	if r := verify(t, clean); len(r.Problems) != 0 || r.Keyed != 11 {
 		t.Fatalf("before: %+v", r)
 	}
 	for called, chain := range callings {
 		for made, mac := range guessed {
 			s := clean.clone()
 			s.logs[target] = rewritten(slices.Delete(s.logs[target], 2, 3), chain, mac)
-			if r := verify(t, s, nil); len(r.Problems) == 0 {
+			if r := verify(t, s); len(r.Problems) == 0 {
 				t.Errorf("chains called %s, MACs %s: no problem", called, made)
 			}
 		}
@@ -103,7 +103,7 @@ func TestALogRewrittenThroughoutShowsBySinceWhenKeysWereUsed(t *testing.T) {
 				s.logs[id][i] = store.Entry{VaultID: id, Time: at(1).UnixMicro() + int64(i), Event: e.Event, Reason: e.Reason}
 			}
 		}
-		if r := verify(t, s, nil); len(r.Problems) != 0 {
+		if r := verify(t, s); len(r.Problems) != 0 {
 			t.Fatalf("%s: it shows without knowing, too: %+v", called, r.Problems)
 		}
 		r, err := Verify(t.Context(), s, keys, &Options{Keyed: at(1)})
@@ -134,7 +134,7 @@ func TestChainsOfEarlierReleasesStayVerifiable(t *testing.T) {
 	third := earlier(old, at(3).Add(time.Hour), 3, second)         // of a process that goes on for a while
 	during := pksuid.New(vaultPrefix, at(3).Add(time.Minute))
 	earlier(during, at(3).Add(2*time.Hour), 1, nil)
-	if r := verify(t, s, nil); len(r.Problems) != 0 || r.Unkeyed != 4 || r.Keyed != 2 || !r.KeyedSince.Equal(at(3).Add(rollGrace)) {
+	if r := verify(t, s); len(r.Problems) != 0 || r.Unkeyed != 4 || r.Keyed != 2 || !r.KeyedSince.Equal(at(3).Add(rollGrace)) {
 		t.Fatalf("report %+v", r)
 	}
 	r, err := Verify(t.Context(), s, keys, &Options{Keyed: at(3)})
@@ -148,15 +148,15 @@ func TestChainsOfEarlierReleasesStayVerifiable(t *testing.T) {
 		}
 		return e.Hash
 	})
-	if r := verify(t, cut, nil); len(r.Problems) == 0 {
+	if r := verify(t, cut); len(r.Problems) == 0 {
 		t.Error("what an entry with a MAC was linked to was cut off unnoticed")
 	}
 	earlier(old, at(3).Add(2*rollGrace), 4, third)
-	if r := verify(t, s, nil); len(r.Problems) != 1 || r.Problems[0].Text != TextUnkeyed {
+	if r := verify(t, s); len(r.Problems) != 1 || r.Problems[0].Text != TextUnkeyed {
 		t.Errorf("a day later: %+v", r.Problems)
 	}
 	earlier(pksuid.New(vaultPrefix, at(5)), at(1), 1, nil)
-	if r := verify(t, s, nil); len(r.Problems) != 2 || r.Problems[1].Text != TextUnkeyed {
+	if r := verify(t, s); len(r.Problems) != 2 || r.Problems[1].Text != TextUnkeyed {
 		t.Errorf("with its time put back, in a vault of later: %+v", r.Problems)
 	}
 }

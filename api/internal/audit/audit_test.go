@@ -71,9 +71,9 @@ func write(t *testing.T, l *Log, id string, n int) {
 	}
 }
 
-func verify(t *testing.T, s store.Store, since Checkpoint) *Report {
+func verify(t *testing.T, s store.Store, since ...Checkpoint) *Report {
 	t.Helper()
-	r, err := Verify(t.Context(), s, keys, &Options{Since: []Checkpoint{since}})
+	r, err := Verify(t.Context(), s, keys, &Options{Since: since})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestConcurrentWritesOfOneVaultDoNotWaitForEachOther(t *testing.T) {
 	wg.Wait()
 	s.release = nil
 	write(t, l, "v_1", 5)
-	r := verify(t, s, nil)
+	r := verify(t, s)
 	if r.Entries != n+5 || len(r.Problems) != 0 || r.Chains != n {
 		t.Fatalf("report %+v", r)
 	}
@@ -136,7 +136,7 @@ func TestChainsOfTwoProcessesMerge(t *testing.T) {
 		write(t, a, "v_1", 2)
 		write(t, b, "v_1", 2)
 	}
-	r := verify(t, s, nil)
+	r := verify(t, s)
 	if r.Chains != 2 || r.Entries != 12 || len(r.Problems) != 0 {
 		t.Fatalf("report %+v", r)
 	}
@@ -185,11 +185,11 @@ func TestRemovedOrAlteredEntryShows(t *testing.T) {
 			s := newStore(t)
 			write(t, newLog(s, time.Now), "v_1", 5)
 			write(t, newLog(s, time.Now), "v_1", 2) // another process: its chain is linked to the first one's end
-			if r := verify(t, s, nil); len(r.Problems) != 0 {
+			if r := verify(t, s); len(r.Problems) != 0 {
 				t.Fatalf("before: %+v", r.Problems)
 			}
 			s.edit = c.edit
-			r := verify(t, s, nil)
+			r := verify(t, s)
 			if !slices.ContainsFunc(r.Problems, func(p Problem) bool { return p.Text == c.text }) {
 				t.Fatalf("problems %+v, want %q", r.Problems, c.text)
 			}
@@ -200,7 +200,7 @@ func TestRemovedOrAlteredEntryShows(t *testing.T) {
 func TestCheckpointShowsACutTail(t *testing.T) {
 	s := newStore(t)
 	write(t, newLog(s, time.Now), "v_1", 5)
-	heads := verify(t, s, nil).Heads
+	heads := verify(t, s).Heads
 	data, err := heads.Marshal()
 	if err != nil {
 		t.Fatal(err)
@@ -213,13 +213,13 @@ func TestCheckpointShowsACutTail(t *testing.T) {
 		t.Fatalf("before: %+v", r.Problems)
 	}
 	s.edit = func(l []store.Entry) []store.Entry { return l[:4] }
-	if r := verify(t, s, nil); len(r.Problems) != 0 {
+	if r := verify(t, s); len(r.Problems) != 0 {
 		t.Fatalf("a cut tail cannot show without a checkpoint: %+v", r.Problems)
 	}
 	if r := verify(t, s, since); len(r.Problems) != 1 || r.Problems[0].Text != TextCheckpoint {
 		t.Fatalf("problems %+v", r.Problems)
 	}
-	if r := verify(t, newStore(t), since); len(r.Problems) != 1 || r.Problems[0].Text != TextCheckpoint {
+	if r := verify(t, newStore(t), since); len(r.Problems) != 2 || r.Problems[1].Text != TextCheckpoint {
 		t.Fatalf("problems of an emptied store %+v", r.Problems)
 	}
 }
@@ -229,7 +229,7 @@ func TestRecordWithoutALogShows(t *testing.T) {
 	if err := s.Create(t.Context(), &store.Record{ID: "v_1"}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if r := verify(t, s, nil); len(r.Problems) != 1 || r.Problems[0].Text != TextNoLog {
+	if r := verify(t, s); len(r.Problems) != 1 || r.Problems[0].Text != TextNoLog {
 		t.Fatalf("problems %+v", r.Problems)
 	}
 }
@@ -244,7 +244,7 @@ func TestChainAfterAnUnknownOutcomeIsNotContinued(t *testing.T) {
 	}
 	s.fail = nil
 	write(t, l, "v_1", 2)
-	if r := verify(t, s, nil); r.Chains != 2 || len(r.Problems) != 0 {
+	if r := verify(t, s); r.Chains != 2 || len(r.Problems) != 0 {
 		t.Fatalf("report %+v", r)
 	}
 }
@@ -264,7 +264,7 @@ func TestForgottenVaultsGetNewChains(t *testing.T) {
 	write(t, l, "v_1", 2)
 	clear(l.writer.vaults)
 	write(t, l, "v_1", 2)
-	if r := verify(t, s, nil); r.Chains != 2 || len(r.Problems) != 0 {
+	if r := verify(t, s); r.Chains != 2 || len(r.Problems) != 0 {
 		t.Fatalf("report %+v", r)
 	}
 }
@@ -286,7 +286,7 @@ func TestChainsBeginAnewAfterARestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, l, "v_1", 2)
-	if r := verify(t, old, nil); r.Entries != 3 || r.Chains != 2 || len(r.Problems) != 0 {
+	if r := verify(t, old); r.Entries != 3 || r.Chains != 2 || len(r.Problems) != 0 {
 		t.Fatalf("report %+v", r)
 	}
 }

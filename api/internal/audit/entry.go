@@ -81,6 +81,7 @@ type body struct {
 	Outcome     string       `json:"outcome"`
 	Code        string       `json:"code,omitempty"`
 	Omitted     uint64       `json:"omitted,omitempty"`
+	Epoch       uint64       `json:"epoch,omitempty"` // of the writer, in which the entry was begun
 }
 
 // accessBody is an Access with indexes into the entry's fields: the names of a hundred fields for each of a hundred
@@ -176,15 +177,21 @@ func names(all []string, places []int) ([]string, error) {
 
 // Read gives the event of a stored entry back. Entries of the reference have no caller and no outcome.
 func Read(e *store.Entry) (Event, error) {
+	ev, _, err := read(e)
+	return ev, err
+}
+
+// read gives the writer's epoch too, 0 where there is none.
+func read(e *store.Entry) (Event, uint64, error) {
 	ev := Event{VaultID: e.VaultID, Name: e.Event, Fields: e.Fields, Reason: e.Reason}
 	if len(e.Body) == 0 {
-		return ev, nil
+		return ev, 0, nil
 	}
 	var b body
 	if err := json.Unmarshal(e.Body, &b); err != nil {
-		return ev, fmt.Errorf("audit: entry: %w", err)
+		return ev, 0, fmt.Errorf("audit: entry: %w", err)
 	}
-	return ev, b.restore(&ev)
+	return ev, b.Epoch, b.restore(&ev)
 }
 
 // hashDomain separates entry hashes from every other use of SHA-256.

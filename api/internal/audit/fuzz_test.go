@@ -23,6 +23,8 @@ func (l *listed) Audit(context.Context, string, store.Page) ([]store.Entry, stri
 	return l.log, "", nil
 }
 
+func (*listed) Checkpoints(context.Context, func(*store.Checkpoint) error) error { return nil }
+
 func (l *listed) List(context.Context, store.Page) ([]store.Summary, string, error) {
 	return []store.Summary{{ID: l.id}}, "", nil
 }

@@ -3,75 +3,68 @@ package audit
 import (
 	"time"
 
+	"redoubt/api/internal/pksuid"
 	"redoubt/api/internal/store"
 )
 
 // vaultPrefix is that of vault ids, which tell when a vault was made.
 const vaultPrefix = "v"
 
-// legacy are the entries of one vault that have no chain, as the reference wrote them, or as somebody does who takes
-// the chain off one of ours.
-type legacy struct {
-	id    string
-	age   time.Time // of the vault, by its id; zero if that tells none
-	times []int64   // of the entries, Unix microseconds
+// rollGrace is how long after the first entry with a MAC an earlier release may still have written beside it.
+const rollGrace = 24 * time.Hour
+
+// older are the entries of one vault that carry no MAC.
+type older struct {
+	id string
+	// unkeyed are those whose chains have no key, as an earlier release wrote them, or as somebody does who can write the
+	// store and hash. newest is the time of one of them, Unix microseconds.
+	unkeyed int
+	newest  int64
+	// legacy are the times of those that have no chain, as the reference wrote them, or as somebody does who takes the chain
+	// off one of ours.
+	legacy []int64
 }
 
-// unchained counts an entry without a chain, unless it bears marks of one: then it is ours, altered.
+// unchained notes an entry without a chain, unless it bears marks of one: then it is ours, altered.
 func (v *vaultLog) unchained(e *store.Entry) {
 	if e.Time == store.TimeAltered || e.Seq != 0 || len(e.Hash)+len(e.Prev)+len(e.Link)+len(e.Body) > 0 {
 		v.add("", e.Seq, TextAltered)
 		return
 	}
-	v.legacy.times = append(v.legacy.times, e.Time)
+	v.Legacy = append(v.Legacy, e.Time)
 }
 
-// unkeyed are the entries of one vault whose chains have no key, as an earlier release wrote them, or as somebody does who
-// can write the store and hash.
-type unkeyed struct {
-	id     string
-	age    time.Time // of the vault, by its id; zero if that tells none
-	count  int
-	newest int64 // Unix microseconds
+// madeAfter tells whether a vault, by its id, was not made before a time. The time inside an id, under which everything
+// of a vault is kept, cannot be put back.
+func madeAfter(id string, at time.Time) bool {
+	age, ok := pksuid.Time(vaultPrefix, id)
+	return ok && !age.Before(at)
 }
 
-func (u *unkeyed) add(e *store.Entry) {
-	u.count++
-	u.newest = max(u.newest, e.Time)
-}
-
-// rollGrace is how long after the first entry with a MAC an earlier release may still have written beside it.
-const rollGrace = 24 * time.Hour
-
-// judgeUnkeyed finds entries without a MAC from a time when no release without keys wrote any more.
-func (r *Report) judgeUnkeyed() {
+// judgeOlder compares what carries no MAC with the time from which on everything does, and what has no chain with the
+// cut-over. The time of an entry without a MAC can be put back, so a late one without a chain is counted and no problem.
+func (r *Report) judgeOlder() {
 	if r.KeyedSince.IsZero() && r.first != 0 {
 		r.KeyedSince = time.UnixMicro(r.first).UTC().Add(rollGrace)
 	}
-	if r.KeyedSince.IsZero() {
-		return // no release with keys has written
-	}
-	for _, u := range r.unkeyed {
-		if u.newest >= r.KeyedSince.UnixMicro() || !u.age.IsZero() && !u.age.Before(r.KeyedSince) {
-			r.add(Problem{VaultID: u.id, Text: TextUnkeyed})
-		}
-	}
-}
-
-// judgeLegacy compares what has no chain with the cut-over: the time inside an id, under which everything of a vault is
-// kept, cannot be put back; the time of such an entry can, so a late one is counted and no problem.
-func (r *Report) judgeLegacy() {
 	if r.Cutover.IsZero() {
-		r.Cutover = r.KeyedSince // the reference writes no more, or no vault was made here
+		r.Cutover = r.made
 	}
 	if r.Cutover.IsZero() {
-		return // nothing was made here
+		r.Cutover = r.KeyedSince // no vault was made here
 	}
-	for _, l := range r.legacy {
-		if !l.age.IsZero() && !l.age.Before(r.Cutover) {
-			r.add(Problem{VaultID: l.id, Text: TextUnchained})
+	for _, o := range r.older {
+		late := o.newest >= r.KeyedSince.UnixMicro() || madeAfter(o.id, r.KeyedSince)
+		if !r.KeyedSince.IsZero() && o.unkeyed > 0 && late {
+			r.add(Problem{VaultID: o.id, Text: TextUnkeyed})
 		}
-		for _, at := range l.times {
+		if r.Cutover.IsZero() {
+			continue // nothing was made here
+		}
+		if len(o.legacy) > 0 && madeAfter(o.id, r.Cutover) {
+			r.add(Problem{VaultID: o.id, Text: TextUnchained})
+		}
+		for _, at := range o.legacy {
 			if at >= r.Cutover.UnixMicro() {
 				r.Late++
 			}

@@ -45,7 +45,7 @@ func mixed(t *testing.T) (s *tampered, older, newer, ours string) {
 
 func TestEntriesOfTheReferenceAreCounted(t *testing.T) {
 	s, _, _, _ := mixed(t)
-	r := verify(t, s, nil)
+	r := verify(t, s)
 	if r.Legacy != 2 || r.Late != 0 || r.Entries != 4 || len(r.Problems) != 0 || !r.Cutover.Equal(at(5)) {
 		t.Fatalf("report %+v", r)
 	}
@@ -54,7 +54,7 @@ func TestEntriesOfTheReferenceAreCounted(t *testing.T) {
 func TestEntryThatLostItsChainShowsInAVaultOfOurs(t *testing.T) {
 	s, _, newer, ours := mixed(t)
 	appendLegacy(t, s, ours, at(1)) // its time is put back, that of the vault cannot be
-	r := verify(t, s, nil)
+	r := verify(t, s)
 	if !slices.Equal(r.Problems, []Problem{{VaultID: ours, Text: TextUnchained}}) {
 		t.Fatalf("problems %+v", r.Problems)
 	}
@@ -71,7 +71,7 @@ func TestEntryThatLostItsChainShowsInAVaultOfOurs(t *testing.T) {
 func TestEntryThatLostItsChainIsCountedApartInAVaultOfTheReference(t *testing.T) {
 	s, older, _, _ := mixed(t)
 	appendLegacy(t, s, older, at(6))
-	if r := verify(t, s, nil); r.Legacy != 3 || r.Late != 1 || len(r.Problems) != 0 {
+	if r := verify(t, s); r.Legacy != 3 || r.Late != 1 || len(r.Problems) != 0 {
 		t.Fatalf("report %+v", r)
 	}
 }
@@ -79,7 +79,7 @@ func TestEntryThatLostItsChainIsCountedApartInAVaultOfTheReference(t *testing.T)
 func TestTheReferencesTableAloneHasNoCutover(t *testing.T) {
 	s := newStore(t)
 	appendLegacy(t, s, pksuid.New("v", at(1)), at(1))
-	if r := verify(t, s, nil); r.Legacy != 1 || r.Late != 0 || len(r.Problems) != 0 {
+	if r := verify(t, s); r.Legacy != 1 || r.Late != 0 || len(r.Problems) != 0 {
 		t.Fatalf("report %+v", r)
 	}
 }
@@ -101,7 +101,7 @@ func (l *late) Audit(ctx context.Context, id string, p store.Page) ([]store.Entr
 func TestEntryCommittedBehindTheReaderIsNotMissing(t *testing.T) {
 	s := &late{Store: newStore(t)}
 	write(t, newLog(s, time.Now), "v_1", 3)
-	if r := verify(t, s, nil); s.readings != 2 || r.Entries != 3 || len(r.Problems) != 0 {
+	if r := verify(t, s); s.readings != 2 || r.Entries != 3 || len(r.Problems) != 0 {
 		t.Fatalf("%d readings, report %+v", s.readings, r)
 	}
 }

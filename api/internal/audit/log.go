@@ -11,11 +11,21 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// Config of a log. All fields are required.
+// DefaultEvery is how long entries are in no checkpoint, at most.
+const DefaultEvery = 5 * time.Minute
+
+// sealTimeout bounds the making of a checkpoint: the wait for the entries that are on their way, and the write.
+const sealTimeout = 30 * time.Second
+
+// Config of a log. Store, Keys and Now are required.
 type Config struct {
 	Store store.Store
 	Keys  Keys
 	Now   func() time.Time
+	// Every is the time from an entry to the checkpoint that counts it, DefaultEvery by default.
+	Every time.Duration
+	// Kept, unless nil, is told each checkpoint that was stored, or why it was not. It must not call the log.
+	Kept func(*store.Checkpoint, error)
 }
 
 // Log writes entries. It is safe for concurrent use.
@@ -32,11 +42,20 @@ type Log struct {
 var ErrClosed = errors.New("audit: closed")
 
 // New makes a log. It asks for nothing before its first entry.
-func New(cfg Config) *Log { return &Log{cfg: cfg, writer: makeWriter()} }
+func New(cfg Config) *Log {
+	if cfg.Every == 0 {
+		cfg.Every = DefaultEvery
+	}
+	if cfg.Kept == nil {
+		cfg.Kept = func(*store.Checkpoint, error) {}
+	}
+	return &Log{cfg: cfg, writer: makeWriter(cfg.Now())}
+}
 
 // Pending is an entry on its way to the store. Done must be called once.
 type Pending struct {
 	log   *Log
+	epoch *epoch
 	chain *chain
 	entry *store.Entry
 }
@@ -60,7 +79,8 @@ func (l *Log) begin(ctx context.Context, ev *Event) (*Pending, error) {
 	if l.closed {
 		return nil, ErrClosed
 	}
-	k, err := l.writer.ready(ctx, l.cfg.Keys)
+	w := l.writer
+	k, err := w.ready(ctx, &l.cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -68,12 +88,14 @@ func (l *Log) begin(ctx context.Context, ev *Event) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := json.Marshal(content)
+	c, epoch, err := w.take(ctx, l.cfg.Store, ev)
 	if err != nil {
 		return nil, err
 	}
-	c, err := l.writer.take(ctx, l.cfg.Store, ev)
+	content.Epoch = epoch.number
+	b, err := json.Marshal(content)
 	if err != nil {
+		w.abandon(epoch)
 		return nil, err
 	}
 	e := &store.Entry{
@@ -81,14 +103,16 @@ func (l *Log) begin(ctx context.Context, ev *Event) (*Pending, error) {
 		Fields: ev.Fields, Chain: c.id, Seq: c.seq + 1, Prev: c.hash, Link: c.link, Body: b,
 	}
 	e.Hash = k.sum(e)
-	return &Pending{log: l, chain: c, entry: e}, nil
+	return &Pending{log: l, epoch: epoch, chain: c, entry: e}, nil
 }
 
 // Done tells how the write ended. After a failure that leaves open whether the entry was stored, its chain is left
 // as it is and never continued.
 func (p *Pending) Done(err error) {
 	defer p.log.gate.RUnlock()
-	p.log.writer.done(p, err)
+	if due := p.log.writer.done(p, err); due {
+		p.log.arm()
+	}
 }
 
 // Write stores an entry by itself.
@@ -112,7 +136,7 @@ func (l *Log) Ready(ctx context.Context) error {
 	if l.closed {
 		return ErrClosed
 	}
-	_, err := l.writer.ready(ctx, l.cfg.Keys)
+	_, err := l.writer.ready(ctx, &l.cfg)
 	return err
 }
 
@@ -123,15 +147,18 @@ func (l *Log) Replace(fn func() error) error {
 	defer l.gate.Unlock()
 	err := fn()
 	l.writer.wipe()
-	l.writer = makeWriter()
+	l.writer = makeWriter(l.cfg.Now())
 	return err
 }
 
-// Close waits for the entries that are on their way, and overwrites the writer's key. Copies that the library for MACs
-// made of it are left to the garbage collector.
-func (l *Log) Close() {
+// Close waits for the entries that are on their way, stores a checkpoint that counts them all, and overwrites the
+// writer's key. Copies that the library for MACs made of it are left to the garbage collector. The error says why there
+// is no checkpoint; the log is closed all the same.
+func (l *Log) Close(ctx context.Context) error {
+	err := l.Checkpoint(ctx)
 	l.gate.Lock()
 	defer l.gate.Unlock()
 	l.closed = true
 	l.writer.wipe()
+	return err
 }

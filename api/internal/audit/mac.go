@@ -95,6 +95,18 @@ func (k *key) sum(e *store.Entry) []byte {
 	s := k.states.Get().(*macState)
 	defer k.states.Put(s)
 	s.text = appendEntry(s.text[:0], entryDomain, e)
+	return s.sum()
+}
+
+// over is the MAC of a domain and a message.
+func (k *key) over(domain string, message []byte) []byte {
+	s := k.states.Get().(*macState)
+	defer k.states.Put(s)
+	s.text = append(append(s.text[:0], domain...), message...)
+	return s.sum()
+}
+
+func (s *macState) sum() []byte {
 	s.mac.Reset()
 	s.mac.Write(s.text)
 	return s.mac.Sum(nil)

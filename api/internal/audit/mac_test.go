@@ -118,7 +118,9 @@ func TestACloseWipesTheKeyAndEndsWrites(t *testing.T) {
 	l := newLog(newStore(t), time.Now)
 	write(t, l, "v_1", 1)
 	k := l.writer.key.Load()
-	l.Close()
+	if err := l.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if !bytes.Equal(k.secret, make([]byte, len(k.secret))) {
 		t.Error("the key is in memory")
 	}

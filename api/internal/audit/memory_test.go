@@ -16,10 +16,11 @@ type memory struct {
 	mu      sync.Mutex
 	logs    map[string][]store.Entry // by vault, in order
 	records map[string]bool
+	checks  map[string]store.Checkpoint
 }
 
 func newMemory() *memory {
-	return &memory{logs: map[string][]store.Entry{}, records: map[string]bool{}}
+	return &memory{logs: map[string][]store.Entry{}, records: map[string]bool{}, checks: map[string]store.Checkpoint{}}
 }
 
 // clone is a deep copy.
@@ -33,6 +34,7 @@ func (m *memory) clone() *memory {
 		}
 	}
 	maps.Copy(out.records, m.records)
+	maps.Copy(out.checks, m.checks)
 	return out
 }
 
@@ -87,4 +89,26 @@ func (m *memory) List(context.Context, store.Page) ([]store.Summary, string, err
 		out = append(out, store.Summary{ID: id})
 	}
 	return out, "", nil
+}
+
+func (m *memory) PutCheckpoint(_ context.Context, c *store.Checkpoint) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.checks[c.Writer].Number > c.Number {
+		return store.ErrConflict
+	}
+	m.checks[c.Writer] = *c
+	return nil
+}
+
+func (m *memory) Checkpoints(_ context.Context, yield func(*store.Checkpoint) error) error {
+	m.mu.Lock()
+	all := slices.Collect(maps.Values(m.checks))
+	m.mu.Unlock()
+	for i := range all {
+		if err := yield(&all[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -7,9 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"slices"
-	"time"
 
-	"redoubt/api/internal/pksuid"
 	"redoubt/api/internal/store"
 )
 
@@ -18,17 +16,38 @@ const maxMissing = 10
 
 // vaultLog is one vault's log, read and checked.
 type vaultLog struct {
-	id       string
-	age      time.Time // of the vault, by its id; zero if that tells none
-	made     bool      // age is known, and a chain says that it was made here
-	chains   int
-	entries  int
-	keyed    int   // entries with the MAC of their writer
-	first    int64 // time of the oldest of them, Unix microseconds
-	unkeyed  unkeyed
-	legacy   legacy
-	heads    map[string]Head
-	problems []Problem
+	ID       string          `json:"vault"`
+	Made     bool            `json:"made,omitempty"` // a chain says that the vault was made here
+	Chains   int             `json:"chains"`
+	Entries  int             `json:"entries"`
+	First    int64           `json:"first,omitempty"`   // time of the oldest entry with a MAC, Unix microseconds
+	Unkeyed  int             `json:"unkeyed,omitempty"` // entries, and the time of the newest
+	Newest   int64           `json:"newest,omitempty"`
+	Legacy   []int64         `json:"legacy,omitempty"`
+	Written  work            `json:"written,omitempty"`
+	Unsure   int             `json:"unsure,omitempty"` // entries with a MAC whose writer did not know that it stored them
+	Heads    map[string]Head `json:"heads"`
+	Problems []Problem       `json:"problems,omitempty"`
+}
+
+// work are entries with the MAC of their writer, by writer and epoch.
+type work map[string]map[uint64]span
+
+// span counts entries and tells the time of the oldest, Unix microseconds.
+type span struct {
+	Entries uint64 `json:"n"`
+	Oldest  int64  `json:"at"`
+}
+
+func (w work) add(writer string, epoch uint64, s span) {
+	if w[writer] == nil {
+		w[writer] = map[uint64]span{}
+	}
+	was, ok := w[writer][epoch]
+	if ok {
+		s = span{was.Entries + s.Entries, min(was.Oldest, s.Oldest)}
+	}
+	w[writer][epoch] = s
 }
 
 // reader reads and checks logs.
@@ -36,20 +55,21 @@ type reader struct {
 	store store.Store
 	keys  *keyring
 	since []Checkpoint
+	books *books
 }
 
 // look reads and checks one vault's log. While it is read page by page, entries may be committed out of the order of
 // their times and be seen without those before them: what a second reading does not show too is no problem.
 func (r *reader) look(ctx context.Context, id string) (*vaultLog, error) {
 	v, err := r.read(ctx, id)
-	if err != nil || len(v.problems) == 0 {
+	if err != nil || len(v.Problems) == 0 {
 		return v, err
 	}
-	first := v.problems
+	first := v.Problems
 	if v, err = r.read(ctx, id); err != nil {
 		return nil, err
 	}
-	v.problems = slices.DeleteFunc(v.problems, func(p Problem) bool { return !slices.Contains(first, p) })
+	v.Problems = slices.DeleteFunc(v.Problems, func(p Problem) bool { return !slices.Contains(first, p) })
 	return v, nil
 }
 
@@ -58,10 +78,7 @@ func (r *reader) read(ctx context.Context, id string) (*vaultLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &vaultLog{id: id, heads: map[string]Head{}}
-	v.age, v.made = pksuid.Time(vaultPrefix, id)
-	v.legacy = legacy{id: id, age: v.age}
-	v.unkeyed = unkeyed{id: id, age: v.age}
+	v := &vaultLog{ID: id, Written: work{}, Heads: map[string]Head{}}
 	return v, v.check(ctx, r, entries)
 }
 
@@ -82,14 +99,13 @@ func readAll(ctx context.Context, s store.Store, id string) ([]store.Entry, erro
 }
 
 func (v *vaultLog) add(chain string, seq uint64, text string) {
-	v.problems = append(v.problems, Problem{VaultID: v.id, Chain: chain, Seq: seq, Text: text})
+	v.Problems = append(v.Problems, Problem{VaultID: v.ID, Chain: chain, Seq: seq, Text: text})
 }
 
 // check checks all entries. The error is one of getting a writer's key.
 func (v *vaultLog) check(ctx context.Context, r *reader, entries []store.Entry) error {
 	chains := map[string][]*store.Entry{}
 	hashes := map[string]bool{}
-	created := false
 	for i := range entries {
 		e := &entries[i]
 		if e.Event == store.EventUnreadable {
@@ -101,20 +117,20 @@ func (v *vaultLog) check(ctx context.Context, r *reader, entries []store.Entry) 
 		}
 		chains[e.Chain] = append(chains[e.Chain], e)
 		hashes[string(e.Hash)] = true
-		created = created || e.Event == EventCreate
+		v.Made = v.Made || e.Event == EventCreate
 	}
-	v.entries, v.chains, v.made = len(entries), len(chains), v.made && created
+	v.Entries, v.Chains = len(entries), len(chains)
 	for name, list := range chains {
 		k, err := v.keyOf(ctx, r.keys, name)
 		if err != nil {
 			return err
 		}
-		if last := v.chain(name, k, list, hashes); last != nil {
-			v.heads[name] = Head{Seq: last.Seq, Hash: hex.EncodeToString(last.Hash)}
+		if last := v.chain(r, name, k, list, hashes); last != nil {
+			v.Heads[name] = Head{Seq: last.Seq, Hash: hex.EncodeToString(last.Hash)}
 		}
 	}
 	for _, known := range r.since {
-		for name, head := range known[v.id] {
+		for name, head := range known.Heads[v.ID] {
 			if !holds(chains[name], head) {
 				v.add(name, head.Seq, TextCheckpoint)
 			}
@@ -138,7 +154,9 @@ func (v *vaultLog) keyOf(ctx context.Context, keys *keyring, chain string) (*key
 
 // chain checks one chain, whose writer has a key unless it is nil, and returns its last entry, nil if none has a place in
 // it.
-func (v *vaultLog) chain(name string, k *key, list []*store.Entry, hashes map[string]bool) (last *store.Entry) {
+func (v *vaultLog) chain(r *reader, name string, k *key, list []*store.Entry, hashes map[string]bool) (
+	last *store.Entry,
+) {
 	slices.SortStableFunc(list, func(a, b *store.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
 	for _, e := range list {
 		seq := uint64(0)
@@ -161,29 +179,34 @@ func (v *vaultLog) chain(name string, k *key, list []*store.Entry, hashes map[st
 		case len(e.Link) != 0 && !hashes[string(e.Link)]:
 			v.add(name, e.Seq, TextLink)
 		}
-		v.entry(name, k, e)
+		v.entry(r, name, k, e)
 		last = e
 	}
 	return last
 }
 
-// entry checks what one entry of a chain says of itself.
-func (v *vaultLog) entry(name string, k *key, e *store.Entry) {
+// entry checks what one entry of a chain says of itself, and counts it.
+func (v *vaultLog) entry(r *reader, name string, k *key, e *store.Entry) {
+	_, epoch, err := read(e)
+	if err != nil {
+		v.add(name, e.Seq, TextBody)
+	}
 	switch {
-	case k == nil:
-		v.unkeyed.add(e)
-		if !bytes.Equal(e.Hash, Hash(e)) {
-			v.add(name, e.Seq, TextAltered)
-		}
-	case !k.genuine(e):
+	case k == nil && bytes.Equal(e.Hash, Hash(e)):
+		v.Unkeyed++
+		v.Newest = max(v.Newest, e.Time)
+	case k == nil || !k.genuine(e):
 		v.add(name, e.Seq, TextAltered)
 	default:
-		if v.keyed++; v.keyed == 1 || e.Time < v.first {
-			v.first = e.Time
+		if v.First == 0 || e.Time < v.First {
+			v.First = e.Time
 		}
-	}
-	if _, err := Read(e); err != nil {
-		v.add(name, e.Seq, TextBody)
+		writer, _ := writerOf(name)
+		if r.books.unknown(writer, e.Hash) {
+			v.Unsure++
+			return
+		}
+		v.Written.add(writer, epoch, span{1, e.Time})
 	}
 }
 

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"redoubt/api/internal/pksuid"
 	"redoubt/api/internal/store"
 )
 
@@ -18,9 +20,14 @@ type Head struct {
 	Hash string `json:"hash"`
 }
 
-// Checkpoint holds the heads of all chains, by vault id and chain. Kept where the store's writers cannot reach it, it
-// shows every later change to what it covers.
-type Checkpoint map[string]map[string]Head
+// Checkpoint is what is known of a log from before. Kept where the store's writers cannot reach it, it shows every later
+// change to what it covers.
+type Checkpoint struct {
+	// Heads are the ends of all chains, by vault id and chain.
+	Heads map[string]map[string]Head `json:"heads,omitempty"`
+	// Writers are checkpoints of writers, as [Token] gives them.
+	Writers []string `json:"writers,omitempty"`
+}
 
 // Problem is one finding of [Verify]. Seq is 0 where no entry is meant.
 type Problem struct {
@@ -44,6 +51,11 @@ const (
 	TextWriter     = "chain names no writer"
 	TextUnkeyed    = "entries without a MAC, from a time when all had one"
 	TextUnchained  = "vault was made after the cut-over, but has entries without a chain"
+	TextTally      = "checkpoint is not one of its writer"
+	TextShort      = "entries that the writer counted in its checkpoint are missing"
+	TextMore       = "there are more entries than the writer counted in its checkpoint"
+	TextNoTally    = "checkpoint of the writer is missing"
+	TextOldTally   = "checkpoint of the writer is missing or older than it was: the store was put back, or cut"
 )
 
 // Options are what is known from elsewhere.
@@ -58,53 +70,64 @@ type Options struct {
 
 // Report is what [Verify] found.
 type Report struct {
-	Vaults  int       `json:"vaults"`
-	Chains  int       `json:"chains"`
-	Entries int       `json:"entries"`
-	Keyed   int       `json:"keyed_entries"`       // with the MAC of their writer
-	Unkeyed int       `json:"unkeyed_entries"`     // of chains without a key, as earlier releases wrote them
-	Legacy  int       `json:"legacy_entries"`      // without a chain, as the reference wrote them
-	Late    int       `json:"late_legacy_entries"` // those of them that are not older than the cut-over
-	Cutover time.Time `json:"cutover,omitzero"`
+	Vaults  int `json:"vaults"`
+	Chains  int `json:"chains"`
+	Entries int `json:"entries"`
+	// Keyed are the entries with the MAC of their writer, and Checkpointed those of them that a checkpoint in the store
+	// counts. The others are newer: somebody could have cut some off unnoticed.
+	Keyed        int       `json:"keyed_entries"`
+	Checkpointed int       `json:"checkpointed_entries"`
+	Unkeyed      int       `json:"unkeyed_entries"`     // of chains without a key, as earlier releases wrote them
+	Legacy       int       `json:"legacy_entries"`      // without a chain, as the reference wrote them
+	Late         int       `json:"late_legacy_entries"` // those of them that are not older than the cut-over
+	Cutover      time.Time `json:"cutover,omitzero"`
 	// KeyedSince is a time from which on every entry has a MAC; zero if none has.
-	KeyedSince time.Time  `json:"keyed_since,omitzero"`
+	KeyedSince time.Time `json:"keyed_since,omitzero"`
+	// ProvenFrom is when the first writer with a key began, zero if there was none. From then to ProvenTo, the time of the
+	// oldest entry that no checkpoint counts (zero if there is none), all entries with a MAC are there, if no problem is.
+	ProvenFrom time.Time  `json:"proven_from,omitzero"`
+	ProvenTo   time.Time  `json:"proven_to,omitzero"`
 	Problems   []Problem  `json:"problems"`
 	Heads      Checkpoint `json:"-"`
 
-	first   int64 // time of the oldest entry with a MAC, Unix microseconds
-	unkeyed []unkeyed
-	legacy  []legacy
+	first   int64     // time of the oldest entry with a MAC, or when its writer began, Unix microseconds
+	made    time.Time // of the oldest vault that was made here
+	written work
+	older   []older
 }
 
-// Verify reads every vault's log, merges its chains and checks them. keys is asked once for each writer that has one. o
-// may be nil. What is wrong with entries is in the report. Errors: [ErrKeys], the store's.
+// Verify reads every vault's log, merges its chains and checks them, and compares their number with the checkpoints.
+// keys is asked once for each writer that has one. o may be nil. What is wrong with entries is in the report. Errors:
+// [ErrKeys], the store's.
 func Verify(ctx context.Context, s store.Store, keys Keys, o *Options) (*Report, error) {
 	if o == nil {
 		o = &Options{}
 	}
-	in := &reader{store: s, keys: newKeyring(keys), since: o.Since}
-	defer in.keys.wipe()
-	r := &Report{Cutover: o.Cutover, KeyedSince: o.Keyed, Problems: []Problem{}, Heads: Checkpoint{}}
-	first := time.Time{}
+	ring := newKeyring(keys)
+	defer ring.wipe()
+	in := &reader{store: s, keys: ring, since: o.Since, books: newBooks(ring)}
+	r := &Report{
+		Cutover: o.Cutover, KeyedSince: o.Keyed, Problems: []Problem{}, written: work{},
+		Heads: Checkpoint{Heads: map[string]map[string]Head{}},
+	}
+	if err := in.open(ctx); err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
 	err := s.AuditedVaults(ctx, func(id string) error {
 		v, err := in.look(ctx, id)
-		if err != nil {
-			return err
+		if err == nil {
+			r.vault(v)
 		}
-		r.vault(v)
-		if v.made && (first.IsZero() || v.age.Before(first)) {
-			first = v.age
-		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	if r.Cutover.IsZero() {
-		r.Cutover = first
+	in.books.balance(r)
+	if err := in.close(ctx, r); err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
 	}
-	r.judgeUnkeyed()
-	r.judgeLegacy()
+	r.judgeOlder()
 	for _, since := range o.Since {
 		r.unseen(since)
 	}
@@ -119,33 +142,71 @@ func Verify(ctx context.Context, s store.Store, keys Keys, o *Options) (*Report,
 	return r, nil
 }
 
+// open reads the checkpoints that the log is compared with: before any entry, so that all that they count is there.
+func (in *reader) open(ctx context.Context) error {
+	for _, known := range in.since {
+		for _, c := range tokens([]byte(strings.Join(known.Writers, "\n"))) {
+			if _, err := in.books.add(ctx, &c); err != nil {
+				return err
+			}
+		}
+	}
+	return in.store.Checkpoints(ctx, func(c *store.Checkpoint) error {
+		_, err := in.books.add(ctx, c)
+		return err
+	})
+}
+
+// close reads the checkpoints again, after all entries.
+func (in *reader) close(ctx context.Context, r *Report) error {
+	now := map[string]*tally{}
+	last := newBooks(in.keys)
+	err := in.store.Checkpoints(ctx, func(c *store.Checkpoint) error {
+		t, err := last.add(ctx, c)
+		if t != nil {
+			now[t.Writer] = t
+			r.Heads.Writers = append(r.Heads.Writers, Token(c))
+		}
+		return err
+	})
+	r.add(last.bad...)
+	in.books.close(r, now)
+	return err
+}
+
 func (r *Report) add(p ...Problem) { r.Problems = append(r.Problems, p...) }
 
 // vault adds what was found in one vault's log.
 func (r *Report) vault(v *vaultLog) {
 	r.Vaults++
-	r.Chains += v.chains
-	r.Entries += v.entries
-	r.Legacy += len(v.legacy.times)
-	r.Heads[v.id] = v.heads
-	r.add(v.problems...)
-	r.Keyed += v.keyed
-	r.Unkeyed += v.unkeyed.count
-	if v.keyed > 0 && (r.first == 0 || v.first < r.first) {
-		r.first = v.first
+	r.Chains += v.Chains
+	r.Entries += v.Entries
+	r.Keyed += v.Unsure
+	r.Checkpointed += v.Unsure
+	r.Unkeyed += v.Unkeyed
+	r.Legacy += len(v.Legacy)
+	r.Heads.Heads[v.ID] = v.Heads
+	r.add(v.Problems...)
+	for writer, epochs := range v.Written {
+		for epoch, s := range epochs {
+			r.written.add(writer, epoch, s)
+		}
 	}
-	if v.unkeyed.count > 0 {
-		r.unkeyed = append(r.unkeyed, v.unkeyed)
+	if v.First != 0 && (r.first == 0 || v.First < r.first) {
+		r.first = v.First
 	}
-	if len(v.legacy.times) > 0 {
-		r.legacy = append(r.legacy, v.legacy)
+	if age, ok := pksuid.Time(vaultPrefix, v.ID); ok && v.Made && (r.made.IsZero() || age.Before(r.made)) {
+		r.made = age
+	}
+	if v.Unkeyed+len(v.Legacy) > 0 {
+		r.older = append(r.older, older{id: v.ID, unkeyed: v.Unkeyed, newest: v.Newest, legacy: v.Legacy})
 	}
 }
 
 // unseen finds vaults of a checkpoint that have no log any more.
 func (r *Report) unseen(since Checkpoint) {
-	for id, chains := range since {
-		if _, seen := r.Heads[id]; seen {
+	for id, chains := range since.Heads {
+		if _, seen := r.Heads.Heads[id]; seen {
 			continue
 		}
 		for name, head := range chains {
@@ -163,7 +224,7 @@ func (r *Report) records(ctx context.Context, s store.Store) error {
 			return err
 		}
 		for _, one := range list {
-			if _, seen := r.Heads[one.ID]; seen {
+			if _, seen := r.Heads.Heads[one.ID]; seen {
 				continue
 			}
 			// It may have been created while we looked.
@@ -182,13 +243,21 @@ func (r *Report) records(ctx context.Context, s store.Store) error {
 	}
 }
 
-// ParseCheckpoint reads what [Checkpoint.Marshal] wrote.
+// ParseCheckpoint reads what [Checkpoint.Marshal] wrote, in this and earlier releases, or the checkpoints of writers out
+// of any text, as a log.
 func ParseCheckpoint(data []byte) (Checkpoint, error) {
 	var c Checkpoint
-	if err := json.Unmarshal(data, &c); err != nil {
-		return nil, fmt.Errorf("audit: checkpoint: %w", err)
+	err := json.Unmarshal(data, &c)
+	if err == nil && c.Heads == nil && c.Writers == nil {
+		err = json.Unmarshal(data, &c.Heads) // of earlier releases
 	}
-	return c, nil
+	if err == nil && (c.Heads != nil || c.Writers != nil) {
+		return c, nil
+	}
+	if isText(data) {
+		return Checkpoint{Writers: []string{string(data)}}, nil
+	}
+	return c, errors.New("audit: neither the heads of chains nor a writer's checkpoint")
 }
 
 // Marshal writes the checkpoint as JSON.

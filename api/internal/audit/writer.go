@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/singleflight"
 
@@ -17,12 +18,36 @@ const maxVaults = 16_384
 // writer is what chains its entries under one key: a process, until its store is replaced.
 type writer struct {
 	id     string
+	began  time.Time
 	key    atomic.Pointer[key]
 	asking singleflight.Group
 
 	mu     sync.Mutex
 	serial uint64
 	vaults map[string]*vaultChains
+	epoch  *epoch // in which entries are begun
+	armed  bool   // a checkpoint is due at some time
+
+	sealing sync.Mutex // held while a checkpoint is made, and over the two below
+	closing *epoch     // ended, and in no checkpoint yet
+	last    tally      // in the store
+}
+
+// epoch counts the entries that were begun in some stretch of time. All fields but idle are protected by the writer's mu.
+type epoch struct {
+	number  uint64
+	flying  int    // entries on their way
+	stored  uint64 // entries
+	unknown tally  // Unknown and Unlisted of it
+	ended   bool
+	idle    chan struct{} // closed when it has ended and none is on its way
+}
+
+func newEpoch(number uint64) *epoch { return &epoch{number: number, idle: make(chan struct{})} }
+
+// empty tells whether the epoch has nothing to count.
+func (e *epoch) empty() bool {
+	return e.flying == 0 && e.stored == 0 && len(e.unknown.Unknown) == 0 && e.unknown.Unlisted == 0
 }
 
 // vaultChains are the chains of one vault that no request uses at the moment.
@@ -40,11 +65,14 @@ type chain struct {
 	link []byte
 }
 
-func makeWriter() *writer { return &writer{id: newWriter(), vaults: make(map[string]*vaultChains)} }
+func makeWriter(now time.Time) *writer {
+	return &writer{id: newWriter(), began: now, vaults: make(map[string]*vaultChains), epoch: newEpoch(1)}
+}
 
-// ready returns the writer's key. However many wait, it is asked for once; a failure is not remembered. The call does
-// not end with the request that began it, since others wait for it too.
-func (w *writer) ready(ctx context.Context, keys Keys) (*key, error) {
+// ready returns the writer's key, after its first checkpoint was stored: from then on verify knows that there must be one.
+// However many wait, this is done once; a failure is not remembered. It does not end with the request that began it,
+// since others wait for it too.
+func (w *writer) ready(ctx context.Context, cfg *Config) (*key, error) {
 	if k := w.key.Load(); k != nil {
 		return k, nil
 	}
@@ -54,11 +82,16 @@ func (w *writer) ready(ctx context.Context, keys Keys) (*key, error) {
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keyTimeout)
 		defer cancel()
-		k, err := writerKey(ctx, keys, w.id)
-		if err == nil {
-			w.key.Store(k)
+		k, err := writerKey(ctx, cfg.Keys, w.id)
+		if err != nil {
+			return nil, err
 		}
-		return k, err
+		first := tally{Writer: w.id, Began: w.began.UnixMicro(), Time: w.began.UnixMicro()}
+		if err := w.keep(ctx, cfg, k, &first); err != nil {
+			return nil, err
+		}
+		w.key.Store(k)
+		return k, nil
 	})
 	k, _ := got.(*key)
 	return k, err
@@ -71,15 +104,17 @@ func (w *writer) wipe() {
 	}
 }
 
-// take finds a free chain of the vault or begins one.
-func (w *writer) take(ctx context.Context, s store.Store, ev *Event) (*chain, error) {
+// take finds a free chain of the vault or begins one, and counts an entry that is begun in the epoch.
+func (w *writer) take(ctx context.Context, s store.Store, ev *Event) (*chain, *epoch, error) {
 	w.mu.Lock()
+	now := w.epoch
+	now.flying++
 	v := w.vaults[ev.VaultID]
 	if v != nil && len(v.free) > 0 {
 		c := v.free[len(v.free)-1]
 		v.free = v.free[:len(v.free)-1]
 		w.mu.Unlock()
-		return c, nil
+		return c, now, nil
 	}
 	w.serial++
 	c := &chain{id: chainName(w.id, w.serial)}
@@ -88,37 +123,59 @@ func (w *writer) take(ctx context.Context, s store.Store, ev *Event) (*chain, er
 	}
 	w.mu.Unlock()
 	if c.link != nil || ev.Name == EventCreate && ev.Outcome == OutcomeOK {
-		return c, nil
+		return c, now, nil
 	}
 	last, err := s.LastAudit(ctx, ev.VaultID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return c, nil
+		return c, now, nil
 	case err != nil:
-		return nil, err
+		w.abandon(now)
+		return nil, nil, err
 	}
 	c.link = last.Hash
 	c.time = last.Time
-	return c, nil
+	return c, now, nil
 }
 
-// done notes how the write of an entry ended.
-func (w *writer) done(p *Pending, err error) {
+// leave counts one that is on its way no more. mu is held.
+func (w *writer) leave(e *epoch) {
+	if e.flying--; e.flying == 0 && e.ended {
+		close(e.idle)
+	}
+}
+
+// abandon is leave for an entry that was never made.
+func (w *writer) abandon(e *epoch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.leave(e)
+}
+
+// done notes how the write of an entry ended. due tells the caller to arm the next checkpoint.
+func (w *writer) done(p *Pending, err error) (due bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer w.leave(p.epoch)
 	switch {
 	case err == nil:
+		p.epoch.stored++
 		p.chain.seq, p.chain.hash, p.chain.time, p.chain.link = p.entry.Seq, p.entry.Hash, p.entry.Time, nil
 	case !definite(err):
-		return
+		p.epoch.unknown.note(p.entry.Hash)
 	}
-	w.put(p.entry.VaultID, p.chain)
+	if err == nil || definite(err) {
+		w.put(p.entry.VaultID, p.chain)
+	}
+	due, w.armed = !w.armed, true
+	return due
 }
 
 // definite tells errors after which nothing was stored.
 func definite(err error) bool {
 	return !errors.Is(err, store.ErrUnknownOutcome) && (errors.Is(err, store.ErrNotFound) ||
-		errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrFull))
+		errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrFull) ||
+		errors.Is(err, store.ErrThrottled))
 }
 
 // put gives a chain back. Chains that never got an entry are dropped.

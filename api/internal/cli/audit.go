@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"redoubt/api/internal/audit"
 	"redoubt/api/internal/durable"
@@ -103,11 +104,11 @@ func (cmd *auditVerifyCmd) known() (*audit.Options, error) {
 func readCheckpoint(path string) (audit.Checkpoint, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return audit.Checkpoint{}, err
 	}
 	c, err := audit.ParseCheckpoint(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return c, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
 }
@@ -130,9 +131,27 @@ func (cmd *auditVerifyCmd) report(e *env, r *audit.Report) error {
 		fmt.Fprintf(&text, "vault %s chain %s entry %d: %s\n", p.VaultID, p.Chain, p.Seq, p.Text)
 	}
 	fmt.Fprintf(&text, "%d vaults, %d chains, %d entries (%d without a MAC as those of earlier releases, %d without a chain "+
-		"as the reference's, %d of them after the cut-over), %d problems", r.Vaults, r.Chains, r.Entries, r.Unkeyed, r.Legacy,
+		"as the reference's, %d of them after the cut-over), %d problems\n", r.Vaults, r.Chains, r.Entries, r.Unkeyed, r.Legacy,
 		r.Late, len(r.Problems))
+	text.WriteString(cmd.proven(r))
 	return e.print(text.String(), r)
+}
+
+// proven says how far back the log proves anything, and against whom.
+func (cmd *auditVerifyCmd) proven(r *audit.Report) string {
+	if r.Keyed == 0 {
+		return "no entry has a MAC: who can write the store could have written this log"
+	}
+	text := fmt.Sprintf("entries with a MAC: %d, from %s on; %d are in checkpoints", r.Keyed,
+		r.ProvenFrom.Format(time.RFC3339), r.Checkpointed)
+	if newer := r.Keyed - r.Checkpointed; newer > 0 && len(r.Problems) == 0 {
+		text += fmt.Sprintf(", so none is missing up to %s; from then on %d are newer, of which some could have been cut off",
+			r.ProvenTo.Format(time.RFC3339), newer)
+	}
+	if cmd.Since == "" {
+		text += "\nthe store as a whole could have been put back: only a checkpoint from outside it shows that (--since)"
+	}
+	return text
 }
 
 // snapshot opens the store to read: an embedded one that is being served, by a copy that the server makes.

@@ -168,11 +168,11 @@ func readRoots(path string) (*x509.CertPool, error) {
 
 // service builds the vault over a store.
 func (f *vaultFlags) service(ctx context.Context, s store.Store, region string, up *upstream.Client,
-	m *httpapi.Metrics,
+	m *httpapi.Metrics, every time.Duration, kept func(*store.Checkpoint, error),
 ) (*vault.Service, *kmsclient.Client, error) {
 	cfg := vault.Config{
 		Store: measuredStore{s, m}, Opener: measuredOpener{up, m}, Schema: schema.Default(),
-		Encoding: sealed.Encoding(f.Encoding),
+		Encoding: sealed.Encoding(f.Encoding), CheckpointEvery: every, Checkpointed: kept,
 	}
 	var err error
 	if f.Schema != "" {

@@ -18,6 +18,10 @@ var helps = kong.Vars{
 	"h_drain_delay":   "On SIGTERM: how long /ready fails before listeners close, 0s to 1h.",
 	"h_dynamodb":      "DynamoDB's URL in place of the region's own.",
 	"h_encoding":      "Encoding of new vaults: 3, or 2 as the reference writes.",
+	"h_every": "How long entries of the audit log are in no checkpoint, 1s to 24h. Checkpoints go to the store and to this " +
+		"program's log.",
+	"h_file": "File that checkpoints of the audit log are appended to: on a place that the store's writers cannot change. " +
+		"For `audit verify --since`.",
 	"h_fields": "Fields as NAME=VALUE; values on a command line are seen by others on the machine, prefer " +
 		"--file.",
 	"h_keyed": "A time after which no release wrote the audit log without MACs, RFC 3339; by default a day after the oldest " +
@@ -46,9 +50,10 @@ var helps = kong.Vars{
 	"h_parent_url":     "The parent, or the load balancer before it.",
 	"h_plain": "Serve beyond loopback without TLS: only behind a proxy that terminates it, on a network that " +
 		"nobody else reads.",
-	"h_policy":   "YAML file that says who may do what; without it API keys' own scopes decide.",
-	"h_schema":   "YAML file with the fields of a vault; the reference's schema by default.",
-	"h_since":    "Checkpoint file of an earlier run: what it covers must still be there.",
+	"h_policy": "YAML file that says who may do what; without it API keys' own scopes decide.",
+	"h_schema": "YAML file with the fields of a vault; the reference's schema by default.",
+	"h_since": "Checkpoint file of an earlier run, or a log or file with checkpoints that the API wrote: what they cover " +
+		"must still be there.",
 	"h_store":    "Where records are kept: bolt:FILE or dynamodb:TABLE; bolt:redoubt.db by default.",
 	"h_suite":    "Curve of new vaults: P-256, P-384 or P-521.",
 	"h_tls_cert": "Certificate to serve TLS 1.3 with, PEM; read again when it changes.",

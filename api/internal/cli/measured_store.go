@@ -106,6 +106,13 @@ func (s measuredStore) LastAudit(ctx context.Context, id string) (*store.Entry, 
 	return e, err
 }
 
+func (s measuredStore) PutCheckpoint(ctx context.Context, c *store.Checkpoint) error {
+	ctx, call := s.call(ctx, "put_checkpoint", nil)
+	err := s.Store.PutCheckpoint(ctx, c)
+	call.done(err)
+	return err
+}
+
 func (s measuredStore) Idempotency(ctx context.Context, key string) (*store.Idempotency, error) {
 	ctx, call := s.call(ctx, "idempotency", nil)
 	i, err := s.Store.Idempotency(ctx, key)

@@ -131,7 +131,12 @@ func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, a
 		a.metrics.Damaged(file.Damaged)
 		a.metrics.Full(file.Full)
 	}
-	svc, keys, err := f.service(ctx, st, f.Region, up, a.metrics)
+	keep, err := f.keeper(log)
+	if err != nil {
+		a.close()
+		return nil, err
+	}
+	svc, keys, err := f.service(ctx, st, f.Region, up, a.metrics, f.CheckpointEvery, keep.kept)
 	if err != nil {
 		a.close()
 		return nil, err
@@ -139,8 +144,9 @@ func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, a
 	a.vault = svc
 	release := a.close
 	a.close = func() {
-		svc.Close() // while the store is open: what is on its way ends
+		closeVault(ctx, svc) // while the store is open: what is on its way ends
 		release()
+		keep.close()
 	}
 	if file, ok := st.(*bolt.Store); ok {
 		file.Sweep(a.expiry) //nolint:contextcheck // it ends with the store
@@ -198,6 +204,13 @@ func mayListen(address string, authenticated, protected bool) error {
 			"set --tls-cert-file and --tls-key-file, or --insecure-plain-http behind a proxy that terminates TLS")
 	}
 	return nil
+}
+
+// closeVault makes the last checkpoint of the audit log. Why there is none, the log has told.
+func closeVault(ctx context.Context, svc *vault.Service) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	_ = svc.Close(ctx)
 }
 
 func closeStore(st store.Store, log *slog.Logger) {

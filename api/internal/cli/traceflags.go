@@ -19,6 +19,8 @@ type appFlags struct {
 	parentFlags `embed:""`
 	vaultFlags  `embed:""`
 	traceFlags  `embed:""`
+
+	checkpointFlags `embed:""`
 }
 
 // check judges the numbers.
@@ -27,6 +29,7 @@ func (f *appFlags) check() error {
 		program.Range("--parent-timeout", f.ParentTimeout, time.Millisecond, program.MaxWait),
 		program.Range("--kms-timeout", f.KMSTimeout, time.Millisecond, program.MaxWait),
 		program.Range("--trace-ratio", f.TraceRatio, 0, 1),
+		f.checkpointFlags.check(),
 	)
 }
 

@@ -26,6 +26,7 @@
 //	             expire_at N   time to live, Unix seconds (the table's TTL attribute, which the reference never writes)
 //	audit item   _w, _n, _h, _p, _l, _a   chain, sequence number, MAC, the one before, link, and the entry's JSON
 //	other items  IDEM##…       idempotent requests
+//	             CHECKPOINT##  checkpoints of the audit log, one for each process that wrote
 //
 // The revision of a record is its _mt, which every write of ours moves forward, and the reference's writes too.
 package store

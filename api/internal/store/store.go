@@ -110,6 +110,14 @@ type Entry struct {
 	Body    []byte   // _a, JSON
 }
 
+// Checkpoint is what a writer of the audit log says of all that it wrote. Package audit knows what is in it.
+type Checkpoint struct {
+	Writer string
+	Number uint64 // rises with each one of a writer
+	Body   []byte
+	MAC    []byte
+}
+
 // Page asks for one page of a list: Cursor is empty for the first, else what the page before returned.
 type Page struct {
 	Cursor string
@@ -149,6 +157,12 @@ type Store interface {
 	LastAudit(ctx context.Context, vaultID string) (*Entry, error)
 	// AuditedVaults calls yield with the id of each vault that has audit entries, deleted vaults too, once each.
 	AuditedVaults(ctx context.Context, yield func(vaultID string) error) error
+
+	// PutCheckpoint stores a writer's checkpoint in place of the one before. ErrConflict if that has a higher number; one
+	// of the same number is replaced, so that a write whose outcome is unknown can be tried again.
+	PutCheckpoint(ctx context.Context, c *Checkpoint) error
+	// Checkpoints calls yield with each writer's checkpoint.
+	Checkpoints(ctx context.Context, yield func(*Checkpoint) error) error
 
 	// Idempotency returns the unexpired item of a key. ErrNotFound.
 	Idempotency(ctx context.Context, key string) (*Idempotency, error)

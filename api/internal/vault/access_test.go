@@ -211,7 +211,7 @@ func TestWithoutTheLogsKeyNothingIsReleased(t *testing.T) {
 	})
 	e.must(err)
 	e.world.FailKMS(kmsclient.ErrUnavailable)
-	out, err := restarted.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{"city"}})
+	out, err := restarted.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{"city"}, Reason: "test"})
 	if out != nil {
 		t.Error("data left without an entry")
 	}
@@ -223,9 +223,9 @@ func TestWithoutTheLogsKeyNothingIsReleased(t *testing.T) {
 	}
 	e.world.FailKMS(nil)
 	e.must(restarted.Ready(t.Context()))
-	_, err = restarted.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{"city"}})
+	_, err = restarted.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{"city"}, Reason: "test"})
 	e.must(err)
-	restarted.Close()
-	_, err = restarted.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Reason: "test", Fields: []string{"city"}})
+	e.must(restarted.Close(t.Context()))
+	_, err = restarted.Decrypt(t.Context(), e.caller, &vault.DecryptRequest{ID: id, Fields: []string{"city"}, Reason: "test"})
 	e.want(err, vault.ErrAudit)
 }

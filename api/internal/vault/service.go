@@ -76,7 +76,7 @@ type Opener interface {
 	Decrypt(ctx context.Context, r *upstream.Request) (*upstream.Result, error)
 }
 
-// Config of a service. All but Policy, Cutover and Now are required.
+// Config of a service. All but Policy, Cutover, Now and what follows are required.
 type Config struct {
 	Store    store.Store
 	Keys     Keys
@@ -87,6 +87,9 @@ type Config struct {
 	Encoding sealed.Encoding // of new records: EncodingRecord or EncodingField
 	Cutover  time.Time       // records without a MAC take writes if their id is older; not ahead; zero: none do
 	Now      func() time.Time
+	// CheckpointEvery and Checkpointed are Every and Kept of the audit log.
+	CheckpointEvery time.Duration
+	Checkpointed    func(*store.Checkpoint, error)
 }
 
 // Service is the vault. It is safe for concurrent use.
@@ -114,7 +117,9 @@ func New(cfg Config) (*Service, error) {
 		return nil, ErrCutover
 	}
 	return &Service{
-		cfg: cfg, log: audit.New(audit.Config{Store: cfg.Store, Keys: cfg.Keys, Now: cfg.Now}),
+		cfg: cfg, log: audit.New(audit.Config{
+			Store: cfg.Store, Keys: cfg.Keys, Now: cfg.Now, Every: cfg.CheckpointEvery, Kept: cfg.Checkpointed,
+		}),
 		limiter:  auth.NewLimiter(cfg.Policy, cfg.Now),
 		refusals: newRefusals(cfg.Now), bound: newBoundCache(),
 	}, nil
@@ -126,8 +131,9 @@ func (s *Service) Schema() *schema.Schema { return s.cfg.Schema }
 // Ready tells whether entries of the audit log can be written, as far as keys go. The error is the key service's.
 func (s *Service) Ready(ctx context.Context) error { return s.log.Ready(ctx) }
 
-// Close wipes the audit log's key, after the writes that are on their way. What follows is refused with [ErrAudit].
-func (s *Service) Close() { s.log.Close() }
+// Close makes a last checkpoint of the audit log and wipes its key, after the writes that are on their way. What follows
+// is refused with [ErrAudit]. The error says why there is no checkpoint.
+func (s *Service) Close(ctx context.Context) error { return s.log.Close(ctx) }
 
 // Replace runs fn, which replaces the content of the store, between two writes.
 func (s *Service) Replace(fn func() error) error { return s.log.Replace(fn) }

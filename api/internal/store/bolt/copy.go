@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	bbolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
@@ -153,11 +154,17 @@ func copyTo(f *os.File, tx *bbolt.Tx) (int64, error) {
 }
 
 func copyAll(to *bbolt.DB, from *bbolt.Tx) error {
-	for _, name := range buckets {
+	for _, name := range append(slices.Clone(buckets), bucketCheckpoints) {
+		if from.Bucket(name) == nil {
+			continue // a store of an earlier release
+		}
 		c := from.Bucket(name).Cursor()
 		for k, v := c.First(); k != nil; {
 			err := to.Update(func(tx *bbolt.Tx) (err error) {
-				b := tx.Bucket(name)
+				b, err := tx.CreateBucketIfNotExists(name)
+				if err != nil {
+					return err
+				}
 				b.FillPercent = 1 // in order, so that no page is split later
 				for n := 0; k != nil && n < copyBatch && err == nil; k, v = c.Next() {
 					n += len(k) + len(v)

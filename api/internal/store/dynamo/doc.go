@@ -10,6 +10,7 @@
 //	LOG##<id>     <microseconds>            an audit entry of the reference: _e _id _ct, optional _r _f
 //	LOG##<id>     <µs>##<chain>##<number>   an audit entry of ours: the same attributes, and _w _n _h _p _l _a
 //	IDEM##<hash>  v0                        an idempotent request: _id, _mac, expire_at
+//	CHECKPOINT##  <writer>                  a checkpoint of the audit log: _n its number, _b its text, _m its MAC
 //
 // An item without _sk is a ghost that the reference's DELETE left behind; it is absent here.
 //

@@ -15,6 +15,7 @@ const (
 	pkVault = "VAULT##"
 	pkLog   = "LOG##"
 	pkIdem  = "IDEM##"
+	pkCheck = "CHECKPOINT##"
 	skVault = "v0"
 )
 

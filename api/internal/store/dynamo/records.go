@@ -211,6 +211,7 @@ func (s *Store) scan(ctx context.Context, prefix string, from item, limit int32)
 		ExpressionAttributeValues: item{":prefix": text(prefix)},
 		ProjectionExpression:      aws.String("pk, sk, #sk, #ct, #mt, #ttl"),
 		ExpressionAttributeNames:  map[string]string{"#sk": "_sk", "#ct": "_ct", "#mt": "_mt", "#ttl": "expire_at"},
+		ConsistentRead:            aws.Bool(prefix == pkLog), // an entry that is not seen is a missing one
 	}
 	if limit > 0 {
 		in.Limit = &limit
