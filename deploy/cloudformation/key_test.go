@@ -144,8 +144,9 @@ func TestDenialsHoldWhoeverAllows(t *testing.T) {
 func TestAVaultIsRevokedByItself(t *testing.T) {
 	p := parsed(t, keyDocument(t, map[string]string{
 		"ImagePCR0s": imageA.pcr0, "ImagePCR1s": imageA.pcr1, "RevokedVaults": "v_1,v_2",
+		"RevokedVaults2": "v_4",
 	}))
-	for vault, want := range map[string]bool{"v_1": false, "v_2": false, "v_3": true, "": true} {
+	for vault, want := range map[string]bool{"v_1": false, "v_2": false, "v_3": true, "v_4": false, "": true} {
 		f := facts(parentRole, "kms:Decrypt", imageA)
 		if vault != "" {
 			f.Context["kms:encryptioncontext:vault_id"] = vault

@@ -141,6 +141,15 @@ func TestTheAPIRunsOnLambdaWithWhatTheTemplateGives(t *testing.T) {
 			t.Errorf("%s %s by %q: %v", c.method, c.path, c.caller, got)
 		}
 	}
+	const more = 20
+	before := len(f.out.String())
+	for range more {
+		f.invoke(ask)
+	}
+	logged := float64(len(f.out.String())-before) / more / 1000
+	if stated := stated(t, `([0-9.]+) KB of the API's own lines`); logged > 1.1*stated || logged < 0.8*stated {
+		t.Errorf("%.2f KB of log for each request, deploy/README.md reckons with %.2f", logged, stated)
+	}
 	told := f.told("AuditFailures")
 	if told["Function"] != "redoubt-api" {
 		t.Errorf("told %v", told)

@@ -262,6 +262,50 @@ func TestClientAddressesAndCrossZoneBalancingDoNotMeet(t *testing.T) {
 	}
 }
 
+// stated is a number that deploy/README.md states.
+func stated(t *testing.T, pattern string) float64 {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(pattern).FindSubmatch(readme)
+	if m == nil {
+		t.Fatalf("deploy/README.md does not state %s", pattern)
+	}
+	n, err := strconv.ParseFloat(string(m[1]), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// The example of the capacity section deploys: what it computes are parameters, and the gateway lets its peak through.
+func TestTheExampleOfTheCapacitySectionFitsTheParameters(t *testing.T) {
+	rate := stated(t, "Example: `R` = ([0-9]+)")
+	if rate < 100 { // 2,000 is written with a comma
+		rate *= 1000
+	}
+	given := stated(t, "ThrottleRate=([0-9]+)")
+	tm := load(t, "api", map[string]string{"ThrottleRate": fmt.Sprint(given)})
+	if got := fmt.Sprint(at(tm.props("Stage"), "MethodSettings", 0, "ThrottlingRateLimit")); got != fmt.Sprint(given) || given < rate {
+		t.Errorf("throttled at %v, given %v for %v", got, given, rate)
+	}
+}
+
+// A new account has ten invocations at once, of which nothing can be reserved.
+func TestNothingIsReservedUnlessAskedFor(t *testing.T) {
+	for _, of := range []string{"api", "canary"} {
+		if n, ok := load(t, of, nil).props("Function")["ReservedConcurrentExecutions"]; ok && n != nil {
+			t.Errorf("%s reserves %v", of, n)
+		}
+		p := load(t, of, map[string]string{"Concurrency": "7", "CodeVersion": "v3"}).props("Function")
+		if fmt.Sprint(p["ReservedConcurrentExecutions"]) != "7" || at(p, "Code", "S3ObjectVersion") != "v3" {
+			t.Errorf("%s: %v of %v", of, p["ReservedConcurrentExecutions"], p["Code"])
+		}
+	}
+}
+
 // While a fleet is rolled it does not serve with fewer than it was told to keep, and an instance that may still signal is
 // not replaced for being unhealthy.
 func TestARollKeepsCapacity(t *testing.T) {

@@ -66,6 +66,8 @@ func TestTheWorkedExamplesAreRight(t *testing.T) {
 
 	instances := 1e6 / (3600 * 500) * 0.15
 	gateway, lambda, table := 3.5, 0.2+0.05*1e6*0.0000133334, 0.125+2*0.625
+	logs := 2.3 * 0.5
+	says("| logs | %.2f | the same | the same |", logs)
 	says("API Gateway, Lambda, DynamoDB | %.2f + %.2f + %.2f", gateway, lambda, table)
 	row := func(name string, of func(c float64) float64) {
 		says("| %s | %.2f | %.2f | %.2f |", name, of(0.21), of(0.08), of(1))
@@ -77,5 +79,5 @@ func TestTheWorkedExamplesAreRight(t *testing.T) {
 		says("| **%s** | **%.2f** | **%.2f** | **%.2f** |", name, of(0.21), of(0.08), of(1))
 	}
 	bold("at the parents", parents)
-	bold("through the API", func(c float64) float64 { return parents(c) + gateway + lambda + table })
+	bold("through the API", func(c float64) float64 { return parents(c) + gateway + lambda + table + logs })
 }
