@@ -81,11 +81,11 @@ image: ## Container images of parent and enclave from dist/, with buildah (insta
 	deploy/images/build.sh
 
 .PHONY: eif
-eif: ## The enclave image and its PCRs: make eif KERNEL=bzImage CONFIG=enclave.yaml [MODULES="a.ko b.ko"] [ARCH=arm64]
+eif: ## The enclave image and its PCRs: make eif BLOBS=/usr/share/nitro_enclaves/blobs CONFIG=enclave.yaml [ARCH=arm64]
 	deploy/eif/make-eif.sh
 
 .PHONY: release
-release: ## dist/, images, checksums, bill of materials; with KERNEL_amd64= and KERNEL_arm64= enclave images too
+release: ## dist/, images, checksums, bill of materials; with BLOBS_amd64= and BLOBS_arm64= (kernels) enclave images too
 	deploy/images/release.sh
 
 .PHONY: reproduce

@@ -1,6 +1,7 @@
-// Command eif builds, describes and verifies AWS Nitro enclave images of Redoubt.
+// Command eif builds, describes, verifies and tries AWS Nitro enclave images of Redoubt.
 //
-//	eif build --kernel bzImage --init enclave --config enclave.yaml --output enclave.eif
+//	eif build --blobs /usr/share/nitro_enclaves/blobs --init enclave --config enclave.yaml --output enclave.eif
+//	eif boot enclave.eif
 //	eif describe enclave.eif
 //	eif verify enclave.eif --pcrs pcrs.json
 package main
@@ -23,7 +24,7 @@ func main() { os.Exit(run(os.Args[1:])) }
 func run(args []string) int {
 	var cli command.CLI
 	k, err := cmdline.New("eif", version, &cli, os.Stdout, os.Stderr, kong.Vars(command.Vars()),
-		kong.Description("Build, describe and verify enclave images (EIF). The same inputs give the same bytes."))
+		kong.Description("Build, describe, verify and try enclave images (EIF). The same inputs give the same bytes."))
 	if err != nil {
 		return program.Fail(os.Stderr, "eif", err)
 	}
@@ -31,7 +32,7 @@ func run(args []string) int {
 	if kc == nil {
 		return status
 	}
-	if err := kc.Run(command.Output{Writer: os.Stdout}); err != nil {
+	if err := kc.Run(command.Output{Writer: os.Stdout, Warnings: os.Stderr}); err != nil {
 		return program.Fail(os.Stderr, "eif", err)
 	}
 	return program.OK

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # release.sh [compile|pack]: what a release consists of, in dist/. compile: production binaries for amd64 and arm64, a
 # software bill of materials (CycloneDX), the enclave image and its PCRs of each architecture of which a kernel was given
-# (KERNEL_amd64, KERNEL_arm64). pack: container images of those binaries, and checksums of everything; it may need root
+# (BLOBS_amd64, BLOBS_arm64: folders as make-eif.sh takes them). pack: container images of those binaries, and checksums of everything; it may need root
 # where compile need not. Without an argument, both.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -11,9 +11,9 @@ compile() {
 	make --no-print-directory dist
 	go run ./deploy/images/sbom dist/linux/*/* >dist/redoubt.cdx.json
 	for arch in amd64 arm64; do
-		kernel=KERNEL_$arch
-		[ -n "${!kernel:-}" ] || { echo "no $kernel given: dist/ has no measurements for $arch"; continue; }
-		KERNEL=${!kernel} ARCH=$arch CONFIG=deploy/eif/example.yaml OUT=dist/enclave-$arch.eif \
+		blobs=BLOBS_$arch
+		[ -n "${!blobs:-}" ] || { echo "no $blobs given: dist/ has no measurements for $arch"; continue; }
+		BLOBS=${!blobs} ARCH=$arch CONFIG=deploy/eif/example.yaml OUT=dist/enclave-$arch.eif \
 			PCRS=dist/pcrs-$arch.json deploy/eif/make-eif.sh
 	done
 }

@@ -3,8 +3,8 @@
 # bill of materials, checksums) made in two folders, at two times, in two time zones and languages, with two file creation
 # masks and two compiler caches, the second by another user (where this one is root and can become somebody else), must be
 # the same to the byte, with the same PCRs. Prints both sets of digests and fails on any difference.
-# KERNEL_amd64 and KERNEL_arm64 are the kernels of the enclave images; without one a file of fixed bytes stands in (the
-# PCRs then differ from a real image's, but what is compared is the same).
+# BLOBS_amd64 and BLOBS_arm64 are the kernels of the enclave images; without one a file of fixed bytes stands in (the PCRs
+# then differ from a real image's, but what is compared is the same).
 #
 # The second build begins with an empty compiler cache: with the first's it would take over what the first compiled, and
 # show of the compiler nothing. The first may use this user's, which is where earlier steps of CI have compiled it already.
@@ -13,12 +13,18 @@ cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
 chmod 711 "$work"
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
-head -c 65536 /dev/zero | tr '\0' K >"$work/kernel"
-KERNEL_amd64=$(realpath "${KERNEL_amd64:-$work/kernel}")
-KERNEL_arm64=$(realpath "${KERNEL_arm64:-$work/kernel}")
+mkdir -m 755 "$work/blobs"
+for kernel in bzImage Image; do
+	head -c 65536 /dev/zero | tr '\0' K >"$work/blobs/$kernel"
+	printf 'CONFIG_%s=y\n' NSM BLK_DEV_INITRD DEVTMPFS PROC_FS SYSFS VIRTIO_MMIO VIRTIO_MMIO_CMDLINE_DEVICES VSOCKETS \
+		VIRTIO_VSOCKETS HW_RANDOM >"$work/blobs/$kernel.config"
+done
+echo console=ttyS0 >"$work/blobs/cmdline"
+BLOBS_amd64=$(realpath "${BLOBS_amd64:-$work/blobs}")
+BLOBS_arm64=$(realpath "${BLOBS_arm64:-$work/blobs}")
 GOMODCACHE=$(go env GOMODCACHE)
 # What runs on the way (bill of materials, enclave image) is compiled as what ships is: it shares the packages.
-export KERNEL_amd64 KERNEL_arm64 GOMODCACHE CGO_ENABLED=0 GOFLAGS='-buildvcs=false -trimpath' VERSION=reproduce
+export BLOBS_amd64 BLOBS_arm64 GOMODCACHE CGO_ENABLED=0 GOFLAGS='-buildvcs=false -trimpath' VERSION=reproduce
 other=65534 # who builds second: owns the files, and may read this user's module cache but write nothing of it
 
 build() { # build FOLDER CACHE DATE UMASK TIMEZONE LANGUAGE [UID]

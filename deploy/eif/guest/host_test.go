@@ -32,8 +32,11 @@ import (
 	"redoubt/wire/proctest"
 )
 
-// kernelArgs are what a stock Debian kernel needs on QEMU's nitro-enclave machine under emulation.
-const kernelArgs = "console=ttyS0 panic=-1 quiet no_timer_check lpj=4000000 tsc_early_khz=1000000"
+// emulation is what a kernel needs under emulation beside the command line of its image, which alone is measured.
+const emulation = "panic=-1 quiet no_timer_check lpj=4000000 tsc_early_khz=1000000"
+
+// otherModules are those that Debian's kernel needs beside nsm.ko, in load order. AWS's has these drivers built in.
+var otherModules = []string{"virtio_mmio", "vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport"}
 
 // hostCID is where vhost-device-vsock receives what a guest sends to its host.
 const hostCID = 2
@@ -134,14 +137,8 @@ func (h *hostSide) buildImage(t *testing.T) (string, image.Measurements) {
 	if err := os.WriteFile(yaml, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var modules []string
-	for _, m := range []string{
-		"virtio_mmio", "nsm", "vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport",
-	} {
-		modules = append(modules, filepath.Join(bed, "guest/modules", m+".ko"))
-	}
 	b := command.Build{
-		Kernel: filepath.Join(bed, "guest/vmlinuz"), Cmdline: kernelArgs, Module: modules, Arch: "amd64",
+		Blobs: filepath.Join(bed, "guest/blobs"), Module: modules(bed, otherModules...), Arch: "amd64",
 		Init: build(t, filepath.Join(h.dir, "enclave"), "./enclave", false), Config: yaml, ConfigFile: ca,
 		Output: filepath.Join(h.dir, "enclave.eif"), Name: "redoubt", Version: "test", RoleARN: roleARN,
 	}
@@ -155,6 +152,15 @@ func (h *hostSide) buildImage(t *testing.T) (string, image.Measurements) {
 		t.Fatal(err)
 	}
 	return b.Output, r.Measurements
+}
+
+// modules are the paths of modules of Debian's kernel.
+func modules(bed string, names ...string) []string {
+	files := make([]string, len(names))
+	for i, m := range names {
+		files[i] = filepath.Join(bed, "guest/modules", m+".ko")
+	}
+	return files
 }
 
 // signer makes a certificate and its key to sign the image with, so that it has a PCR8.
@@ -234,6 +240,6 @@ func (h *hostSide) boot(t *testing.T, ctx context.Context, eif string) console {
 	}
 	_, con := qemu(ctx, t, "-M",
 		"nitro-enclave,vsock=vs,id=i-0abc-enc0123,acpi=on,parent-role="+roleARN, "-m", "1024",
-		"-chardev", "socket,id=vs,path="+device, "-kernel", eif)
+		"-chardev", "socket,id=vs,path="+device, "-kernel", eif, "-append", emulation)
 	return con
 }

@@ -2,8 +2,11 @@
 package command
 
 import (
+	"cmp"
 	"crypto/ecdsa"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -19,6 +22,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"redoubt/deploy/eif/internal/image"
+	"redoubt/deploy/eif/internal/kernel"
 	"redoubt/deploy/eif/internal/ramdisk"
 	"redoubt/wire/program"
 )
@@ -28,13 +32,23 @@ type CLI struct {
 	Build    Build    `cmd:"" help:"Build an image and print its measurements."`
 	Describe Describe `cmd:"" help:"Print what an image holds and its measurements."`
 	Verify   Verify   `cmd:"" help:"Compare an image's measurements with a file of expected ones."`
+	Boot     Boot     `cmd:"" help:"Start an image under QEMU and wait until the enclave in it serves."`
 	PCR3     PCR3     `cmd:"" name:"pcr3" help:"Print PCR3 for an instance role."`
 
 	ToolVersion kong.VersionFlag `name:"version" help:"Print the version and exit."`
 }
 
-// Output is where results go.
-type Output struct{ io.Writer }
+// Output is where results go, and what is no result.
+type Output struct {
+	io.Writer
+	Warnings io.Writer // may be nil
+}
+
+func (o Output) warn(text string) {
+	if o.Warnings != nil {
+		fmt.Fprintln(o.Warnings, "eif: warning:", text)
+	}
+}
 
 func (o Output) json(v any) error {
 	enc := json.NewEncoder(o)
@@ -45,14 +59,26 @@ func (o Output) json(v any) error {
 // Result is what build prints, as `nitro-cli build-enclave` does.
 type Result struct {
 	Measurements image.Measurements `json:"Measurements"`
+	Kernel       KernelInfo         `json:"Kernel"`
+}
+
+// KernelInfo tells one kernel from another: PCR0 and PCR1 change with it.
+type KernelInfo struct {
+	Version string   `json:"Version,omitempty"` // as the kernel says it itself; empty when it does not
+	SHA256  string   `json:"SHA256"`
+	Bytes   int      `json:"Bytes"`
+	Cmdline string   `json:"Cmdline"`
+	Modules []string `json:"Modules,omitempty"` // in load order, each with its SHA-256
 }
 
 // Build makes an image.
 type Build struct {
-	Kernel     string   `required:"" type:"existingfile" help:"Kernel: a bzImage (amd64) or Image (arm64)."`
-	Cmdline    string   `default:"${cmdline}" help:"Kernel command line (default: \"${default}\")."`
+	Blobs      string   `type:"existingdir" xor:"kernel" required:"" placeholder:"DIR" help:"${help_blobs}"`
+	Kernel     string   `type:"existingfile" xor:"kernel" required:"" help:"Kernel: a bzImage (amd64) or Image (arm64)."`
+	KernelConf string   `name:"kernel-config" type:"existingfile" help:"What --kernel was configured with (.config)."`
+	Cmdline    string   `help:"Kernel command line, in place of the blobs' or of \"${cmdline}\"."`
 	Init       string   `required:"" type:"existingfile" help:"The static enclave binary, which runs as PID 1."`
-	Module     []string `type:"existingfile" help:"Kernel module to load at start, decompressed; repeat in load order."`
+	Module     []string `type:"existingfile" help:"${help_module}"`
 	Config     string   `required:"" type:"existingfile" help:"The deployment's enclave.yaml (second ramdisk, PCR2)."`
 	ConfigFile []string `type:"existingfile" help:"File that enclave.yaml names, put beside it; repeatable."`
 	Output     string   `short:"o" required:"" type:"path" help:"The image to write."`
@@ -74,13 +100,23 @@ func Vars() map[string]string {
 	}
 	return map[string]string{
 		"arch":    arch,
-		"cmdline": "reboot=k panic=30 pci=off nomodules console=ttyS0 random.trust_cpu=off",
+		"cmdline": kernel.DefaultCmdline,
+		"help_blobs": "Folder with a kernel, its configuration, nsm.ko and command line, as the package " +
+			"aws-nitro-enclaves-cli-devel installs it in " + kernel.DefaultBlobs + ".",
+		"help_module": "Kernel module to load at start, decompressed; repeat in load order. They are loaded before the " +
+			"blobs' nsm.ko.",
+		"help_qemu": "QEMU with the nitro-enclave machine (default: ${testbed}/qemu-nsm, or qemu-system-x86_64 of PATH).",
+		"testbed":   testbed(),
 	}
 }
 
 // Run builds, writes and prints.
 func (b *Build) Run(out Output) error {
-	im, err := b.image()
+	k, err := b.kernel(out)
+	if err != nil {
+		return err
+	}
+	im, err := b.image(k)
 	if err != nil {
 		return err
 	}
@@ -101,7 +137,7 @@ func (b *Build) Run(out Output) error {
 	if err := writeFile(b.Output, file); err != nil {
 		return err
 	}
-	res := Result{Measurements: m}
+	res := Result{Measurements: m, Kernel: describe(k)}
 	if b.PCRs != "" {
 		j, err := json.MarshalIndent(res, "", "  ")
 		if err != nil {
@@ -114,24 +150,78 @@ func (b *Build) Run(out Output) error {
 	return out.json(res)
 }
 
-func (b *Build) image() (*image.Image, error) {
-	kernel, err := os.ReadFile(b.Kernel)
+// kernel reads the kernel and what belongs to it, and refuses one that no enclave can run on.
+func (b *Build) kernel(out Output) (*kernel.Kernel, error) {
+	modules, err := readModules(b.Module)
 	if err != nil {
+		return nil, err
+	}
+	var k *kernel.Kernel
+	if b.Blobs != "" {
+		if b.KernelConf != "" {
+			return nil, program.Mistake("--kernel-config goes with --kernel: blobs have a configuration of their own")
+		}
+		k, err = kernel.ReadBlobs(os.DirFS(b.Blobs), image.Arch(b.Arch), modules)
+	} else {
+		k, err = b.plainKernel(modules)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if b.Cmdline != "" {
+		k.Cmdline = strings.TrimSpace(b.Cmdline)
+	}
+	warnings, err := k.Check()
+	for _, w := range warnings {
+		out.warn(w)
+	}
+	return k, err
+}
+
+func (b *Build) plainKernel(modules []kernel.Module) (*kernel.Kernel, error) {
+	k := &kernel.Kernel{Arch: image.Arch(b.Arch), Modules: modules, Cmdline: kernel.DefaultCmdline}
+	var err error
+	if k.Image, err = os.ReadFile(b.Kernel); err != nil {
 		return nil, fmt.Errorf("read the kernel: %w", err)
 	}
-	initBinary, err := os.ReadFile(b.Init)
-	if err != nil {
-		return nil, fmt.Errorf("read the enclave binary: %w", err)
+	if b.KernelConf != "" {
+		if k.Config, err = os.ReadFile(b.KernelConf); err != nil {
+			return nil, fmt.Errorf("read the kernel's configuration: %w", err)
+		}
 	}
-	modules := make([]ramdisk.Module, 0, len(b.Module))
-	for _, m := range b.Module {
+	return k, nil
+}
+
+func readModules(files []string) ([]kernel.Module, error) {
+	modules := make([]kernel.Module, 0, len(files))
+	for _, m := range files {
 		data, err := os.ReadFile(m)
 		if err != nil {
 			return nil, fmt.Errorf("read a module: %w", err)
 		}
-		modules = append(modules, ramdisk.Module{Name: filepath.Base(m), Data: data})
+		modules = append(modules, kernel.Module{Name: filepath.Base(m), Data: data})
 	}
-	code, err := ramdisk.Code(initBinary, modules)
+	return modules, nil
+}
+
+func describe(k *kernel.Kernel) KernelInfo {
+	sum := func(data []byte) string {
+		s := sha256.Sum256(data)
+		return hex.EncodeToString(s[:])
+	}
+	info := KernelInfo{Version: k.Version(), SHA256: sum(k.Image), Bytes: len(k.Image), Cmdline: k.Cmdline}
+	for _, m := range k.Modules {
+		info.Modules = append(info.Modules, m.Name+" "+sum(m.Data))
+	}
+	return info
+}
+
+func (b *Build) image(k *kernel.Kernel) (*image.Image, error) {
+	initBinary, err := os.ReadFile(b.Init)
+	if err != nil {
+		return nil, fmt.Errorf("read the enclave binary: %w", err)
+	}
+	code, err := ramdisk.Code(initBinary, k.Modules)
 	if err != nil {
 		return nil, err
 	}
@@ -151,18 +241,18 @@ func (b *Build) image() (*image.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	meta, err := b.metadata()
+	meta, err := b.metadata(k)
 	if err != nil {
 		return nil, err
 	}
 	return &image.Image{
-		Arch: image.Arch(b.Arch), Memory: image.DefaultMemory, CPUs: image.DefaultCPUs,
-		Kernel: kernel, Cmdline: strings.TrimSpace(b.Cmdline), Ramdisks: [][]byte{code, conf}, Metadata: meta,
+		Arch: k.Arch, Memory: image.DefaultMemory, CPUs: image.DefaultCPUs,
+		Kernel: k.Image, Cmdline: k.Cmdline, Ramdisks: [][]byte{code, conf}, Metadata: meta,
 	}, nil
 }
 
 // metadata takes the build time from SOURCE_DATE_EPOCH, or the epoch itself, never from the clock.
-func (b *Build) metadata() ([]byte, error) {
+func (b *Build) metadata(k *kernel.Kernel) ([]byte, error) {
 	var epoch int64
 	if v := os.Getenv("SOURCE_DATE_EPOCH"); v != "" {
 		var err error
@@ -174,7 +264,7 @@ func (b *Build) metadata() ([]byte, error) {
 		ImageName: b.Name, ImageVersion: b.Version,
 		BuildMetadata: image.BuildMetadata{
 			BuildTime: time.Unix(epoch, 0).UTC().Format(time.RFC3339), BuildTool: "redoubt eif",
-			BuildToolVersion: "1", OperatingSystem: "Linux", KernelVersion: "unspecified",
+			BuildToolVersion: "1", OperatingSystem: "Linux", KernelVersion: cmp.Or(k.Version(), "unspecified"),
 		},
 	}.JSON()
 }

@@ -10,6 +10,10 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"redoubt/deploy/eif/internal/image"
+	"redoubt/deploy/eif/internal/kernel"
+	"redoubt/deploy/eif/internal/kernel/kerneltest"
 )
 
 func run(t *testing.T, args ...string) (string, error) {
@@ -24,23 +28,116 @@ func run(t *testing.T, args ...string) (string, error) {
 		return "", err
 	}
 	var out bytes.Buffer
-	err = k.Run(Output{&out})
+	err = k.Run(Output{Writer: &out})
 	return out.String(), err
 }
 
+// inputs are the arguments of a build for amd64 but for its output, and the folder of their files.
 func inputs(t *testing.T) (string, []string) {
 	t.Helper()
+	return inputsFor(t, image.AMD64)
+}
+
+func inputsFor(t *testing.T, arch image.Arch) (string, []string) {
+	t.Helper()
 	dir := t.TempDir()
-	for name, data := range map[string]string{
-		"kernel": "a kernel", "enclave": "\x7fELF enclave", "nsm.ko": "\x7fELF module", "enclave.yaml": "keys: {}\n",
+	for name, data := range map[string][]byte{
+		"kernel": kerneltest.Image(arch, version), "enclave": []byte("\x7fELF enclave"),
+		"nsm.ko": kerneltest.Module(arch, version), "enclave.yaml": []byte("keys: {}\n"),
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	p := func(n string) string { return filepath.Join(dir, n) }
 	return dir, []string{
 		"build", "--kernel", p("kernel"), "--init", p("enclave"), "--module", p("nsm.ko"), "--config", p("enclave.yaml"),
+		"--arch", string(arch),
+	}
+}
+
+// folder is a folder of blobs with the kernel and the module of inputs, in AWS's layout.
+func folder(t *testing.T, arch image.Arch, config string) string {
+	t.Helper()
+	dir := t.TempDir()
+	name := map[image.Arch]string{image.AMD64: "bzImage", image.ARM64: "Image"}[arch]
+	for file, data := range map[string][]byte{
+		name: kerneltest.Image(arch, version), name + ".config": []byte(config),
+		"nsm.ko": kerneltest.Module(arch, version), "cmdline": []byte("quiet nomodules random.trust_cpu=on root=/dev/ram0\n"),
+		"init": []byte("nitro-cli's own"), "linuxkit": []byte("nitro-cli's own"),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+const (
+	version = "6.6.79"
+	config  = "CONFIG_MODULES=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_DEVTMPFS=y\nCONFIG_PROC_FS=y\nCONFIG_SYSFS=y\n" +
+		"CONFIG_VIRTIO_MMIO=y\nCONFIG_VSOCKETS=y\nCONFIG_VIRTIO_VSOCKETS=y\nCONFIG_HW_RANDOM=y\nCONFIG_NSM=m\n"
+)
+
+func TestAnImageOfBlobsHasTheirKernelCommandLineAndModule(t *testing.T) {
+	for _, arch := range []image.Arch{image.AMD64, image.ARM64} {
+		dir, plain := inputsFor(t, arch)
+		args := append([]string{"build", "--blobs", folder(t, arch, config)}, plain[3:5]...)
+		args = append(append(args, plain[7:]...), "--output", filepath.Join(dir, "blobs.eif"))
+		printed, err := run(t, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The same by single files: the same measurements.
+		const line = "quiet nomodules random.trust_cpu=off root=/dev/ram0"
+		single, err := run(t, append(plain, "--cmdline", line, "--output", filepath.Join(dir, "single.eif"))...)
+		if err != nil || single != printed {
+			t.Errorf("%v\n%s\n%s", err, printed, single)
+		}
+		var r Result
+		if err := json.Unmarshal([]byte(printed), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Kernel.Version != version || r.Kernel.Cmdline != line || len(r.Kernel.SHA256) != 64 ||
+			len(r.Kernel.Modules) != 1 || !strings.HasPrefix(r.Kernel.Modules[0], "nsm.ko ") {
+			t.Errorf("%+v", r.Kernel)
+		}
+		file, err := os.ReadFile(filepath.Join(dir, "blobs.eif"))
+		if err != nil || !bytes.Contains(file, []byte("modules/00-nsm.ko")) || bytes.Contains(file, []byte("nitro-cli's own")) {
+			t.Errorf("the image's modules: %v", err)
+		}
+	}
+}
+
+func TestNoImageIsMadeOfAKernelWithoutTheDriver(t *testing.T) {
+	dir, plain := inputs(t)
+	out := filepath.Join(dir, "x.eif")
+	none := folder(t, image.AMD64, config)
+	if err := os.Remove(filepath.Join(none, "nsm.ko")); err != nil {
+		t.Fatal(err)
+	}
+	rest := append(append([]string{}, plain[3:5]...), append(plain[7:], "--output", out)...)
+	for name, first := range map[string][]string{
+		"blobs without nsm.ko": {"build", "--blobs", none},
+		"a kernel alone":       {"build", "--kernel", filepath.Join(dir, "kernel")},
+		"a configuration that says m": {
+			"build", "--kernel", filepath.Join(dir, "kernel"), "--kernel-config", filepath.Join(none, "bzImage.config"),
+		},
+	} {
+		_, err := run(t, append(first, rest...)...)
+		if !errors.Is(err, kernel.ErrNoNSM) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: an image was written", name)
+		}
+	}
+	both := append([]string{"build", "--blobs", none, "--kernel", filepath.Join(dir, "kernel")}, rest...)
+	if _, err := run(t, both...); err == nil {
+		t.Error("blobs and a kernel together were taken")
+	}
+	if _, err := run(t, append([]string{"build"}, rest...)...); err == nil {
+		t.Error("no kernel at all was taken")
 	}
 }
 
@@ -91,9 +188,9 @@ func TestVerifyFailsOnAnotherImageAndOnAFileThatNamesNothing(t *testing.T) {
 }
 
 func TestDescribeShowsWhatBuildPrinted(t *testing.T) {
-	dir, args := inputs(t)
+	dir, args := inputsFor(t, image.ARM64)
 	out := filepath.Join(dir, "a.eif")
-	printed, err := run(t, append(args, "--output", out, "--arch", "arm64")...)
+	printed, err := run(t, append(args, "--output", out)...)
 	if err != nil {
 		t.Fatal(err)
 	}
