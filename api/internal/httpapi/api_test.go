@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -218,6 +219,12 @@ func TestIdempotencyKey(t *testing.T) {
 		Want(422, `{"statusCode":422,"message":"Idempotency-Key was used for another request","code":"idempotency_mismatch"}`)
 	for _, bad := range []string{"", strings.Repeat("k", 256), "k\u00e9"} {
 		a.Do("POST", "/v1/vaults", person, "Idempotency-Key", bad).WantStatus(422)
+	}
+	r := httptest.NewRequestWithContext(t.Context(), "POST", "http://localhost/v1/vaults", strings.NewReader(person))
+	r.Header["Content-Type"], r.Header["Idempotency-Key"] = []string{"application/json"}, []string{"k1", "k2"}
+	w := httptest.NewRecorder()
+	if a.Handler.ServeHTTP(w, r); w.Code != 422 {
+		t.Errorf("two keys: %d %s", w.Code, w.Body)
 	}
 }
 

@@ -89,7 +89,7 @@ func create(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	req := &vault.CreateRequest{Values: o.All(), IdempotencyKey: c.Header.Get("Idempotency-Key")}
+	req := &vault.CreateRequest{Values: o.All()}
 	if err := o.Done(); err != nil {
 		return nil, err
 	}
@@ -100,8 +100,10 @@ func create(c *call) (*reply, error) {
 	if ttl != nil {
 		req.TTL = *ttl
 	}
-	if _, sent := c.Header["Idempotency-Key"]; sent && !validKey(req.IdempotencyKey) {
-		return nil, schema.FieldErrors{{Field: "idempotency-key", Text: "must have 1 to 255 printable characters"}}
+	if keys, sent := c.Header["Idempotency-Key"]; sent {
+		if req.IdempotencyKey = keys[0]; len(keys) > 1 || !validKey(req.IdempotencyKey) {
+			return nil, schema.FieldErrors{{Field: "idempotency-key", Text: "must be one, with 1 to 255 printable characters"}}
+		}
 	}
 	out, err := c.server.vault.Create(c.Context(), &c.caller, req)
 	if err != nil {

@@ -23,8 +23,9 @@ const (
 
 // Errors of a purge's form.
 var (
-	errPurgeType = errors.New("content-type must be application/json")
-	errPurgeBody = errors.New(`body must be {}, or {"vault_id": "..."} with 1 to 256 bytes`)
+	errPurgeType     = errors.New("content-type must be application/json")
+	errPurgeEncoding = errors.New("content-encoding must be absent")
+	errPurgeBody     = errors.New(`body must be {}, or {"vault_id": "..."} with 1 to 256 bytes`)
 )
 
 // purgeAnswer says which enclaves confirmed.
@@ -39,6 +40,10 @@ type purgeAnswer struct {
 func (a *App) purge(w http.ResponseWriter, r *http.Request) {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		refuse(w, http.StatusUnsupportedMediaType, errPurgeType)
+		return
+	}
+	if r.Header.Values("Content-Encoding") != nil {
+		refuse(w, http.StatusUnsupportedMediaType, errPurgeEncoding)
 		return
 	}
 	m, err := parsePurge(http.MaxBytesReader(w, r.Body, maxPurgeBody))

@@ -61,14 +61,22 @@ func TestAPurgeOfAnotherFormIsRefusedAndPurgesNothing(t *testing.T) {
 			t.Errorf("%.40s: %d %s", body, w.Code, w.Body)
 		}
 	}
-	for _, contentType := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"} {
+	for _, header := range [][2]string{
+		{"Content-Type", ""},
+		{"Content-Type", "text/plain"},
+		{"Content-Type", "application/x-www-form-urlencoded"},
+		{"Content-Type", "multipart/form-data"},
+		{"Content-Encoding", "gzip"},
+		{"Content-Encoding", ""},
+	} {
 		r := httptest.NewRequest(http.MethodPost, "/purge", strings.NewReader("{}"))
 		r.RemoteAddr, r.Host = here, "localhost"
-		r.Header.Set("Content-Type", contentType)
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set(header[0], header[1])
 		w := httptest.NewRecorder()
 		a.operate().ServeHTTP(w, r)
 		if w.Code != 415 {
-			t.Errorf("%q: %d", contentType, w.Code)
+			t.Errorf("%q: %d", header, w.Code)
 		}
 	}
 	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodOptions} {

@@ -48,13 +48,16 @@ var (
 	faultDepth       = invalid(jsonscan.ErrDepth.Error())
 	faultValues      = invalid("body holds too many values: at most 4096 in a request")
 	faultContentType = &fault{status: 415, code: codeBadRequest, text: "content-type must be application/json"}
-	faultTooLarge    = &fault{status: 413, code: codeBadRequest, text: "body is too large"}
-	faultHeader      = &fault{status: 431, code: codeBadRequest, text: "request header is too large"}
-	faultTimeout     = &fault{status: 408, code: codeBadRequest, text: "request did not arrive in time"}
-	faultHTTP        = invalid("malformed http request")
-	faultNotFound    = &fault{status: 404, code: codeBadRequest, text: "no such route"}
-	faultMethod      = &fault{status: 405, code: codeBadRequest, text: "method not allowed"}
-	faultAuth        = &fault{status: 401, code: wire.Unauthenticated.String(), text: wire.Unauthenticated.Text()}
+
+	faultContentEncoding = &fault{status: 415, code: codeBadRequest, text: "content-encoding must be identity"}
+
+	faultTooLarge = &fault{status: 413, code: codeBadRequest, text: "body is too large"}
+	faultHeader   = &fault{status: 431, code: codeBadRequest, text: "request header is too large"}
+	faultTimeout  = &fault{status: 408, code: codeBadRequest, text: "request did not arrive in time"}
+	faultHTTP     = invalid("malformed http request")
+	faultNotFound = &fault{status: 404, code: codeBadRequest, text: "no such route"}
+	faultMethod   = &fault{status: 405, code: codeBadRequest, text: "method not allowed"}
+	faultAuth     = &fault{status: 401, code: wire.Unauthenticated.String(), text: wire.Unauthenticated.Text()}
 
 	faultObject     = misshapen("body must be a json object")
 	faultUnknownKey = misshapen("body has an unknown key")

@@ -160,6 +160,8 @@ func (s *Server) admit(x *exchange) *fault {
 		return faultMethod
 	case info.post && !isJSON(ctx):
 		return faultContentType
+	case info.post && !plain(ctx):
+		return faultContentEncoding
 	case ctx.Request.Header.ContentLength() > x.route.maxBody():
 		lingering(ctx, x.route.maxBody())
 		return faultTooLarge
@@ -293,6 +295,17 @@ func upstreamFault(err error, route Route) *fault {
 		return faultOf(wire.DeadlineExceeded, 0)
 	}
 	return faultOf(wire.Internal, 0)
+}
+
+// plain reports whether the body is sent as it is: we decode none, and the bytes of an encoded one would be taken for
+// what they are not.
+func plain(ctx *fasthttp.RequestCtx) bool {
+	for _, encoding := range ctx.Request.Header.PeekAll("Content-Encoding") {
+		if !bytes.EqualFold(bytes.TrimSpace(encoding), []byte("identity")) {
+			return false
+		}
+	}
+	return true
 }
 
 // isJSON reports whether the request says that its body is JSON, as the reference's framework judges it:

@@ -407,6 +407,50 @@ func TestContentTypes(t *testing.T) {
 	}
 }
 
+func TestEncodedBodiesAreRefused(t *testing.T) {
+	s := startStack(t, options(), fakeenclave.Echo)
+	for _, path := range []string{"/decrypt", "/v1/decrypt", "/v1/decrypt/batch"} {
+		body := encode(doc(nil))
+		if path == "/v1/decrypt/batch" {
+			body = `{"items":[` + body + `]}`
+		}
+		for _, c := range []struct {
+			encodings []string
+			ok        bool
+		}{
+			{nil, true},
+			{[]string{"identity"}, true},
+			{[]string{" Identity"}, true},
+			{[]string{"identity", "identity"}, true},
+			{[]string{"gzip"}, false},
+			{[]string{"br"}, false},
+			{[]string{""}, false},
+			{[]string{"identity, gzip"}, false},
+			{[]string{"identity", "gzip"}, false},
+			{[]string{"gzip", "identity"}, false},
+		} {
+			req, err := http.NewRequest(http.MethodPost, s.url+path, strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header["Content-Type"], req.Header["Content-Encoding"] = []string{"application/json"}, c.encodings
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			want := 415
+			if c.ok {
+				want = 200
+			}
+			if resp.StatusCode != want {
+				t.Errorf("%s %q: %d, want %d", path, c.encodings, resp.StatusCode, want)
+			}
+		}
+	}
+}
+
 func TestMethodsAndUnknownRoutes(t *testing.T) {
 	s := startStack(t, options(), fakeenclave.Echo)
 	for _, tc := range []struct {
