@@ -13,22 +13,23 @@ import (
 	"redoubt/api/internal/upstream"
 )
 
-// sourceKey is the key under which sources of expressions are hashed, once KMS has given it.
-type sourceKey struct {
-	key   atomic.Pointer[[]byte]
-	group singleflight.Group
+// macKey is a key that all processes with one MAC key share: the MAC of a domain, once KMS has given it.
+type macKey struct {
+	domain string
+	key    atomic.Pointer[[]byte]
+	group  singleflight.Group
 }
 
 // get returns the key. However many wait, KMS is asked once; a failure is not remembered. The call does not end with
 // the caller that began it, since others wait for it too.
-func (k *sourceKey) get(ctx context.Context, keys Keys) ([]byte, error) {
+func (k *macKey) get(ctx context.Context, keys Keys) ([]byte, error) {
 	if key := k.key.Load(); key != nil {
 		return *key, nil
 	}
 	got, err, _ := k.group.Do("", func() (any, error) {
 		ctx, cancel := detached(ctx)
 		defer cancel()
-		key, err := keys.MAC(ctx, []byte(sourceDomain))
+		key, err := keys.MAC(ctx, []byte(k.domain))
 		if err == nil {
 			k.key.Store(&key)
 		}

@@ -16,6 +16,8 @@ const (
 	bodyDomain = "redoubt/v1/idempotency\x00"
 	// sourceDomain is all of a message, whose MAC is the key of expressions' sources.
 	sourceDomain = "redoubt/v1/expression-source\x00"
+	// cursorDomain is all of a message too, whose MAC is the key of cursors.
+	cursorDomain = "redoubt/v1/cursor\x00"
 	// maxBound bounds the records whose MAC is remembered as checked.
 	maxBound = 65_536
 )

@@ -44,7 +44,10 @@ func (s *Service) Create(ctx context.Context, c *Caller, req *CreateRequest) (*C
 	if req.IdempotencyKey != "" {
 		request = ask(c, req, values)
 	}
-	for range createAttempts {
+	for i := range createAttempts {
+		if i > 0 && pause(ctx, i) != nil {
+			break
+		}
 		if out, err := s.replay(ctx, request); out != nil || err != nil {
 			return out, err
 		}

@@ -34,14 +34,22 @@ func (s *Service) Presence(ctx context.Context, c *Caller, id string, names []st
 	return out, tag(r.Modified), nil
 }
 
-// List returns one page of vaults and the next cursor. Errors: store.ErrCursor, auth.ErrForbidden, the store's.
+// List returns one page of vaults and the next cursor. Errors: store.ErrCursor, auth.ErrForbidden, the store's, and KMS's
+// where there is a cursor.
 func (s *Service) List(ctx context.Context, c *Caller, p store.Page) ([]store.Summary, string, error) {
 	if err := s.permit(ctx, c, auth.OpList, nil, nil); err != nil {
+		return nil, "", err
+	}
+	var err error
+	if p.Cursor, err = s.openCursor(ctx, listVaults, p.Cursor); err != nil {
 		return nil, "", err
 	}
 	list, next, err := s.cfg.Store.List(ctx, p)
 	if err != nil {
 		return nil, "", fmt.Errorf("vault: %w", err)
+	}
+	if next, err = s.sealCursor(ctx, listVaults, next); err != nil {
+		return nil, "", err
 	}
 	return list, next, nil
 }
@@ -64,9 +72,16 @@ func (s *Service) Audit(ctx context.Context, c *Caller, id string, p store.Page)
 	if !idRE.MatchString(id) {
 		return nil, "", ErrNotFound
 	}
+	var err error
+	if p.Cursor, err = s.openCursor(ctx, listAudit+id, p.Cursor); err != nil {
+		return nil, "", err
+	}
 	list, next, err := s.cfg.Store.Audit(ctx, id, p)
 	if err != nil {
 		return nil, "", fmt.Errorf("vault: %w", err)
+	}
+	if next, err = s.sealCursor(ctx, listAudit+id, next); err != nil {
+		return nil, "", err
 	}
 	if len(list) == 0 && p.Cursor == "" {
 		return nil, "", ErrNotFound

@@ -99,7 +99,8 @@ type Service struct {
 	limiter  *auth.Limiter
 	refusals *refusals
 	bound    *boundCache
-	sources  sourceKey
+	sources  macKey // hashes sources of expressions
+	cursors  macKey // seals cursors of lists
 }
 
 // New checks the configuration and makes a service. [ErrCutover].
@@ -122,6 +123,7 @@ func New(cfg Config) (*Service, error) {
 		}),
 		limiter:  auth.NewLimiter(cfg.Policy, cfg.Now),
 		refusals: newRefusals(cfg.Now), bound: newBoundCache(),
+		sources: macKey{domain: sourceDomain}, cursors: macKey{domain: cursorDomain},
 	}, nil
 }
 

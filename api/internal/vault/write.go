@@ -156,7 +156,12 @@ func (s *Service) change(ctx context.Context, id string, when *Conditions, ev *a
 func (s *Service) attempt(ctx context.Context, id string, when *Conditions, ev *audit.Event,
 	write func(*store.Record, *store.Entry) (int64, error), prepare func(*store.Record) error,
 ) (int64, error) {
-	for range writeAttempts {
+	for i := range writeAttempts {
+		if i > 0 {
+			if err := pause(ctx, i); err != nil {
+				return 0, s.failed(ctx, ev, "conflict", ErrConflict)
+			}
+		}
 		r, err := s.matching(ctx, id, when)
 		if errors.Is(err, ErrPrecondition) {
 			return 0, s.failed(ctx, ev, "precondition_failed", err)
