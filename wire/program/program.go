@@ -6,6 +6,7 @@
 package program
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -55,14 +56,63 @@ func NewLogger(w io.Writer, level slog.Leveler) *slog.Logger { return slog.New(N
 
 // NewHandler writes log records to w in the form that the package describes.
 func NewHandler(w io.Writer, level slog.Leveler) slog.Handler {
-	return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: unit})
+	return handler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})}
 }
 
-func unit(_ []string, a slog.Attr) slog.Attr {
-	if a.Value.Kind() == slog.KindDuration {
+// handler gives durations their unit. The JSON handler's ReplaceAttr could: it is asked for every attribute, time and
+// message too, which takes as long as the rest of a line.
+type handler struct{ slog.Handler }
+
+// Handle writes a record. One without durations, which [Duration] has turned into numbers, is written as it is.
+func (h handler) Handle(ctx context.Context, r slog.Record) error {
+	plain := true
+	r.Attrs(func(a slog.Attr) bool {
+		plain = !timed(a.Value)
+		return plain
+	})
+	if plain {
+		return h.Handler.Handle(ctx, r)
+	}
+	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		out.AddAttrs(unit(a))
+		return true
+	})
+	return h.Handler.Handle(ctx, out)
+}
+
+func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return handler{h.Handler.WithAttrs(units(attrs))}
+}
+
+func (h handler) WithGroup(name string) slog.Handler { return handler{h.Handler.WithGroup(name)} }
+
+// timed reports whether a value is a duration, or may hold one.
+func timed(v slog.Value) bool {
+	switch v.Kind() {
+	case slog.KindDuration, slog.KindGroup, slog.KindLogValuer:
+		return true
+	}
+	return false
+}
+
+func unit(a slog.Attr) slog.Attr {
+	a.Value = a.Value.Resolve()
+	switch a.Value.Kind() {
+	case slog.KindDuration:
 		return Duration(a.Key, a.Value.Duration())
+	case slog.KindGroup:
+		a.Value = slog.GroupValue(units(a.Value.Group())...)
 	}
 	return a
+}
+
+func units(attrs []slog.Attr) []slog.Attr {
+	out := make([]slog.Attr, len(attrs))
+	for i, a := range attrs {
+		out[i] = unit(a)
+	}
+	return out
 }
 
 // DurationKey is the key under which a log tells a duration.

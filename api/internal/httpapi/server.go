@@ -20,6 +20,7 @@ import (
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/vault"
 	"redoubt/wire/budget"
+	"redoubt/wire/program"
 	"redoubt/wire/trace"
 )
 
@@ -128,7 +129,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.cfg.Log.LogAttrs(ctx, level, "request", slog.String("route", pattern), slog.String("method", method),
 		slog.Int("status", status), slog.String("code", code), slog.String("principal", c.caller.Name),
-		slog.String("request_id", id), slog.String("trace_id", traced.Trace.String()), slog.Duration("took", took))
+		slog.String("request_id", id), slog.String("trace_id", traced.Trace.String()), program.Duration("took", took))
 }
 
 // always are headers of every answer. Their values are shared: they are replaced, never appended to.
