@@ -255,6 +255,25 @@ func (s *Server) fail(c *call, e *httpError) (status int, code string) {
 	return s.write(c, &reply{status: e.status, body: e.body()}, e.code)
 }
 
+// body is the JSON of an answer, with a newline behind it.
+func body(of any) ([]byte, error) {
+	if d, ok := of.(*decryptedBody); ok {
+		return d.appendTo(nil)
+	}
+	return marshal(of)
+}
+
+var newline = []byte("\n")
+
+// marshal is json.Marshal without its escapes for HTML, and with a newline.
+func marshal(of any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(of)
+	return buf.Bytes(), err
+}
+
 // write writes an answer and wipes what it held. It returns what became of it: a caller that is gone has no answer.
 func (s *Server) write(c *call, r *reply, code string) (int, string) {
 	if r.wipe != nil {
@@ -262,15 +281,14 @@ func (s *Server) write(c *call, r *reply, code string) (int, string) {
 	}
 	data, kind := r.raw, r.kind
 	if r.body != nil {
-		var buf bytes.Buffer
-		enc := json.NewEncoder(&buf)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(r.body); err != nil {
+		var err error
+		if data, err = body(r.body); err != nil {
+			clear(data)
 			return s.write(c, &reply{status: http.StatusInternalServerError, body: &ErrorBody{
 				StatusCode: http.StatusInternalServerError, Message: "Internal error", Code: "internal",
 			}}, "internal")
 		}
-		data, kind = buf.Bytes(), "application/json"
+		kind = "application/json"
 		defer clear(data)
 	}
 	h := c.w.Header()

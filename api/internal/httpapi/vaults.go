@@ -1,9 +1,12 @@
 package httpapi
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -223,13 +226,42 @@ func decrypt(c *call) (*reply, error) {
 
 // decryptedBody is DecryptBody with the values as the enclave wrote them.
 type decryptedBody struct {
-	Data   map[string]json.RawMessage `json:"data"`
-	Errors []string                   `json:"errors"`
-	Absent []string                   `json:"absent,omitempty"`
-	Sealed map[string]string          `json:"sealed,omitempty"`
+	Data map[string]json.RawMessage `json:"-"`
 
+	Errors   []string                       `json:"errors"`
+	Absent   []string                       `json:"absent,omitempty"`
+	Sealed   map[string]string              `json:"sealed,omitempty"`
 	Failures map[string]upstream.FieldError `json:"failures,omitempty"`
 }
+
+// appendTo appends the answer's JSON. The values go from the enclave's answer to this one and nowhere else: encoding/json
+// would keep them in a buffer of its own, which it does not wipe.
+func (d *decryptedBody) appendTo(b []byte) ([]byte, error) {
+	rest, err := marshal(d)
+	if err != nil {
+		return b, err
+	}
+	room := len(`{"data":{},`) + len(rest)
+	for name, value := range d.Data {
+		room += len(`"":,`) + maxEscape*len(name) + len(value)
+	}
+	b = append(slices.Grow(b, room), `{"data":{`...) // at once: what growing leaves behind is not wiped
+	for i, name := range slices.Sorted(maps.Keys(d.Data)) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		key, err := marshal(name)
+		if err != nil {
+			return b, err
+		}
+		b = append(append(append(b, bytes.TrimSuffix(key, newline)...), ':'), d.Data[name]...)
+	}
+	b = append(b, "},"...)
+	return append(b, rest[1:]...), nil
+}
+
+// maxEscape is the most bytes of JSON for a byte of a string.
+const maxEscape = 6
 
 func replyKey(o *strictjson.Object) *upstream.ReplyKey {
 	in := o.Object("reply_key")

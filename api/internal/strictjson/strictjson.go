@@ -76,31 +76,10 @@ func Parse(data []byte, values int) (*Object, error) {
 	return o, nil
 }
 
-// walk calls each with the parts of an array or an object, which has been checked: key is the key's JSON, nil in an
-// array. It stops when each returns false.
-func walk(data []byte, each func(key, value []byte) bool) {
-	w := jsonscan.Scanner{B: data, Values: len(data)}
-	for i := jsonscan.SkipSpace(data, 1); data[i] != ']' && data[i] != '}'; {
-		var key []byte
-		if data[0] == '{' {
-			end, _ := w.Value(i)
-			key = data[i:end]
-			i, _ = w.Key(i)
-		}
-		end, err := w.Value(i)
-		if err != nil || !each(key, data[i:end]) { // there is no error in what has been checked
-			return
-		}
-		if i = jsonscan.SkipSpace(data, end); data[i] == ',' {
-			i = jsonscan.SkipSpace(data, i+1)
-		}
-	}
-}
-
 // members finds the members of an object.
 func (o *Object) members(path string, data []byte) map[string][]byte {
 	m := map[string][]byte{}
-	walk(data, func(quoted, value []byte) bool {
+	jsonscan.Each(data, func(quoted, value []byte) bool {
 		if len(quoted) > maxKey {
 			o.add(join(path, ""), textKey)
 			return true
@@ -183,7 +162,7 @@ func (o *Object) Strings(name string, required bool, limit int) []string {
 	if v[0] != '[' {
 		problem = textList
 	} else {
-		walk(v, func(_, value []byte) bool {
+		jsonscan.Each(v, func(_, value []byte) bool {
 			switch {
 			case value[0] != '"':
 				problem = textList

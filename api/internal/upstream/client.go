@@ -156,11 +156,11 @@ func (c *Client) ask(ctx context.Context, deadline time.Time, w *wireRequest) (*
 	if path == batchPath {
 		return onlyItem(answer)
 	}
-	var out Result
-	if err := json.Unmarshal(answer, &out); err != nil || out.Fields == nil {
+	out, err := readResult(answer)
+	if err != nil {
 		return nil, &Error{Code: wire.Internal, Err: errAnswer}
 	}
-	return &out, nil
+	return out, nil
 }
 
 // marshal is json.Marshal without its escapes for HTML, which make a byte of a source six.
