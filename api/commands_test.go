@@ -94,7 +94,7 @@ func TestOperatorsDay(t *testing.T) {
 		t.Fatalf("a restore to an older state must show against a checkpoint: %s", got)
 	}
 	run(0, "audit", "verify")
-	if got := run(1, "audit", "verify", "--store", "bolt:"+copied); !strings.Contains(got, "is a backup, not a store") ||
+	if got := run(3, "audit", "verify", "--store", "bolt:"+copied); !strings.Contains(got, "is a backup, not a store") ||
 		!strings.Contains(got, "api restore BACKUP") {
 		t.Fatal(got)
 	}

@@ -106,7 +106,7 @@ func TestACheckpointVouchesOnlyForWhatHolds(t *testing.T) {
 	if _, err := os.Stat(fresh); err == nil {
 		t.Fatal("a checkpoint of a log with problems was made")
 	}
-	if text, code := nightly("--write-checkpoint", file); code != 1 || !strings.Contains(text, "hint: --write-checkpoint replaces a checkpoint") {
+	if text, code := nightly("--write-checkpoint", file); code != 3 || !strings.Contains(text, "hint: --write-checkpoint replaces a checkpoint") {
 		t.Fatalf("onto the store: exit %d: %s", code, text)
 	}
 	if text, code := nightly("--write-checkpoint", fresh); code != 0 {

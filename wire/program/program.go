@@ -21,6 +21,7 @@ const (
 	OK     = 0
 	Failed = 1
 	Usage  = 2 // a mistake on the command line, or in the variables that stand for flags
+	Unsure = 3 // no verdict: what a command was to judge could not be asked
 )
 
 // Version is what --version prints: redoubt-parent v1.2.3 go1.26.0.

@@ -14,6 +14,7 @@ type books struct {
 	tallies map[string][]*tally // by writer: of the store at the beginning, and of outside
 	listed  map[string]bool     // writers and MACs of entries of unknown outcome
 	bad     []Problem
+	until   int64 // unless 0: what tallies of later count was not all read, Unix microseconds
 }
 
 func newBooks(keys *keyring) *books {
@@ -52,6 +53,9 @@ func (b *books) balance(r *Report) {
 	r.add(b.bad...)
 	for writer, all := range b.tallies {
 		for _, t := range all {
+			if b.until != 0 && t.Time > b.until {
+				continue
+			}
 			found := uint64(0)
 			for epoch, s := range r.written[writer] {
 				if epoch != 0 && epoch <= t.Through {

@@ -66,6 +66,10 @@ type Options struct {
 	Cutover time.Time
 	// Keyed is a time after which no release wrote that chains without a key. Zero: a day after the oldest entry with a MAC.
 	Keyed time.Time
+	// Journal, unless nil, is what a later Verify goes on from.
+	Journal *Journal
+	// Visited, unless nil, is called after each vault with what was found so far.
+	Visited func(*Report)
 }
 
 // Report is what [Verify] found.
@@ -97,8 +101,9 @@ type Report struct {
 }
 
 // Verify reads every vault's log, merges its chains and checks them, and compares their number with the checkpoints.
-// keys is asked once for each writer that has one. o may be nil. What is wrong with entries is in the report. Errors:
-// [ErrKeys], the store's.
+// keys is asked once for each writer that has one. o may be nil. What is wrong with entries is in the report. With an
+// error it is not complete, and what it holds is so all the same. Errors: [ErrKeys], [ErrJournal], the store's, the
+// journal's.
 func Verify(ctx context.Context, s store.Store, keys Keys, o *Options) (*Report, error) {
 	if o == nil {
 		o = &Options{}
@@ -110,51 +115,83 @@ func Verify(ctx context.Context, s store.Store, keys Keys, o *Options) (*Report,
 		Cutover: o.Cutover, KeyedSince: o.Keyed, Problems: []Problem{}, written: work{},
 		Heads: Checkpoint{Heads: map[string]map[string]Head{}},
 	}
-	if err := in.open(ctx); err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
-	err := s.AuditedVaults(ctx, func(id string) error {
-		v, err := in.look(ctx, id)
-		if err == nil {
-			r.vault(v)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
-	in.books.balance(r)
-	if err := in.close(ctx, r); err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
-	r.judgeOlder()
-	for _, since := range o.Since {
-		r.unseen(since)
-	}
-	if err := r.records(ctx, s); err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
+	err := in.run(ctx, r, o)
 	slices.SortFunc(r.Problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.VaultID, b.VaultID), cmp.Compare(a.Chain, b.Chain), cmp.Compare(a.Seq, b.Seq),
 			cmp.Compare(a.Text, b.Text))
 	})
 	r.Problems = slices.Compact(r.Problems) // two checkpoints may hold the same head
+	if err != nil {
+		return r, fmt.Errorf("audit: %w", err)
+	}
 	return r, nil
 }
 
+func (in *reader) run(ctx context.Context, r *Report, o *Options) error {
+	if err := in.open(ctx, r, o.Journal); err != nil {
+		return err
+	}
+	err := in.store.AuditedVaults(ctx, func(id string) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, done := r.Heads.Heads[id]; done {
+			return nil // before this run was ended
+		}
+		v, err := in.look(ctx, id)
+		if err != nil {
+			return err
+		}
+		r.vault(v)
+		if o.Visited != nil {
+			o.Visited(r)
+		}
+		return o.Journal.line(v)
+	})
+	if err != nil {
+		return err
+	}
+	in.books.balance(r)
+	if err := in.close(ctx, r); err != nil {
+		return err
+	}
+	r.judgeOlder()
+	for _, since := range o.Since {
+		r.unseen(since)
+	}
+	return r.records(ctx, in.store)
+}
+
 // open reads the checkpoints that the log is compared with: before any entry, so that all that they count is there.
-func (in *reader) open(ctx context.Context) error {
-	for _, known := range in.since {
-		for _, c := range tokens([]byte(strings.Join(known.Writers, "\n"))) {
-			if _, err := in.books.add(ctx, &c); err != nil {
-				return err
-			}
+func (in *reader) open(ctx context.Context, r *Report, j *Journal) error {
+	for _, since := range in.since {
+		if err := in.known(ctx, strings.Join(since.Writers, "\n")); err != nil {
+			return err
 		}
 	}
-	return in.store.Checkpoints(ctx, func(c *store.Checkpoint) error {
+	if resumed, err := in.resume(ctx, r, j); resumed || err != nil {
+		return err
+	}
+	var all []store.Checkpoint
+	err := in.store.Checkpoints(ctx, func(c *store.Checkpoint) error {
+		all = append(all, *c)
 		_, err := in.books.add(ctx, c)
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return j.begin(all)
+}
+
+// known takes in the checkpoints of a text.
+func (in *reader) known(ctx context.Context, text string) error {
+	for _, c := range tokens([]byte(text)) {
+		if _, err := in.books.add(ctx, &c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // close reads the checkpoints again, after all entries.
@@ -169,6 +206,7 @@ func (in *reader) close(ctx context.Context, r *Report) error {
 		}
 		return err
 	})
+	slices.Sort(r.Heads.Writers)
 	r.add(last.bad...)
 	in.books.close(r, now)
 	return err

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"redoubt/api/internal/audit"
@@ -18,7 +20,7 @@ import (
 
 type auditCmd struct {
 	Show   auditShowCmd   `cmd:"" help:"Read a vault's audit log: who opened what, and how much of it was let out."`
-	Verify auditVerifyCmd `cmd:"" help:"Check every vault's hash chains; exit 1 if an entry was removed or altered."`
+	Verify auditVerifyCmd `cmd:"" help:"Check every vault's log; exit 1 if an entry was removed or altered, 3 if that could not be found out."`
 }
 
 type auditVerifyCmd struct {
@@ -26,6 +28,7 @@ type auditVerifyCmd struct {
 	Write   string `name:"write-checkpoint" help:"${h_write}" placeholder:"FILE"`
 	Cutover string `name:"legacy-cutover" help:"${h_verify_cutover}" env:"API_LEGACY_CUTOVER" placeholder:"TIME"`
 	Keyed   string `name:"keyed-since" help:"${h_keyed}" env:"API_AUDIT_KEYED_SINCE" placeholder:"TIME"`
+	Resume  string `help:"${h_resume}" type:"path" placeholder:"FILE"`
 	Admin   string `help:"The server's socket." env:"API_ADMIN" placeholder:"FILE"`
 
 	storeFlags `embed:""`
@@ -34,13 +37,28 @@ type auditVerifyCmd struct {
 
 var errTampered = errors.New("the audit log has problems")
 
-// Run verifies.
+// Run verifies. An error other than errTampered is no verdict.
 func (cmd *auditVerifyCmd) Run(e *env) error {
+	ctx, stop := signal.NotifyContext(e.ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	err := cmd.verify(ctx, e)
+	switch {
+	case err == nil || errors.Is(err, errTampered):
+		return err
+	case ctx.Err() != nil:
+		err = hint(errors.New("ended before all was read"), "with --resume FILE the next run goes on where this one ended")
+	case errors.Is(err, audit.ErrJournal):
+		err = hint(err, "remove the file that --resume names, to begin anew")
+	}
+	return undecided{err}
+}
+
+func (cmd *auditVerifyCmd) verify(ctx context.Context, e *env) error {
 	known, err := cmd.known()
 	if err != nil {
 		return err
 	}
-	kms, err := cmd.kms(e.ctx, cmd.Region)
+	kms, err := cmd.kms(ctx, cmd.Region)
 	if err != nil {
 		return err
 	}
@@ -48,16 +66,22 @@ func (cmd *auditVerifyCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	st, done, err := cmd.snapshot(e)
+	j, err := cmd.journal()
+	if err != nil {
+		return err
+	}
+	defer j.close()
+	known.Journal, known.Visited = j.journal(cmd.name()), progress(e.errOut)
+	st, done, err := cmd.snapshot(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	r, err := audit.Verify(e.ctx, st, keys, known)
+	r, err := audit.Verify(ctx, st, keys, known)
 	if err != nil {
-		return err
+		return cmd.partial(e, r, err)
 	}
-	if err := cmd.report(e, r); err != nil {
+	if err := errors.Join(cmd.report(e, r), j.remove()); err != nil {
 		return err
 	}
 	switch {
@@ -68,6 +92,17 @@ func (cmd *auditVerifyCmd) Run(e *env) error {
 			"write the next one to a new file")
 	}
 	return errTampered
+}
+
+// partial tells what was found before an error. A problem is one whatever the rest would have shown.
+func (cmd *auditVerifyCmd) partial(e *env, r *audit.Report, err error) error {
+	if len(r.Problems) == 0 {
+		return err
+	}
+	if err := cmd.report(e, r); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w; and not all was read: %w", errTampered, err)
 }
 
 // known is what the flags tell of the log. What the next checkpoint will replace must hold too: else it would vouch for
@@ -155,16 +190,16 @@ func (cmd *auditVerifyCmd) proven(r *audit.Report) string {
 }
 
 // snapshot opens the store to read: an embedded one that is being served, by a copy that the server makes.
-func (cmd *auditVerifyCmd) snapshot(e *env) (store.Store, func(), error) {
+func (cmd *auditVerifyCmd) snapshot(ctx context.Context) (store.Store, func(), error) {
 	path := cmd.boltPath()
 	if path == "" {
-		st, err := cmd.open(e.ctx)
+		st, err := cmd.open(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
 		return st, func() { _ = st.Close() }, nil // only read
 	}
-	st, err := copyOf(e.ctx, adminPath(cmd.Admin, path))
+	st, err := copyOf(ctx, adminPath(cmd.Admin, path))
 	if errors.Is(err, errNotServing) {
 		st, err = bolt.Open(path, bolt.Options{ReadOnly: true})
 	}

@@ -102,8 +102,16 @@ func newParser(c *commands, version string, out, errOut io.Writer) (*kong.Kong, 
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 }
 
+// undecided is an error for which a command that judges has no verdict.
+type undecided struct{ error }
+
+func (u undecided) Unwrap() error { return u.error }
+
 func report(errOut io.Writer, err error) int {
 	status := program.Fail(errOut, "api", err)
+	if errors.As(err, &undecided{}) && status == program.Failed {
+		status = program.Unsure
+	}
 	var h *hinted
 	switch {
 	case errors.As(err, &h):

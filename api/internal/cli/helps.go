@@ -51,6 +51,8 @@ var helps = kong.Vars{
 	"h_plain": "Serve beyond loopback without TLS: only behind a proxy that terminates it, on a network that " +
 		"nobody else reads.",
 	"h_policy": "YAML file that says who may do what; without it API keys' own scopes decide.",
+	"h_resume": "Journal of a run that was ended, to go on from, or where to write one; it is removed when all was read. Keep " +
+		"it where the store's writers cannot reach it. The vaults in it are not read again.",
 	"h_schema": "YAML file with the fields of a vault; the reference's schema by default.",
 	"h_since": "Checkpoint file of an earlier run, or a log or file with checkpoints that the API wrote: what they cover " +
 		"must still be there.",
