@@ -29,6 +29,9 @@ func connOf(c net.Conn) Conn {
 // peer is a context that ends when the peer is known to read no more.
 func (c *Conn) peer() context.Context { return c.gone }
 
+// NetConn is the connection below.
+func (c *Conn) NetConn() net.Conn { return c.Conn }
+
 // Close closes the connection.
 func (c *Conn) Close() error {
 	c.leave()

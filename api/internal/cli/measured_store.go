@@ -36,17 +36,22 @@ func (c storeCall) done(err error) {
 	}
 }
 
-// wrote is done for a write that carries its entry. If the store refuses the write for what it is, the entry is not to
-// blame: its outcome is "refused".
+// wrote is done for a write that carries its entry.
 func (c storeCall) wrote(err error) {
-	word := storeOutcome(err)
-	c.Done(word)
-	switch word {
-	case "not_found", "exists", "conflict", "too_large", "damaged", "full":
-		word = "refused"
-	}
+	c.Done(storeOutcome(err))
 	if c.e != nil {
-		c.m.Audit(c.e.Event, word)
+		c.m.Audit(c.e.Event, carriedOutcome(err))
+	}
+}
+
+// carriedOutcome is that of an entry which a write carries. If the store refuses the write for what it is, the entry is
+// not to blame: its outcome is "refused".
+func carriedOutcome(err error) string {
+	switch word := storeOutcome(err); word {
+	case "not_found", "exists", "conflict", "too_large", "damaged", "full":
+		return "refused"
+	default:
+		return word
 	}
 }
 

@@ -44,6 +44,8 @@ type serveCmd struct {
 	TLS           *tls.Config   `kong:"-"`
 	DrainTimeout  time.Duration `help:"${h_drain_timeout}" env:"API_DRAIN_TIMEOUT" default:"8s"`
 
+	MaxConnections int `help:"${h_maxconnections}" env:"API_MAX_CONNECTIONS" default:"10000"`
+
 	Admin string `help:"${h_admin}" env:"API_ADMIN" placeholder:"FILE"`
 
 	InsecurePlainHTTP bool `name:"insecure-plain-http" help:"${h_plain}" env:"API_INSECURE_PLAIN_HTTP"`
@@ -67,6 +69,7 @@ func (cmd *serveCmd) Run(e *env) error {
 	if err := errors.Join(
 		program.Range("--drain-delay", cmd.DrainDelay, 0, program.MaxWait),
 		program.Range("--drain-timeout", cmd.DrainTimeout, time.Millisecond, program.MaxWait),
+		program.Range("--max-connections", cmd.MaxConnections, 1, 1_000_000),
 	); err != nil {
 		return err
 	}
@@ -174,7 +177,7 @@ func (a *app) expiry(ctx context.Context, id string) (*store.Entry, func(error),
 		return nil, nil, err
 	}
 	return p.Entry(), func(err error) {
-		a.metrics.Audit(p.Entry().Event, storeOutcome(err))
+		a.metrics.Audit(p.Entry().Event, carriedOutcome(err))
 		p.Done(err)
 	}, nil
 }
@@ -243,7 +246,9 @@ func checks(st store.Store, up *upstream.Client, keys *kmsclient.Client, svc *va
 
 // listen serves the API and the metrics until ctx ends, then drains.
 func (cmd *serveCmd) listen(ctx context.Context, a *app, log *slog.Logger) error {
-	api := server(a.handler)
+	limit := h1.NewLimit(cmd.MaxConnections, a.metrics.ConnectionShed)
+	api := server(limit.Handler(a.handler))
+	api.ConnContext = limit.ConnContext
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", cmd.Listen)
 	if err != nil {
@@ -251,7 +256,7 @@ func (cmd *serveCmd) listen(ctx context.Context, a *app, log *slog.Logger) error
 	}
 	address := l.Addr().String()
 	failed := make(chan error, 2)
-	go func() { failed <- api.Serve(strict(l, cmd.TLS)) }()
+	go func() { failed <- api.Serve(strict(limit.Listener(l), cmd.TLS)) }()
 	if cmd.MetricsListen != "off" {
 		stop, err := cmd.serveMetrics(ctx, a.metrics, failed, log)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"redoubt/wire/h1"
 	"redoubt/wire/trace"
 )
 
@@ -20,6 +21,7 @@ type Metrics struct {
 	inFlight prometheus.Gauge
 	calls    *prometheus.HistogramVec
 	audits   *prometheus.CounterVec
+	shed     *prometheus.CounterVec
 	damaged  func() uint64
 	full     func() bool
 	also     Recorder
@@ -51,12 +53,19 @@ func NewMetrics(version string) *Metrics {
 			Help: "Audit entries given to the store, by event and outcome; what is neither ok nor refused was not let out.",
 		}, []string{"event", "outcome"}),
 	}
+	m.shed = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "redoubt_api_connections_shed_total",
+		Help: "Connections that ended, or were refused, since --max-connections were open.",
+	}, []string{"reason"})
+	for why := range h1.Sheds {
+		m.shed.WithLabelValues(why.String())
+	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "redoubt_api_build_info", Help: "Always 1; the version is a label.",
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
-	m.Registry.MustRegister(m.requests, m.seconds, m.inFlight, m.calls, m.audits, m.damages(), m.fullness(), info,
+	m.Registry.MustRegister(m.requests, m.seconds, m.inFlight, m.calls, m.audits, m.damages(), m.fullness(), m.shed, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -71,6 +80,9 @@ func (m *Metrics) damages() prometheus.Collector {
 		Name: "redoubt_api_store_damaged_total", Help: "Records and audit entries that were met and cannot be read.",
 	}, func() float64 { return float64(m.damaged()) })
 }
+
+// ConnectionShed counts a connection that ended, or was not taken, for want of room.
+func (m *Metrics) ConnectionShed(why h1.Shed) { m.shed.WithLabelValues(why.String()).Inc() }
 
 // Full says where to ask whether the store has room for its reserve alone. It is called before the registry is read.
 func (m *Metrics) Full(full func() bool) { m.full = full }

@@ -20,6 +20,7 @@ import (
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/vault"
 	"redoubt/wire/budget"
+	"redoubt/wire/h1"
 	"redoubt/wire/program"
 	"redoubt/wire/trace"
 )
@@ -212,6 +213,7 @@ func (s *Server) authenticate(c *call) error {
 		}
 		if ok {
 			c.caller.Principal = p
+			h1.Known(c.Request)
 			return nil
 		}
 	}

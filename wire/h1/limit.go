@@ -1,0 +1,204 @@
+package h1
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Shed is why a connection ended, or was not taken, for want of room.
+type Shed int
+
+// The reasons, in the order in which they come: a stranger made room, an idle caller did, nobody could.
+const (
+	ShedStranger Shed = iota
+	ShedCaller
+	ShedRefused
+	Sheds // how many there are
+)
+
+// String is the value of the metric's label.
+func (s Shed) String() string { return [...]string{"stranger", "idle_caller", "refused"}[s] }
+
+// Limit bounds the connections of a net/http server that are open at once, and decides which one ends when a new one
+// finds no room. First go those on which no caller has been known, whether they are idle, in a handshake or sending the
+// head of a request: the one that has been so for the longest time first. Then go those of known callers, in the same
+// order: such a caller connects again. A connection with a request that a handler has begun is never cut off. What is
+// new is closed if no other may be.
+//
+// The server MUST have the Limit's Listener below all others, its ConnContext and its Handler.
+type Limit struct {
+	most int
+	shed func(Shed)
+
+	mu    sync.Mutex
+	slots map[*slot]struct{}
+}
+
+// NewLimit makes a limit of so many connections. shed is told of each that ends for it.
+func NewLimit(most int, shed func(Shed)) *Limit {
+	return &Limit{most: most, shed: shed, slots: make(map[*slot]struct{})}
+}
+
+// evicted is beyond any number of requests that are served on one connection.
+const evicted = -1 << 40
+
+// slot is one connection, below TLS.
+type slot struct {
+	net.Conn
+	limit   *Limit
+	once    sync.Once
+	since   atomic.Int64 // when it came, or its last request ended, Unix nanoseconds
+	serving atomic.Int64 // requests that a handler has begun; below 0: none will be
+	known   atomic.Bool  // a caller was
+}
+
+// Close closes the connection, and makes room.
+func (s *slot) Close() error {
+	s.once.Do(func() {
+		s.limit.mu.Lock()
+		defer s.limit.mu.Unlock()
+		delete(s.limit.slots, s)
+	})
+	return s.Conn.Close()
+}
+
+// CloseWrite ends our side.
+func (s *slot) CloseWrite() error {
+	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// slotOf finds the slot below a connection of the server; nil if it has none.
+func slotOf(c net.Conn) *slot {
+	for {
+		if s, ok := c.(*slot); ok {
+			return s
+		}
+		over, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		c = over.NetConn()
+	}
+}
+
+// Listener bounds what ln accepts.
+func (l *Limit) Listener(ln net.Listener) net.Listener { return limited{ln, l} }
+
+type limited struct {
+	net.Listener
+	limit *Limit
+}
+
+// Accept returns the next connection that has room.
+func (l limited) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if s, ok := l.limit.admit(c); ok {
+			return s, nil
+		}
+		_ = c.Close() // nothing was said on it
+	}
+}
+
+// admit takes c in, if need be in the place of another.
+func (l *Limit) admit(c net.Conn) (*slot, bool) {
+	s := &slot{Conn: c, limit: l}
+	s.since.Store(time.Now().UnixNano())
+	for {
+		if l.add(s) {
+			return s, true
+		}
+		v := l.victim()
+		if v == nil {
+			l.shed(ShedRefused)
+			return nil, false
+		}
+		if !v.serving.CompareAndSwap(0, evicted) {
+			continue // a request has come meanwhile
+		}
+		_ = v.Close() // its server notices
+		if v.known.Load() {
+			l.shed(ShedCaller)
+		} else {
+			l.shed(ShedStranger)
+		}
+	}
+}
+
+func (l *Limit) add(s *slot) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.slots) >= l.most {
+		return false
+	}
+	l.slots[s] = struct{}{}
+	return true
+}
+
+// victim chooses which connection ends, nil if none may.
+func (l *Limit) victim() *slot {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var chosen *slot
+	for s := range l.slots {
+		if s.serving.Load() == 0 && (chosen == nil || s.before(chosen)) {
+			chosen = s
+		}
+	}
+	return chosen
+}
+
+// before tells whether s is to end before other.
+func (s *slot) before(other *slot) bool {
+	if known := s.known.Load(); known != other.known.Load() {
+		return !known
+	}
+	return s.since.Load() < other.since.Load()
+}
+
+type slotKey struct{}
+
+// ConnContext is the server's, in place of the package's own, which it calls.
+func (*Limit) ConnContext(ctx context.Context, c net.Conn) context.Context {
+	ctx = ConnContext(ctx, c)
+	if s := slotOf(c); s != nil {
+		return context.WithValue(ctx, slotKey{}, s)
+	}
+	return ctx
+}
+
+// Handler is to be outside of all other handlers.
+func (*Limit) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s, ok := r.Context().Value(slotKey{}).(*slot); ok {
+			defer s.served()
+			if s.serving.Add(1) < 0 {
+				panic(http.ErrAbortHandler) // it is closed
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// served notes that a request has ended.
+func (s *slot) served() {
+	s.since.Store(time.Now().UnixNano())
+	s.serving.Add(-1)
+}
+
+// Known notes that the caller of a request is known, if the server of its connection has a Limit.
+func Known(r *http.Request) {
+	if s, ok := r.Context().Value(slotKey{}).(*slot); ok {
+		s.known.Store(true)
+	}
+}
