@@ -127,7 +127,7 @@ type ReplyKey struct {
 	PublicKey []byte `json:"public_key"` // DER SubjectPublicKeyInfo
 }
 
-// DecryptRequest asks for values. Reason is kept in the audit log.
+// DecryptRequest asks for values. Reason is kept in the audit log: text that can be seen.
 type DecryptRequest struct {
 	Fields      []string          `json:"fields"`
 	Reason      string            `json:"reason"`

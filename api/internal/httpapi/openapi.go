@@ -241,7 +241,8 @@ func decryptRequest(d *document) *requestDoc {
 			"fields": d.fieldList(),
 			"reason": {
 				Type: "string", MaxLength: ptr(vault.MaxReason), Pattern: trimmed(schema.PlainVisible + schema.Plain),
-				Description: "Kept in the audit log, trimmed. Text that can be seen: not empty, no control or bidirectional characters",
+				Description: "Kept in the audit log, trimmed. Text that can be seen: not empty, no control or bidirectional " +
+					"characters",
 			},
 			"expressions": nullable(expressions),
 			"include":     nullable(d.fieldList()),

@@ -48,8 +48,8 @@ func routes() []*route {
 		{
 			method: http.MethodPost, path: "/vaults", id: "createVault", tag: "vaults", summary: "Create a vault",
 			query: []string{"ttl"},
-			doc: "Makes a key pair, seals the fields to it and stores them. The body may be empty: `{}`. A field from which others " +
-				"are derived takes the right to these too.",
+			doc: "Makes a key pair, seals the fields to it and stores them. The body may be empty: `{}`. A field from which " +
+				"others are derived takes the right to these too.",
 			request: createRequest, answer: createAnswer, failed: "Unable to create vault",
 			statuses: []int{http.StatusConflict, http.StatusGone}, operation: auth.OpCreate, values: writeValues, handle: create,
 		},
@@ -69,8 +69,8 @@ func routes() []*route {
 		{
 			method: http.MethodPatch, path: "/vaults/{id}", id: "updateVault", tag: "vaults", summary: "Write fields",
 			doc: "Seals the fields to the vault's public key, after checking that it is the one we made. To change the " +
-				"time to live takes the right to delete the vault: the operation delete on all fields. A field from which others are " +
-				"derived takes the right to these too.",
+				"time to live takes the right to delete the vault: the operation delete on all fields. A field from which " +
+				"others are derived takes the right to these too.",
 			query:   []string{"ttl"},
 			request: patchRequest, answer: emptyAnswer, failed: set, statuses: changing, operation: auth.OpUpdate,
 			values: writeValues, handle: patch,

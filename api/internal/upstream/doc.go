@@ -6,8 +6,8 @@
 //   - Connections are kept alive and pooled. A request whose connection turns out to be dead, before an answer was
 //     read, is sent once more on a fresh one: decrypting changes nothing, so a second time does no harm.
 //
-//   - Every failure is an [*Error]: with the parent's code when it gives one, "deadline_exceeded" when no answer came in
-//     time, [ErrUnavailable] when there is no one to answer, "internal" for an answer that is not understood.
+//   - Every failure is an [*Error]: with the parent's code when it gives one, "deadline_exceeded" when no answer came
+//     in time, [ErrUnavailable] when there is no one to answer, "internal" for an answer that is not understood.
 //
 //   - Redirects are not followed and no proxy from the environment is used: the body holds wrapped keys.
 //

@@ -28,9 +28,10 @@
 //   - A write takes the right to every field that it writes, those included that the schema derives from what is given;
 //     a removal the right to every field that it may take along. Both are judged by the schema alone, before the record
 //     is looked at. So a right to a number is none to the view that is made of it, nor the other way round.
-//   - A derived field goes with its source, unless a caller gave it. Sealed values cannot be compared, so the record says
-//     which derived fields were given (its attribute _xf). A record without that, the reference's for one, has none that
-//     were given: when in doubt, what should be gone is gone. Without its source in the record a derived field stays.
+//   - A derived field goes with its source, unless a caller gave it. Sealed values cannot be compared, so the record
+//     says which derived fields were given (its attribute _xf). A record without that, the reference's for one, has none
+//     that were given: when in doubt, what should be gone is gone. Without its source in the record a derived field
+//     stays.
 //   - Changing a vault's time to live takes the right to remove the vault.
 //   - Idempotent creates are matched by a keyed MAC of what was asked: the store never holds a hash that would let
 //     its reader guess values. The MAC covers the vault's id, so a retry leads to the vault that the first one made.
@@ -44,9 +45,9 @@
 //
 // # Limits
 //
-// The mark of a derived field that was given is kept up by us alone. If the reference, or an API of an earlier release on
-// DynamoDB, then writes the source, the field is derived anew and the mark stays, so it outlives its source. A field that
-// the schema comes to derive later has no mark: what a caller gave it before goes with the source.
+// The mark of a derived field that was given is kept up by us alone. If the reference, or an API of an earlier release
+// on DynamoDB, then writes the source, the field is derived anew and the mark stays, so it outlives its source. A field
+// that the schema comes to derive later has no mark: what a caller gave it before goes with the source.
 //
 // Values are Go strings between the JSON decoder and sealing; such copies live in the heap until it is reused.
 // The key of expressions' sources stays in the heap for the life of the process. Whoever may use the KMS MAC key, or

@@ -279,8 +279,8 @@ func (s *Store) valid() bool {
 	return s.encoded != nil && (s.until.IsZero() || time.Now().Before(s.until))
 }
 
-// Life is what remains of the credentials' life as their source told it, negative once they have ended; ok is false when there are none or
-// they never end.
+// Life is what remains of the credentials' life as their source told it, negative once they have ended; ok is false
+// when there are none or they never end.
 func (s *Store) Life() (left time.Duration, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
