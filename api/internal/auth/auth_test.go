@@ -87,6 +87,9 @@ func TestBadPoliciesAreRefused(t *testing.T) {
 		"huge":              "rules: [{principals: [a], operations: [read], decrypt_rate: {per_second: 1e300}}]\n",
 		"tiny":              "decrypt_rate: {per_second: 1e-300}\n",
 		"huge burst":        "decrypt_rate: {per_second: 1, burst: 10000000}\n",
+		"a part of a burst": "rules: [{principals: [a], operations: [read], decrypt_rate: {per_second: 1, burst: 1.9}}]\n",
+		"nothing":           "# nothing\n",
+		"two documents":     "rules: []\n---\nrules: []\n",
 		"infinite burst":    "decrypt_rate: {per_second: 1, burst: -.inf}\n",
 	} {
 		if _, err := ParsePolicy([]byte(text)); err == nil {

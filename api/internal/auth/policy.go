@@ -1,13 +1,12 @@
 package auth
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 
-	"github.com/goccy/go-yaml"
+	"redoubt/wire/yamlfile"
 )
 
 // Rule allows some principals something.
@@ -31,7 +30,7 @@ type Policy struct {
 // ParsePolicy reads a policy from YAML. Unknown keys are an error.
 func ParsePolicy(data []byte) (*Policy, error) {
 	var p Policy
-	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&p); err != nil {
+	if err := yamlfile.Decode(data, &p); err != nil {
 		return nil, fmt.Errorf("auth: policy: %w", err)
 	}
 	if err := p.DecryptRate.check(); err != nil {

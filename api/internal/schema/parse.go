@@ -1,13 +1,12 @@
 package schema
 
 import (
-	"bytes"
 	_ "embed" // the default schema
 	"fmt"
 	"os"
 	"sync"
 
-	"github.com/goccy/go-yaml"
+	"redoubt/wire/yamlfile"
 )
 
 //go:embed default.yaml
@@ -16,7 +15,7 @@ var defaultYAML []byte
 // Parse reads a schema from YAML. Unknown keys are an error.
 func Parse(data []byte) (*Schema, error) {
 	var s Schema
-	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&s); err != nil {
+	if err := yamlfile.Decode(data, &s); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
 	if err := s.compile(); err != nil {

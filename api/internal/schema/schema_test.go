@@ -100,6 +100,8 @@ func TestParseRefusesBadSchemas(t *testing.T) {
 		"bad pattern":      "name: x\nfields: [{name: a, pattern: '('}]\n",
 		"lengths":          "name: x\nfields: [{name: a, min_length: 5, max_length: 2}]\n",
 		"too long":         "name: x\nfields: [{name: a, max_length: 65537}]\n",
+		"part of a length": "name: x\nfields: [{name: a, max_length: 9.5}]\n",
+		"two documents":    "name: x\nfields: [{name: a}]\n---\nname: y\n",
 		"below nothing":    "name: x\nfields: [{name: a, max_length: -.inf}]\n",
 		"derive too much":  "name: x\nfields: [{name: b}, {name: a, derive: {from: b, last: 9223372036854775807}}]\n",
 		"derive nothing":   "name: x\nfields: [{name: a, derive: {from: b, last: 4}}]\n",

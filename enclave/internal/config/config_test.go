@@ -59,6 +59,7 @@ func TestABadFileIsRefusedByName(t *testing.T) {
 		{"unknown key", minimal + "surprise: 1\n", "surprise"},
 		{"unknown nested key", minimal + "cache:\n  ttl: 5m\n", "ttl"},
 		{"doubled key", minimal + minimal, "keys"},
+		{"part of a number", minimal + "work: {queue: 99.5}\n", "must be a whole number"},
 		{"second document", minimal + "---\nlisten: unix:///x\n", "more than one document"},
 		{"not a map", "- a\n", "line 1"},
 		{"alias", "keys:\n  us-east-1: alias/redoubt\n", "keys.us-east-1"},

@@ -1,13 +1,14 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/goccy/go-yaml"
+
+	"redoubt/wire/yamlfile"
 )
 
 // Load reads and checks the file at path. The error names the file and the key, and repeats no value of the file
@@ -53,12 +54,8 @@ func Parse(b []byte) (*Config, error) {
 
 // decode reads the one document in b over what c holds.
 func decode(b []byte, c *Config) error {
-	d := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict())
-	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+	if err := yamlfile.Decode(b, c); err != nil && !errors.Is(err, io.EOF) {
 		return plain(err)
-	}
-	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return errors.New("more than one document")
 	}
 	return nil
 }
