@@ -132,6 +132,11 @@ soak: build ## A million requests through the local stack: memory, goroutines an
 test-enclave: ## The production enclave in QEMU guests: real vsock, /dev/nsm, EIF (root on Debian; builds QEMU once)
 	deploy/eif/testbed/test-enclave.sh
 
+.PHONY: test-kernel
+test-kernel: ## The enclave on another x86_64 kernel, after make test-enclave: make test-kernel BLOBS=FOLDER
+	KERNEL_BLOBS=$(abspath $(or $(BLOBS),$(error give the folder of the kernel: make test-kernel BLOBS=FOLDER))) $(GO) test -tags guest -count=1 -timeout 11m -v \
+		-run 'TestImageBoots|TestAnImageOfBlobs' ./deploy/eif/guest
+
 # What user-mode emulation does not show as a kernel does: locked and private memory, resource limits, faults and the
 # process's own pages (the emulator's are seen), and counts of allocations beside the emulator's timing. One test builds a
 # program for the machine it runs on, and one starts itself again, which the kernel refuses without the emulator. (So does

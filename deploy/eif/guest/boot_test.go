@@ -36,7 +36,7 @@ func tried(t *testing.T, b command.Build) (command.Booted, error) {
 	}
 	t.Logf("kernel %s of %d bytes, image of %d", built.Kernel.Version, built.Kernel.Bytes, info.Size())
 	t.Logf("PCR0 %s PCR1 %s", built.Measurements.PCR0, built.Measurements.PCR1)
-	boot := command.Boot{File: b.Output, Memory: 1024, Timeout: 3 * time.Minute, ACPI: true}
+	boot := command.Boot{File: b.Output, Memory: 1024, Timeout: 3 * time.Minute, ACPI: guestKernel(t).acpi}
 	out.Reset()
 	if err := boot.Run(command.Output{Writer: &out}); err != nil {
 		return command.Booted{}, err
@@ -48,8 +48,8 @@ func tried(t *testing.T, b command.Build) (command.Booted, error) {
 // TestAnImageOfBlobsServes has the kernel in AWS's layout: a module for the security module, a command line of its own,
 // and the configuration of an instance, none of it made for emulation.
 func TestAnImageOfBlobsServes(t *testing.T) {
-	bed := testbed(t)
-	booted, err := tried(t, command.Build{Blobs: filepath.Join(bed, "guest/blobs"), Module: modules(bed, otherModules...)})
+	k := guestKernel(t)
+	booted, err := tried(t, command.Build{Blobs: k.blobs, Module: k.modules})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,8 @@ func TestAnImageWithoutTheDriverIsFoundByBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	lie := filepath.Join(t.TempDir(), "config")
-	if err := os.WriteFile(lie, bytes.ReplaceAll(config, []byte("CONFIG_NSM=m"), []byte("CONFIG_NSM=y")), 0o600); err != nil {
+	config = bytes.ReplaceAll(config, []byte("CONFIG_NSM=m"), []byte("CONFIG_NSM=y"))
+	if err := os.WriteFile(lie, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, err = tried(t, command.Build{

@@ -123,7 +123,6 @@ func wait(t *testing.T, ctx context.Context, what string) {
 // buildImage builds the production enclave's image with a configuration for this host, by the eif command's own code.
 func (h *hostSide) buildImage(t *testing.T) (string, image.Measurements) {
 	t.Helper()
-	bed := testbed(t)
 	ca, err := filepath.Glob(filepath.Join(h.dir, "ca.pem"))
 	if err != nil || len(ca) == 0 {
 		t.Fatal("the stand-in left no CA certificate in its folder")
@@ -137,9 +136,9 @@ func (h *hostSide) buildImage(t *testing.T) (string, image.Measurements) {
 	if err := os.WriteFile(yaml, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	k := guestKernel(t)
 	b := command.Build{
-		Blobs: filepath.Join(bed, "guest/blobs"), Module: modules(bed, otherModules...), Arch: "amd64",
-		Init: build(t, filepath.Join(h.dir, "enclave"), "./enclave", false), Config: yaml, ConfigFile: ca,
+		Blobs: k.blobs, Module: k.modules, Arch: "amd64", Init: build(t, filepath.Join(h.dir, "enclave"), "./enclave", false), Config: yaml, ConfigFile: ca,
 		Output: filepath.Join(h.dir, "enclave.eif"), Name: "redoubt", Version: "test", RoleARN: roleARN,
 	}
 	b.SignCert, b.SignKey = h.signer(t)
@@ -152,6 +151,23 @@ func (h *hostSide) buildImage(t *testing.T) (string, image.Measurements) {
 		t.Fatal(err)
 	}
 	return b.Output, r.Measurements
+}
+
+// kernel is what an image test boots.
+type kernel struct {
+	blobs   string
+	modules []string // beside the blobs' nsm.ko
+	acpi    bool     // devices are shown by ACPI, not on the command line
+}
+
+// guestKernel is Debian's kernel in the layout of AWS's, or the one of the folder KERNEL_BLOBS.
+func guestKernel(t *testing.T) kernel {
+	t.Helper()
+	if dir := os.Getenv("KERNEL_BLOBS"); dir != "" {
+		return kernel{blobs: dir}
+	}
+	bed := testbed(t)
+	return kernel{filepath.Join(bed, "guest/blobs"), modules(bed, otherModules...), true}
 }
 
 // modules are the paths of modules of Debian's kernel.
@@ -238,8 +254,11 @@ func (h *hostSide) boot(t *testing.T, ctx context.Context, eif string) console {
 		}
 		wait(t, ctx, "vhost-device-vsock made no socket")
 	}
-	_, con := qemu(ctx, t, "-M",
-		"nitro-enclave,vsock=vs,id=i-0abc-enc0123,acpi=on,parent-role="+roleARN, "-m", "1024",
+	machine := "nitro-enclave,vsock=vs,id=i-0abc-enc0123,parent-role=" + roleARN
+	if guestKernel(t).acpi {
+		machine += ",acpi=on"
+	}
+	_, con := qemu(ctx, t, "-M", machine, "-m", "1024",
 		"-chardev", "socket,id=vs,path="+device, "-kernel", eif, "-append", emulation)
 	return con
 }

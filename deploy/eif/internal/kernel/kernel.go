@@ -5,8 +5,9 @@
 // belong to another kernel, nor one whose random generator cannot be reseeded. Each of these would show only at the
 // first boot, on an instance that is gone minutes later.
 //
-// Sources: Documentation/arch/x86/boot.rst of Linux for the version in a bzImage; aws-nitro-enclaves-cli (blobs/,
-// SPECS/) and aws-nitro-enclaves-sdk-bootstrap (kernel/, init/) for the folder of blobs.
+// Sources: Documentation/arch/x86/boot.rst and Documentation/arch/arm64/booting.rst of Linux for the headers;
+// aws-nitro-enclaves-cli (blobs/, SPECS/) and aws-nitro-enclaves-sdk-bootstrap (kernel/, init/) for the folder of blobs
+// and for what a host does with an arm64 kernel.
 package kernel
 
 import (
@@ -44,6 +45,8 @@ var (
 	ErrOld   = errors.New("the kernel is too old")
 	ErrWords = errors.New("the kernel command line cannot be used")
 	ErrLacks = errors.New("the kernel lacks what an enclave needs")
+
+	ErrLoading = errors.New("a Nitro host cannot start the kernel")
 )
 
 // nsm is the module's name. The driver has the same one in AWS's own tree and in Linux since 6.8.
@@ -79,7 +82,8 @@ func firstWord(b []byte, at int) string {
 // Check says why no enclave can run on the kernel, or nil. Warnings are what is wrong on a Nitro instance alone.
 func (k *Kernel) Check() (warnings []string, err error) {
 	options := k.options()
-	if err := errors.Join(k.checkNSM(options), k.checkModules(), k.checkAge(), k.checkWords()); err != nil {
+	err = errors.Join(k.checkLoading(), k.checkNSM(options), k.checkModules(), k.checkAge(), k.checkWords())
+	if err != nil {
 		return nil, err
 	}
 	if k.Config == nil {
@@ -144,6 +148,24 @@ func (k *Kernel) options() map[string]string {
 func (k *Kernel) has(name string) bool {
 	same := func(s string) string { return strings.ReplaceAll(s, "-", "_") }
 	return slices.ContainsFunc(k.Modules, func(m Module) bool { return same(m.Name) == same(name) })
+}
+
+// checkLoading refuses an arm64 kernel that a Nitro host would not start: one that is compressed, which no boot loader
+// undoes there, and one whose header leaves it to the loader where it lies. Linux does so since 5.8; the host then puts
+// it at address 0.
+func (k *Kernel) checkLoading() error {
+	const textOffset, magic = 8, 56
+	switch {
+	case k.Arch != image.ARM64:
+		return nil
+	case bytes.HasPrefix(k.Image, []byte("\x1f\x8b")), len(k.Image) > 8 && string(k.Image[4:8]) == "zimg":
+		return fmt.Errorf("%w: the kernel is compressed, a Nitro host starts an uncompressed Image", ErrLoading)
+	case len(k.Image) > magic+4 && string(k.Image[magic:magic+4]) == "ARM\x64" &&
+		binary.LittleEndian.Uint64(k.Image[textOffset:]) == 0:
+		return fmt.Errorf("%w: its text_offset is 0, write an address, 2 MiB, into its header: "+
+			`printf '\0\0\40\0\0\0\0\0' | dd of=Image bs=1 seek=8 conv=notrunc`, ErrLoading)
+	}
+	return nil
 }
 
 func (k *Kernel) checkNSM(options map[string]string) error {

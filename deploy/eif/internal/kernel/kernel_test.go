@@ -155,6 +155,28 @@ func TestAKernelThatCannotReseedFromTheModuleIsRefused(t *testing.T) {
 	}
 }
 
+// aws-nitro-enclaves-sdk-bootstrap writes 2 MiB into the header of each arm64 kernel that it builds, for this reason.
+func TestAnARM64KernelThatAHostWouldPutAtAddress0IsRefused(t *testing.T) {
+	check := func(change func(b []byte)) error {
+		b := kerneltest.Image(image.ARM64, "6.6.79")
+		change(b)
+		_, err := (&Kernel{Arch: image.ARM64, Image: b, Config: []byte(ownNSM)}).Check()
+		return err
+	}
+	if err := check(func([]byte) {}); err != nil {
+		t.Error(err)
+	}
+	for name, change := range map[string]func(b []byte){
+		"text_offset":     func(b []byte) { clear(b[8:16]) },
+		"compressed":      func(b []byte) { copy(b, "\x1f\x8b") },
+		"packed for UEFI": func(b []byte) { copy(b[4:], "zimg") },
+	} {
+		if err := check(change); !errors.Is(err, ErrLoading) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestEachOptionThatAnEnclaveNeedsIsAskedFor(t *testing.T) {
 	for line := range strings.Lines(needed) {
 		option, _, _ := strings.Cut(line, "=")

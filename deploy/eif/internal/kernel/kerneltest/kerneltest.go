@@ -9,10 +9,15 @@ import (
 	"redoubt/deploy/eif/internal/image"
 )
 
-// Image is a kernel that says its version: the header of a bzImage, or the banner of an arm64 Image.
+// Image is a kernel that says its version: the header of a bzImage, or the header and the banner of an arm64 Image that
+// lies at 2 MiB.
 func Image(arch image.Arch, version string) []byte {
 	if arch == image.ARM64 {
-		return []byte("MZ\x00\x00Linux version " + version + " (builder) #1\x00")
+		b := make([]byte, 64)
+		copy(b, "MZ")
+		binary.LittleEndian.PutUint64(b[8:], 2<<20)
+		copy(b[56:], "ARM\x64")
+		return append(b, "Linux version "+version+" (builder) #1\x00"...)
 	}
 	b := make([]byte, 0x300)
 	copy(b[0x202:], "HdrS")
