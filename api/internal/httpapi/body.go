@@ -15,8 +15,8 @@ import (
 const (
 	// MaxBody is the largest request body in bytes.
 	MaxBody = 1 << 20
-	// DefaultBodyMemory bounds the bodies of all requests together, in bytes. The values read from a body take
-	// about three times its size more, until its request is answered.
+	// DefaultBodyMemory bounds the bodies of all requests together, in bytes, and the answers that are being sent. The
+	// values read from a body take about three times its size more, until its request is answered.
 	DefaultBodyMemory = 64 << 20
 	// smallBody is the room that is made for a body that has not come yet, in bytes, and what is read for callers that
 	// may not do what they ask for: of them the audit log tells what they named.
@@ -112,6 +112,20 @@ func (c *call) grow(room int) bool {
 	copy(grown, c.body)
 	clear(c.body)
 	c.body = grown
+	return true
+}
+
+// charge takes the room of an answer, which is held for as long as its caller takes to read it, beside the values that
+// it was made of; false when all requests together have no more. An answer alone always has room, and a small one.
+func (c *call) charge(size int) bool {
+	if size <= smallBody {
+		return true
+	}
+	room := min(2*size, c.server.memory/2)
+	if !c.server.bodies.Take(room) {
+		return false
+	}
+	c.taken += room
 	return true
 }
 

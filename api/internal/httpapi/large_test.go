@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -199,5 +200,61 @@ func TestDamagedFieldsOfALargeVaultFailAlone(t *testing.T) {
 	_, answer = ask(t, a, id, map[string]any{"fields": sorted(values)})
 	if answer.Status != 422 || !strings.Contains(answer.Body, "decrypt_failed") {
 		t.Fatalf("%d %.200s", answer.Status, answer.Body)
+	}
+}
+
+// slowReader takes nothing of an answer until it is released.
+type slowReader struct {
+	*httptest.ResponseRecorder
+	begun, released chan struct{}
+}
+
+func (w slowReader) Write(p []byte) (int, error) {
+	w.begun <- struct{}{}
+	<-w.released
+	return w.ResponseRecorder.Write(p)
+}
+
+func TestAnswersThatNobodyReadsHoldNoMoreThanTheBudget(t *testing.T) {
+	a := large(t)
+	id, _ := fill(t, a, 1)
+	s, err := httpapi.New(httpapi.Config{Vault: a.Vault, BodyMemory: 2 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := func() *http.Request {
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "http://localhost/v1/vaults/"+id+"/decrypt",
+			strings.NewReader(`{"fields":["f00"],"reason":"test"}`))
+		r.Header.Set("Content-Type", "application/json")
+		return r
+	}
+	begun, released, ended := make(chan struct{}, 100), make(chan struct{}), make(chan int, 100)
+	slow, refused := 0, (*httptest.ResponseRecorder)(nil)
+	for refused == nil {
+		w := slowReader{httptest.NewRecorder(), begun, released}
+		go func() {
+			s.ServeHTTP(w, request())
+			ended <- w.Code
+		}()
+		<-begun
+		if w.Code == http.StatusServiceUnavailable {
+			refused = w.ResponseRecorder
+		} else if slow++; slow > 50 {
+			t.Fatal("answers without a bound")
+		}
+	}
+	if slow == 0 || refused.Header().Get("Retry-After") != "1" {
+		t.Fatalf("%d answers, Retry-After %q", slow, refused.Header().Get("Retry-After"))
+	}
+	close(released)
+	for range slow + 1 {
+		<-ended
+	}
+	if !strings.Contains(refused.Body.String(), `"code":"overloaded"`) {
+		t.Fatal(refused.Body)
+	}
+	again := httptest.NewRecorder()
+	if s.ServeHTTP(again, request()); again.Code != http.StatusOK {
+		t.Fatalf("%d when the others have ended", again.Code)
 	}
 }

@@ -49,7 +49,7 @@ type Config struct {
 	Metrics        *Metrics
 	Spans          trace.Sink // takes the spans of sampled requests; nil: none are made
 	Now            func() time.Time
-	// BodyMemory bounds the bodies of all requests together, in bytes; 0: [DefaultBodyMemory].
+	// BodyMemory bounds the bodies and the answers of all requests together, in bytes; 0: [DefaultBodyMemory].
 	BodyMemory int64
 }
 
@@ -66,6 +66,7 @@ type Server struct {
 	ready   readiness
 	authLog rate.Sometimes
 	bodies  budget.Budget
+	memory  int // what bodies has in all
 }
 
 // New makes a handler and its OpenAPI document.
@@ -89,7 +90,8 @@ func New(cfg Config) (*Server, error) {
 	if cfg.BodyMemory == 0 {
 		cfg.BodyMemory = DefaultBodyMemory
 	}
-	s.bodies.Give(int(cfg.BodyMemory))
+	s.memory = int(cfg.BodyMemory)
+	s.bodies.Give(s.memory)
 	var err error
 	s.spec, err = s.document()
 	return s, err
@@ -292,6 +294,9 @@ func (s *Server) write(c *call, r *reply, code string) (int, string) {
 		}
 		kind = "application/json"
 		defer clear(data)
+		if !c.charge(len(data)) {
+			return s.fail(c, errNoRoom)
+		}
 	}
 	h := c.w.Header()
 	if kind != "" { // 304 has no content
