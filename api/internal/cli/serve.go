@@ -130,8 +130,10 @@ func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, a
 		closeStore(st, log)
 		closeSpans(spans, log)
 	}}
+	if counts, ok := st.(interface{ Damaged() uint64 }); ok {
+		a.metrics.Damaged(counts.Damaged)
+	}
 	if file, ok := st.(*bolt.Store); ok {
-		a.metrics.Damaged(file.Damaged)
 		a.metrics.Full(file.Full)
 	}
 	keep, err := f.keeper(log)

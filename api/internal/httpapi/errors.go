@@ -82,6 +82,10 @@ var fixed = []struct {
 		status: http.StatusConflict, message: "Vault key not verified",
 		code: "key_unverified",
 	}},
+	{vault.ErrEncoding, httpError{
+		status: http.StatusConflict, message: "Vault is of an encoding that this version cannot write",
+		code: "encoding_unknown",
+	}},
 	{vault.ErrIdempotency, httpError{
 		status: http.StatusUnprocessableEntity, message: "Idempotency-Key was used for another request",
 		code: "idempotency_mismatch",

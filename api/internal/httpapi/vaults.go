@@ -295,11 +295,14 @@ func expiry(l store.Summary) *time.Time {
 	if l.ExpireAt == 0 {
 		return nil
 	}
-	t := time.Unix(l.ExpireAt, 0).UTC()
+	t := time.Unix(min(l.ExpireAt, maxTime), 0).UTC()
 	return &t
 }
 
-func micro(us int64) time.Time { return time.UnixMicro(us).UTC() }
+// maxTime is the last second that JSON's form of a time can say. What a table holds may be anything.
+const maxTime = 253402300799
+
+func micro(us int64) time.Time { return time.UnixMicro(min(max(us, -1), maxTime*1_000_000)).UTC() }
 
 func auditLog(c *call) (*reply, error) {
 	p, err := c.page()

@@ -53,6 +53,8 @@ var (
 	ErrGone = errors.New("vault: the vault that the idempotency key made is gone")
 	// ErrKeyUnverified reports a record whose public key is not the one that the API made.
 	ErrKeyUnverified = errors.New("vault: public key not verified")
+	// ErrEncoding reports a record of an encoding that this version does not know, and so cannot write to.
+	ErrEncoding = errors.New("vault: unknown encoding")
 	// ErrAudit reports that the audit log could not be written; nothing was released.
 	ErrAudit = errors.New("vault: audit log not written")
 	// ErrCutover reports a cut-over that lies ahead: until then records that are made now would pass for the reference's.

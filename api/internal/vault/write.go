@@ -94,8 +94,12 @@ func (s *Service) patch(ctx context.Context, r *store.Record, values map[string]
 		return nil, ErrKeyUnverified
 	}
 	encoding := sealed.EncodingField
-	if r.Encoding == store.EncodingShared {
+	switch r.Encoding {
+	case store.EncodingHex, store.EncodingBinary:
+	case store.EncodingShared:
 		encoding = sealed.EncodingRecord
+	default:
+		return nil, ErrEncoding
 	}
 	if u.Set, err = seal(encoding, suite, r.PublicKey, r.ID, values); err != nil {
 		return nil, err
@@ -215,6 +219,8 @@ func failure(ctx context.Context, err error) string {
 		return "canceled" // the caller is gone
 	case errors.Is(err, ErrKeyUnverified):
 		return "key_unverified"
+	case errors.Is(err, ErrEncoding):
+		return "encoding_unknown"
 	case errors.As(err, &large):
 		return "too_large"
 	case errors.As(err, &up):

@@ -2,7 +2,7 @@ package dynamo
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -48,7 +48,7 @@ func (s *Store) Audit(ctx context.Context, vaultID string, p store.Page) ([]stor
 	}
 	out := make([]store.Entry, len(page.Items))
 	for i, it := range page.Items {
-		out[i] = entry(vaultID, it)
+		out[i] = s.entry(vaultID, it)
 	}
 	next := ""
 	if page.LastEvaluatedKey != nil {
@@ -66,7 +66,7 @@ func (s *Store) LastAudit(ctx context.Context, vaultID string) (*store.Entry, er
 	if len(page.Items) == 0 {
 		return nil, store.ErrNotFound
 	}
-	e := entry(vaultID, page.Items[0])
+	e := s.entry(vaultID, page.Items[0])
 	return &e, nil
 }
 
@@ -103,13 +103,13 @@ func (s *Store) Idempotency(ctx context.Context, k string) (*store.Idempotency, 
 	}
 	i := &store.Idempotency{
 		Key: k, MAC: blobOf(it["_mac"]), VaultID: textOf(it["_id"]),
-		ExpireAt: numberOf(it["expire_at"]),
 	}
+	i.ExpireAt, _ = seconds(it["expire_at"])
 	if i.ExpireAt <= s.now().Unix() {
 		return nil, store.ErrNotFound
 	}
 	if i.MAC == nil || i.VaultID == "" {
-		return nil, errors.New("dynamo: malformed idempotency item")
+		return nil, fmt.Errorf("dynamo: idempotency item: %w", store.ErrDamaged)
 	}
 	return i, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -43,6 +44,7 @@ type Store struct {
 	table   *string
 	timeout time.Duration
 	now     func() time.Time
+	damaged atomic.Uint64
 
 	// Options by kind of operation, each with a quota of retries of its own.
 	reads, pages, writes, audits func(*dynamodb.Options)

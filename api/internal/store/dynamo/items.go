@@ -2,6 +2,7 @@ package dynamo
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -108,19 +109,25 @@ func value(v store.Value) types.AttributeValue {
 	return blob(v.Blob)
 }
 
-// record reads a vault item; nil for a ghost.
-func record(id string, it item) *store.Record {
-	if blobOf(it["_sk"]) == nil {
-		return nil
+// record reads a vault item. A field of a type that no field has is an empty text, which does not open. Errors:
+// store.ErrNotFound for a ghost, store.ErrDamaged.
+func (s *Store) record(id string, it item) (*store.Record, error) {
+	if name := mistyped(it); name != "" {
+		s.damaged.Add(1)
+		return nil, fmt.Errorf("dynamo: %s is of another type than ours: %w", name, store.ErrDamaged)
+	}
+	if it["_sk"] == nil {
+		return nil, store.ErrNotFound
+	}
+	expire, ok := seconds(it["expire_at"])
+	if !ok {
+		s.damaged.Add(1) // the record is served, and nobody knows until when it was to be
 	}
 	r := &store.Record{
-		ID: id, Encoding: int(numberOf(it["_v"])), Suite: blobOf(it["_hs"]), WrappedKey: blobOf(it["_sk"]),
+		ID: id, Encoding: encodingOf(it["_v"]), Suite: blobOf(it["_hs"]), WrappedKey: blobOf(it["_sk"]),
 		PublicKey: blobOf(it["_pk"]), KeyContext: numberOf(it["_kc"]) == 1, KeyMAC: blobOf(it["_km"]),
-		Created: numberOf(it["_ct"]), Modified: numberOf(it["_mt"]), ExpireAt: numberOf(it["expire_at"]),
+		Created: numberOf(it["_ct"]), Modified: revision(it["_mt"]), ExpireAt: expire,
 		Own: textsOf(it["_xf"]), Fields: map[string]store.Value{},
-	}
-	if r.Encoding == 0 {
-		r.Encoding = store.EncodingBinary
 	}
 	for name, v := range it {
 		if schema.Reserved(name) {
@@ -131,9 +138,21 @@ func record(id string, it item) *store.Record {
 			r.Fields[name] = store.Value{Blob: v.Value}
 		case *types.AttributeValueMemberS:
 			r.Fields[name] = store.Value{Blob: []byte(v.Value), Text: true}
+		default:
+			s.damaged.Add(1)
+			r.Fields[name] = store.Value{Text: true}
 		}
 	}
-	return r
+	return r, nil
+}
+
+// encodingOf reads _v, which old records of the reference lack; 0 for what it cannot be.
+func encodingOf(v types.AttributeValue) int {
+	if v == nil {
+		return store.EncodingBinary
+	}
+	n, _ := whole(v)
+	return int(min(max(n, 0), math.MaxInt32))
 }
 
 // entrySort is the sort key of an entry of ours: times have sixteen digits until the year 2286.
@@ -165,7 +184,7 @@ func entryItem(e *store.Entry) item {
 	return it
 }
 
-func entry(vaultID string, it item) store.Entry {
+func (s *Store) entry(vaultID string, it item) store.Entry {
 	e := store.Entry{
 		VaultID: vaultID, Time: numberOf(it["_ct"]), Event: textOf(it["_e"]), Reason: textOf(it["_r"]),
 		Chain: textOf(it["_w"]), Seq: uint64(max(0, numberOf(it["_n"]))),
@@ -178,6 +197,10 @@ func entry(vaultID string, it item) store.Entry {
 	sk := textOf(it["sk"])
 	if e.Chain != "" && sk != entrySort(&e) || e.Chain == "" && strings.Contains(sk, "##") {
 		e.Time = store.TimeAltered
+	}
+	if !legible(it) {
+		s.damaged.Add(1)
+		e.Event = store.EventUnreadable
 	}
 	return e
 }

@@ -18,7 +18,9 @@ import (
 const (
 	conditionAbsent  = "attribute_not_exists(pk)"
 	conditionExpired = conditionAbsent + " OR expire_at <= :now"
-	conditionCurrent = "#mt = :rev AND attribute_exists(#sk) AND (attribute_not_exists(#ttl) OR #ttl > :now)"
+	// conditionCurrent follows that of the revision. Only a number is a time to DynamoDB, and 0 is none.
+	conditionCurrent = " AND attribute_exists(#sk) AND (attribute_not_exists(#ttl) OR NOT attribute_type(#ttl, :n)" +
+		" OR #ttl > :now OR #ttl = :zero)"
 
 	maxScans   = 20   // pages of DynamoDB that one page of ours may cost
 	maxScan    = 1000 // items that each of them may look at
@@ -64,17 +66,14 @@ func (s *Store) Get(ctx context.Context, id string) (*store.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := record(id, it)
-	if r == nil || r.Expired(s.now()) {
+	r, err := s.record(id, it)
+	if err != nil {
+		return nil, err
+	}
+	if r.Expired(s.now()) {
 		return nil, store.ErrNotFound
 	}
 	return r, nil
-}
-
-// current is what an update or a delete is conditional on.
-func (s *Store) current(revision int64) (names map[string]string, values item) {
-	return map[string]string{"#mt": "_mt", "#sk": "_sk", "#ttl": "expire_at"},
-		item{":rev": number(revision), ":now": number(s.now().Unix())}
 }
 
 // judge tells why a write to a record at a revision was refused.
@@ -86,7 +85,10 @@ func (s *Store) judge(id string) func(int, item) error {
 		if old == nil {
 			return store.ErrNotFound
 		}
-		if r := record(id, old); r == nil || r.Expired(s.now()) {
+		switch r, err := s.record(id, old); {
+		case err != nil:
+			return err
+		case r.Expired(s.now()):
 			return store.ErrNotFound
 		}
 		return store.ErrConflict
@@ -95,7 +97,10 @@ func (s *Store) judge(id string) func(int, item) error {
 
 // Update implements store.Store.
 func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) error {
-	names, values := s.current(u.Revision)
+	condition, names, values, err := s.current(ctx, u.ID, u.Revision)
+	if err != nil {
+		return err
+	}
 	set := []string{"#mt = :mt"}
 	values[":mt"] = number(u.Modified)
 	var remove []string
@@ -136,7 +141,7 @@ func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) err
 	}
 	items := []types.TransactWriteItem{{Update: &types.Update{
 		TableName: s.table, Key: key(pkVault+u.ID, skVault), UpdateExpression: &expression,
-		ConditionExpression: aws.String(conditionCurrent), ExpressionAttributeNames: names, ExpressionAttributeValues: values,
+		ConditionExpression: &condition, ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}}}
 	return s.write(ctx, s.with(items, e), s.writes, s.judge(u.ID))
@@ -144,10 +149,13 @@ func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) err
 
 // Delete implements store.Store.
 func (s *Store) Delete(ctx context.Context, id string, revision int64, e *store.Entry) error {
-	names, values := s.current(revision)
+	condition, names, values, err := s.current(ctx, id, revision)
+	if err != nil {
+		return err
+	}
 	items := []types.TransactWriteItem{{Delete: &types.Delete{
 		TableName: s.table, Key: key(pkVault+id, skVault),
-		ConditionExpression: aws.String(conditionCurrent), ExpressionAttributeNames: names, ExpressionAttributeValues: values,
+		ConditionExpression: &condition, ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}}}
 	return s.write(ctx, s.with(items, e), s.writes, s.judge(id))
@@ -186,9 +194,12 @@ func (s *Store) List(ctx context.Context, p store.Page) ([]store.Summary, string
 		}
 		limit = min(limit*scanGrowth, maxScan)
 		for i, it := range page.Items {
-			r := record(strings.TrimPrefix(textOf(it["pk"]), pkVault), it)
-			if r == nil || r.Expired(s.now()) {
+			r, err := s.record(strings.TrimPrefix(textOf(it["pk"]), pkVault), it)
+			if err != nil || r.Expired(s.now()) {
 				continue
+			}
+			if r.Modified < 0 {
+				r.Modified = r.Created // there is no such time
 			}
 			out = append(out, store.Summary{ID: r.ID, Created: r.Created, Modified: r.Modified, ExpireAt: r.ExpireAt})
 			if len(out) == p.Size() && (i+1 < len(page.Items) || page.LastEvaluatedKey != nil) {

@@ -1,0 +1,142 @@
+package dynamo
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"redoubt/api/internal/store"
+)
+
+// Attributes that neither we nor the reference write: an import, another program or a mistake made them. What can be
+// read of such an item can be changed and erased.
+
+// whole reads a whole number. ok is false for another type, a fraction, and what an int64 does not hold.
+func whole(v types.AttributeValue) (n int64, ok bool) {
+	number, ok := v.(*types.AttributeValueMemberN)
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(number.Value, 10, 64)
+	return n, err == nil
+}
+
+// seconds reads expire_at in whole seconds, rounded up as conditions of DynamoDB compare it; also from a text. ok is
+// false if it cannot be read as a time. 0 is none.
+func seconds(v types.AttributeValue) (n int64, ok bool) {
+	if v == nil {
+		return 0, true
+	}
+	if n, ok = whole(v); ok {
+		return n, true
+	}
+	written := textOf(v)
+	if number, ok := v.(*types.AttributeValueMemberN); ok {
+		written = number.Value
+	}
+	f, err := strconv.ParseFloat(written, 64)
+	if err != nil && !math.IsInf(f, 0) || math.IsNaN(f) {
+		return 0, false
+	}
+	n = int64(math.Ceil(min(max(f, math.MinInt64/2), math.MaxInt64/2)))
+	if n == 0 && f < 0 {
+		n = -1
+	}
+	return n, true
+}
+
+// revision is _mt where that is a whole number from 0, and below 0 made from whatever is there instead.
+func revision(v types.AttributeValue) int64 {
+	if n, ok := whole(v); ok && n >= 0 {
+		return n
+	}
+	form := fmt.Sprintf("%T", v)
+	switch v := v.(type) {
+	case *types.AttributeValueMemberN:
+		form += v.Value
+	case *types.AttributeValueMemberS:
+		form += v.Value
+	case *types.AttributeValueMemberB:
+		form += string(v.Value)
+	}
+	sum := sha256.Sum256([]byte(form))
+	return -1 - int64(binary.BigEndian.Uint64(sum[:])>>1)
+}
+
+// current is what an update or a delete is conditional on: the record at a revision, unexpired. What stands in the place
+// of a revision that is none of ours is read first.
+func (s *Store) current(ctx context.Context, id string, at int64) (string, map[string]string, item, error) {
+	names := map[string]string{"#mt": "_mt", "#sk": "_sk", "#ttl": "expire_at"}
+	values := item{":now": number(s.now().Unix()), ":zero": number(0), ":n": text("N")}
+	if at >= 0 {
+		values[":rev"] = number(at)
+		return "#mt = :rev" + conditionCurrent, names, values, nil
+	}
+	it, err := s.item(ctx, pkVault+id, skVault)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	if revision(it["_mt"]) != at {
+		return "", nil, nil, store.ErrConflict
+	}
+	if it["_mt"] == nil {
+		return "attribute_not_exists(#mt)" + conditionCurrent, names, values, nil
+	}
+	values[":rev"] = it["_mt"]
+	return "#mt = :rev" + conditionCurrent, names, values, nil
+}
+
+// mistyped names an attribute of ours, among those that are there, that has another type than ours.
+func mistyped(it item) string {
+	for _, name := range []string{"_hs", "_sk", "_pk", "_km"} {
+		if v, there := it[name]; there && blobOf(v) == nil {
+			return name
+		}
+	}
+	if v, there := it["_kc"]; there {
+		if _, ok := whole(v); !ok {
+			return "_kc"
+		}
+	}
+	return ""
+}
+
+// legible reports whether an audit entry's attributes, among those that are there, have our types.
+func legible(it item) bool {
+	for _, name := range []string{"_e", "_id", "_r", "_w", "_a"} {
+		if _, ok := it[name].(*types.AttributeValueMemberS); it[name] != nil && !ok {
+			return false
+		}
+	}
+	for _, name := range []string{"_ct", "_n"} {
+		if n, ok := whole(it[name]); it[name] != nil && (!ok || n < 0) {
+			return false
+		}
+	}
+	for _, name := range []string{"_h", "_p", "_l"} {
+		if it[name] != nil && blobOf(it[name]) == nil {
+			return false
+		}
+	}
+	if it["_f"] == nil {
+		return it["_e"] != nil
+	}
+	list, ok := it["_f"].(*types.AttributeValueMemberL)
+	if !ok {
+		return false
+	}
+	for _, v := range list.Value {
+		if _, ok := v.(*types.AttributeValueMemberS); !ok {
+			return false
+		}
+	}
+	return it["_e"] != nil
+}
+
+// Damaged is how often an item was met, since the start, that cannot be read wholly.
+func (s *Store) Damaged() uint64 { return s.damaged.Load() }
