@@ -23,7 +23,7 @@ func TestADamagedStoreIsToldInASentence(t *testing.T) {
 	}
 	whole := [][]string{{"store", "check"}, {"audit", "verify"}, {"serve", "--listen", "127.0.0.1:0", "--metrics-listen", "off"}}
 	for name, data := range map[string][]byte{
-		"empty": {}, "cut": good[:2*4096+100], "half": good[:len(good)/2], "junk": []byte(strings.Repeat("junk", 9999)),
+		"empty": {}, "cut": good[:2*4096+100], "cut between pages": good[:5*4096], "junk": []byte(strings.Repeat("junk", 9999)),
 		"meta pages": append(make([]byte, 2*4096), good[2*4096:]...),
 	} {
 		if err := os.WriteFile(file, data, 0o600); err != nil {

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"redoubt/api/internal/upstream"
 	"redoubt/wire"
 	"redoubt/wire/awsconfig"
+	"redoubt/wire/program"
 )
 
 func TestACommandWithoutCredentialsSaysWhatToDo(t *testing.T) {
@@ -18,6 +20,18 @@ func TestACommandWithoutCredentialsSaysWhatToDo(t *testing.T) {
 	var out bytes.Buffer
 	if status := report(&out, err); status == 0 || !strings.Contains(out.String(), "hint: "+awsconfig.Hint) {
 		t.Errorf("status %d: %s", status, out.String())
+	}
+}
+
+func TestWhatIsNoVerdictHasAStatusOfItsOwn(t *testing.T) {
+	for want, err := range map[int]error{
+		program.Failed: hint(errTampered, "a hint"),
+		program.Unsure: hint(undecided{store.ErrUnavailable}, "a hint"),
+		program.Usage:  undecided{program.Mistake("a flag")},
+	} {
+		if status := report(io.Discard, err); status != want {
+			t.Errorf("%v: status %d, want %d", err, status, want)
+		}
 	}
 }
 
