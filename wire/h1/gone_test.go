@@ -2,7 +2,9 @@ package h1_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -115,6 +117,38 @@ func TestAResetEndsTheContext(t *testing.T) {
 		case <-gone:
 		case <-time.After(30 * time.Second):
 			t.Fatal("the context lives on")
+		}
+	})
+}
+
+func TestTheWorkOnARequestEndsInTime(t *testing.T) {
+	eachKind(t, func(t *testing.T, config *tls.Config) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		s := &http.Server{
+			ConnContext: h1.ConnContext, ReadHeaderTimeout: time.Minute,
+			Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				ctx, stop := h1.Attend(r, time.Millisecond)
+				defer stop()
+				<-ctx.Done()
+				if ctx.Value(http.ServerContextKey) == nil {
+					t.Error("the values of the request's context are lost")
+				}
+				ended <- ctx.Err()
+			}),
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		var strict net.Listener = h1.Listener{Listener: l}
+		if config != nil {
+			strict = h1.NewTLSListener(l, config, time.Minute)
+		}
+		go func() { _ = s.Serve(strict) }()
+		dial(t, l.Addr().String(), config)
+		if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("ended by %v", err)
 		}
 	})
 }

@@ -234,8 +234,8 @@ type decryptedBody struct {
 	Failures map[string]upstream.FieldError `json:"failures,omitempty"`
 }
 
-// appendTo appends the answer's JSON. The values go from the enclave's answer to this one and nowhere else: encoding/json
-// would keep them in a buffer of its own, which it does not wipe.
+// appendTo appends the answer's JSON. The values go from the enclave's answer to this one and nowhere else:
+// encoding/json would keep them in a buffer of its own, which it does not wipe.
 func (d *decryptedBody) appendTo(b []byte) ([]byte, error) {
 	rest, err := marshal(d)
 	if err != nil {
