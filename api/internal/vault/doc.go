@@ -29,9 +29,9 @@
 //     a removal the right to every field that it may take along. Both are judged by the schema alone, before the record
 //     is looked at. So a right to a number is none to the view that is made of it, nor the other way round.
 //   - A derived field goes with its source, unless a caller gave it. Sealed values cannot be compared, so the record
-//     says which derived fields were given (its attribute _xf). A record without that, the reference's for one, has none
-//     that were given: when in doubt, what should be gone is gone. Without its source in the record a derived field
-//     stays.
+//     says which derived fields were given (its attribute _xf). A record without that, the reference's for one, has
+//     none that were given: when in doubt, what should be gone is gone. Without its source in the record a derived
+//     field stays.
 //   - Changing a vault's time to live takes the right to remove the vault.
 //   - Idempotent creates are matched by a keyed MAC of what was asked: the store never holds a hash that would let
 //     its reader guess values. The MAC covers the vault's id, so a retry leads to the vault that the first one made.

@@ -207,8 +207,8 @@ func (w *walker) object(x ast.Expr, depth int) {
 	}
 }
 
-// repeated reports whether a key is a literal that has been seen, and notes it. Keys that are computed are compared when
-// the map is made.
+// repeated reports whether a key is a literal that has been seen, and notes it. Keys that are computed are compared
+// when the map is made.
 func (w *walker) repeated(key ast.Expr, seen map[ref.Val]struct{}) bool {
 	if key.Kind() != ast.LiteralKind || !isKey(key.AsLiteral()) {
 		return false

@@ -142,8 +142,8 @@ func (e *Evaluator) plan(fields []Field, exprs []Expression) (*Plan, int) {
 }
 
 // resolve finds the source of each variable. Inside an expression its own name is the field of that name, or null where
-// the request has none, as for a field that the record does not have; everywhere else an expression hides a field of its
-// name.
+// the request has none, as for a field that the record does not have; everywhere else an expression hides a field of
+// its name.
 func (p *planned) resolve(self *Expression, fields, exprs map[string]int) {
 	if p.err != KindNone {
 		return
