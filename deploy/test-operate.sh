@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Checks what an operator is given, in under five minutes: templates (cfn-lint, @aws/cloudformation-validate), alert rules
+# Checks what an operator is given, in under ten minutes: templates (cfn-lint, @aws/cloudformation-validate), alert rules
 # and their tests, metrics (promtool), the unit (systemd-analyze), and with Prometheus beside a local stack under light
 # load that every query of every dashboard and alert can be evaluated, and that every panel shows something; then
-# restarts, certificates, PROXY headers and client certificates behind haproxy under load (local/balanced).
+# restarts, certificates, PROXY headers and client certificates behind haproxy under load (local/balanced), and each
+# alert by its fault (local/alerts).
 # Installs Debian's prometheus, haproxy, openssl, systemd, logrotate, nodejs, npm and python3 where they are absent
 # (root), and the linters into the user's cache.
 # Usage: deploy/test-operate.sh [BIN]   (BIN: folder with local, enclave, parent, api, canary; default: built)
@@ -10,6 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 unset AWS_CA_BUNDLE AWS_PROFILE
 CFN_LINT=1.41.0
+MOTO=5.2.5
 CFN_VALIDATE=1.9.0-beta # its newest; there is no other kind yet
 validate=${XDG_CACHE_HOME:-$HOME/.cache}/redoubt/cfn-validate-$CFN_VALIDATE
 work=$(mktemp -d)
@@ -49,6 +51,9 @@ if node deploy/cloudformation/validate.mjs "$validate/node_modules" "$work/bad.y
   echo "cloudformation-validate finds nothing"; exit 1
 fi
 "$cache/bin/python" deploy/cloudformation/patterns.py
+moto=$(.ci/venv "moto-$MOTO-cloudformation" "moto[cloudformation,events,server]==$MOTO")
+"$moto/bin/python" -W ignore deploy/cloudformation/moto_deploy.py 2>/dev/null ||
+  { "$moto/bin/python" deploy/cloudformation/moto_deploy.py; exit 1; } # once more, with what moto says
 "$cache/bin/python" deploy/cloudformation/models.py
 promtool check rules deploy/prometheus/alerts.yaml deploy/prometheus/alerts-*.yaml
 for config in prometheus prometheus-lambda; do promtool check config --syntax-only "deploy/prometheus/$config.yaml"; done
@@ -137,4 +142,7 @@ pids=()
 
 echo "== behind a load balancer"
 go test -tags operate -count=1 -v ./deploy/local/balanced -bin "$(realpath "$bin")"
+
+echo "== each alert, by its fault"
+go test -tags operate -count=1 -v ./deploy/local/alerts -bin "$(realpath "$bin")"
 echo "operate: all good"
