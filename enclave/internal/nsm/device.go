@@ -36,7 +36,7 @@ func (d *device) acquire() (channel, error) {
 	if d.opened == nil {
 		opened, err := d.open()
 		if err != nil {
-			return nil, fmt.Errorf("%w: cannot open device", ErrUnavailable)
+			return nil, fmt.Errorf("%w: cannot open /dev/nsm (is its driver in the image?)", ErrUnavailable)
 		}
 		d.opened = opened
 	}
