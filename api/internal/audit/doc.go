@@ -16,18 +16,18 @@
 //     send a false report, as it can open records past the API (SECURITY.md).
 //   - Entries form chains under keys that the store's writers do not have. Each process is a writer with a key of its
 //     own, which is a MAC made by KMS, asked for once. It writes chains of its own: one per vault and per request at a
-//     time, so that concurrent decrypts of one vault do not wait for each other. An entry's MAC covers all its attributes
-//     and the MAC of the entry before it; the first entry of a chain covers the newest entry of the vault that the
-//     process saw (its link), which ties the chains together. [Verify] merges them, asks KMS once for each writer, and
-//     reports each missing, altered, forged or doubled entry.
+//     time, so that concurrent decrypts of one vault do not wait for each other. An entry's MAC covers all its
+//     attributes and the MAC of the entry before it; the first entry of a chain covers the newest entry of the vault
+//     that the process saw (its link), which ties the chains together. [Verify] merges them, asks KMS once for each
+//     writer, and reports each missing, altered, forged or doubled entry.
 //   - Each writer counts its entries in checkpoints, which carry its MAC: one before its first entry, then one within
 //     [Config].Every of each entry, and one at [Log.Close]. An entry says in which epoch of its writer it was begun, a
-//     checkpoint ends an epoch, and tells how many entries there are of it and all before. As entries cannot be forged, none
-//     of them is missing where the numbers agree: a chain that was cut shows, and a vault that was removed with its log.
-//     One checkpoint of each writer is in the store; each is also told to [Config].Kept, which keeps it where the store's
-//     writers cannot reach it. [Verify] says up to when no entry is missing.
-//   - Without the writer's key and its first checkpoint there are no entries, so nothing is released and nothing written. The key is in memory
-//     only, and overwritten by [Log.Close].
+//     checkpoint ends an epoch, and tells how many entries there are of it and all before. As entries cannot be forged,
+//     none of them is missing where the numbers agree: a chain that was cut shows, and a vault that was removed with
+//     its log. One checkpoint of each writer is in the store; each is also told to [Config].Kept, which keeps it where
+//     the store's writers cannot reach it. [Verify] says up to when no entry is missing.
+//   - Without the writer's key and its first checkpoint there are no entries, so nothing is released and nothing
+//     written. The key is in memory only, and overwritten by [Log.Close].
 //
 // # Format
 //
@@ -39,10 +39,10 @@
 //	MAC     HMAC under key of "redoubt/v2/audit\0", text vault id, 8 bytes time, text event, text reason, 4 bytes number
 //	        of fields, a text each, text chain, 8 bytes sequence number, text MAC of the entry before in the chain, text
 //	        link, text body; the body is JSON and has the number of the writer's epoch, from 1 on
-//	checkpoint  JSON: writer, began and time (Unix microseconds), through (the last epoch that it counts), entries (how many
-//	        are in the store), unknown (the first 16 bytes of MACs of entries of which the store did not say whether they
-//	        were stored, which entries does not count), unlisted (how many more of these there are). Its MAC is HMAC under
-//	        key of "redoubt/v2/audit-checkpoint\0" and the JSON
+//	checkpoint  JSON: writer, began and time (Unix microseconds), through (the last epoch that it counts), entries (how
+//	        many are in the store), unknown (the first 16 bytes of MACs of entries of which the store did not say whether
+//	        they were stored, which entries does not count), unlisted (how many more of these there are). Its MAC is HMAC
+//	        under key of "redoubt/v2/audit-checkpoint\0" and the JSON
 //	token   "redoubt-audit-1." writer "." the JSON "." its MAC, both in base64url: the form outside the store
 //
 // testdata/mac.py computes it. Entries of earlier releases have other chain names, and in place of the MAC SHA-256
@@ -50,21 +50,21 @@
 //
 // # Limits
 //
-// Who can write the store can cut off entries that no checkpoint counts yet: those of the last minutes, and of a process
-// that was killed. An epoch ends only when the one before is in a checkpoint, so that a newer entry shows where an older
-// checkpoint was put back. Only a checkpoint outside the store ([Token], [Checkpoint]) shows where the whole store was put
-// back to what it once was, as a restored backup does.
+// Who can write the store can cut off entries that no checkpoint counts yet: those of the last minutes, and of a
+// process that was killed. An epoch ends only when the one before is in a checkpoint, so that a newer entry shows where
+// an older checkpoint was put back. Only a checkpoint outside the store ([Token], [Checkpoint]) shows where the whole
+// store was put back to what it once was, as a restored backup does.
 //
-// Of entries of unknown outcome nobody knows whether they were stored, so their removal does not show. Their writer lists
-// 256 in its checkpoints. Beyond that as many others could be missing as are not listed.
+// Of entries of unknown outcome nobody knows whether they were stored, so their removal does not show. Their writer
+// lists 256 in its checkpoints. Beyond that as many others could be missing as are not listed.
 //
-// Who can write the store and use the MAC key in KMS can forge everything: the API's role can. Give `audit verify` a role
-// of its own.
+// Who can write the store and use the MAC key in KMS can forge everything: the API's role can. Give `audit verify` a
+// role of its own.
 //
-// Chains of earlier releases are verified as far as hashes without a key can be: who can write the store can make such a
-// chain anew, unless an entry with a MAC is linked to it. Nobody can pass one of these off for one of ours, in a vault or
-// with a time later than [Options].Keyed. The default for that time comes from the oldest entry with a MAC, so set it
-// where an attacker may have rewritten all of them.
+// Chains of earlier releases are verified as far as hashes without a key can be: who can write the store can make such
+// a chain anew, unless an entry with a MAC is linked to it. Nobody can pass one of these off for one of ours, in a
+// vault or with a time later than [Options].Keyed. The default for that time comes from the oldest entry with a MAC, so
+// set it where an attacker may have rewritten all of them.
 //
 // Entries that the reference wrote have no chain; they are counted, not verified. Who can write the store can make an
 // entry at the end of a chain look like one of them. That shows at once in a vault that was made after the cut-over

@@ -20,8 +20,8 @@ type older struct {
 	// store and hash. newest is the time of one of them, Unix microseconds.
 	unkeyed int
 	newest  int64
-	// legacy are the times of those that have no chain, as the reference wrote them, or as somebody does who takes the chain
-	// off one of ours.
+	// legacy are the times of those that have no chain, as the reference wrote them, or as somebody does who takes the
+	// chain off one of ours.
 	legacy []int64
 }
 
@@ -42,7 +42,8 @@ func madeAfter(id string, at time.Time) bool {
 }
 
 // judgeOlder compares what carries no MAC with the time from which on everything does, and what has no chain with the
-// cut-over. The time of an entry without a MAC can be put back, so a late one without a chain is counted and no problem.
+// cut-over. The time of an entry without a MAC can be put back, so a late one without a chain is counted and no
+// problem.
 func (r *Report) judgeOlder() {
 	if r.KeyedSince.IsZero() && r.first != 0 {
 		r.KeyedSince = time.UnixMicro(r.first).UTC().Add(rollGrace)

@@ -31,8 +31,8 @@ func (l *Log) due(w *writer) {
 	}
 }
 
-// Checkpoint counts all entries that were begun before it in a checkpoint, and stores it. It waits for those that are on
-// their way. The error is the store's, or the context's.
+// Checkpoint counts all entries that were begun before it in a checkpoint, and stores it. It waits for those that are
+// on their way. The error is the store's, or the context's.
 func (l *Log) Checkpoint(ctx context.Context) error {
 	l.gate.RLock()
 	defer l.gate.RUnlock()
@@ -42,9 +42,9 @@ func (l *Log) Checkpoint(ctx context.Context) error {
 	return l.writer.seal(ctx, &l.cfg)
 }
 
-// seal ends the epoch and stores a checkpoint that counts it. An epoch ends only when the one before is in a checkpoint:
-// so an entry shows that there is one of the epoch before the last, and verify sees it if an older one was put back. The
-// gate is held for reading.
+// seal ends the epoch and stores a checkpoint that counts it. An epoch ends only when the one before is in a
+// checkpoint: so an entry shows that there is one of the epoch before the last, and verify sees it if an older one was
+// put back. The gate is held for reading.
 func (w *writer) seal(ctx context.Context, cfg *Config) error {
 	w.sealing.Lock()
 	defer w.sealing.Unlock()

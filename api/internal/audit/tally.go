@@ -18,8 +18,8 @@ const tallyDomain = "redoubt/v2/audit-checkpoint\x00"
 const maxUnknown = 256
 
 // tally is a writer's checkpoint: how many entries it wrote. Each entry says in which epoch of its writer it was begun,
-// and cannot be forged. So where as many entries of the epochs up to Through are there as the tally counts, none of them
-// is missing, however many chains and vaults they are in.
+// and cannot be forged. So where as many entries of the epochs up to Through are there as the tally counts, none of
+// them is missing, however many chains and vaults they are in.
 type tally struct {
 	Writer  string `json:"writer"`
 	Began   int64  `json:"began"` // when the writer did, Unix microseconds
@@ -68,10 +68,11 @@ func (k *key) read(c *store.Checkpoint) (*tally, error) {
 // tokenPrefix begins a checkpoint as text, of one word: so it can be found in a log or a file of them.
 const tokenPrefix = "redoubt-audit-1."
 
-var tokenRE = regexp.MustCompile(regexp.QuoteMeta(tokenPrefix) + `([A-Z2-7]{26})\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})`)
+var tokenRE = regexp.MustCompile(regexp.QuoteMeta(tokenPrefix) +
+	`([A-Z2-7]{26})\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})`)
 
-// Token is a writer's checkpoint as one word. Kept where the store's writers cannot reach it, it shows later that none of
-// the entries that it counts was removed.
+// Token is a writer's checkpoint as one word. Kept where the store's writers cannot reach it, it shows later that none
+// of the entries that it counts was removed.
 func Token(c *store.Checkpoint) string {
 	raw := base64.RawURLEncoding
 	return tokenPrefix + c.Writer + "." + raw.EncodeToString(c.Body) + "." + raw.EncodeToString(c.MAC)

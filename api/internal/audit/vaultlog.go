@@ -152,8 +152,8 @@ func (v *vaultLog) keyOf(ctx context.Context, keys *keyring, chain string) (*key
 	return keys.of(ctx, writer)
 }
 
-// chain checks one chain, whose writer has a key unless it is nil, and returns its last entry, nil if none has a place in
-// it.
+// chain checks one chain, whose writer has a key unless it is nil, and returns its last entry, nil if none has a place
+// in it.
 func (v *vaultLog) chain(r *reader, name string, k *key, list []*store.Entry, hashes map[string]bool) (
 	last *store.Entry,
 ) {

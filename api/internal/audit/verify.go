@@ -20,8 +20,8 @@ type Head struct {
 	Hash string `json:"hash"`
 }
 
-// Checkpoint is what is known of a log from before. Kept where the store's writers cannot reach it, it shows every later
-// change to what it covers.
+// Checkpoint is what is known of a log from before. Kept where the store's writers cannot reach it, it shows every
+// later change to what it covers.
 type Checkpoint struct {
 	// Heads are the ends of all chains, by vault id and chain.
 	Heads map[string]map[string]Head `json:"heads,omitempty"`
@@ -64,7 +64,8 @@ type Options struct {
 	Since []Checkpoint
 	// Cutover is a time after the reference made its last vault. Zero: the time of the oldest vault of ours, by its id.
 	Cutover time.Time
-	// Keyed is a time after which no release wrote that chains without a key. Zero: a day after the oldest entry with a MAC.
+	// Keyed is a time after which no release wrote that chains without a key. Zero: a day after the oldest entry with a
+	// MAC.
 	Keyed time.Time
 	// Journal, unless nil, is what a later Verify goes on from.
 	Journal *Journal
@@ -281,8 +282,8 @@ func (r *Report) records(ctx context.Context, s store.Store) error {
 	}
 }
 
-// ParseCheckpoint reads what [Checkpoint.Marshal] wrote, in this and earlier releases, or the checkpoints of writers out
-// of any text, as a log.
+// ParseCheckpoint reads what [Checkpoint.Marshal] wrote, in this and earlier releases, or the checkpoints of writers
+// out of any text, as a log.
 func ParseCheckpoint(data []byte) (Checkpoint, error) {
 	var c Checkpoint
 	err := json.Unmarshal(data, &c)

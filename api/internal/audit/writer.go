@@ -33,7 +33,8 @@ type writer struct {
 	last    tally      // in the store
 }
 
-// epoch counts the entries that were begun in some stretch of time. All fields but idle are protected by the writer's mu.
+// epoch counts the entries that were begun in some stretch of time. All fields but idle are protected by the writer's
+// mu.
 type epoch struct {
 	number  uint64
 	flying  int    // entries on their way
@@ -69,9 +70,9 @@ func makeWriter(now time.Time) *writer {
 	return &writer{id: newWriter(), began: now, vaults: make(map[string]*vaultChains), epoch: newEpoch(1)}
 }
 
-// ready returns the writer's key, after its first checkpoint was stored: from then on verify knows that there must be one.
-// However many wait, this is done once; a failure is not remembered. It does not end with the request that began it,
-// since others wait for it too.
+// ready returns the writer's key, after its first checkpoint was stored: from then on verify knows that there must be
+// one. However many wait, this is done once; a failure is not remembered. It does not end with the request that began
+// it, since others wait for it too.
 func (w *writer) ready(ctx context.Context, cfg *Config) (*key, error) {
 	if k := w.key.Load(); k != nil {
 		return k, nil

@@ -165,9 +165,9 @@ func (cmd *auditVerifyCmd) report(e *env, r *audit.Report) error {
 	for _, p := range r.Problems {
 		fmt.Fprintf(&text, "vault %s chain %s entry %d: %s\n", p.VaultID, p.Chain, p.Seq, p.Text)
 	}
-	fmt.Fprintf(&text, "%d vaults, %d chains, %d entries (%d without a MAC as those of earlier releases, %d without a chain "+
-		"as the reference's, %d of them after the cut-over), %d problems\n", r.Vaults, r.Chains, r.Entries, r.Unkeyed, r.Legacy,
-		r.Late, len(r.Problems))
+	fmt.Fprintf(&text, "%d vaults, %d chains, %d entries (%d without a MAC as those of earlier releases, %d without a "+
+		"chain as the reference's, %d of them after the cut-over), %d problems\n", r.Vaults, r.Chains, r.Entries,
+		r.Unkeyed, r.Legacy, r.Late, len(r.Problems))
 	text.WriteString(cmd.proven(r))
 	return e.print(text.String(), r)
 }

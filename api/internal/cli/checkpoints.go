@@ -19,7 +19,8 @@ const (
 	closeTimeout = 5 * time.Second
 )
 
-// checkpointFlags say when the audit log gets checkpoints, and where they go beside the store and the log of the program.
+// checkpointFlags say when the audit log gets checkpoints, and where they go beside the store and the log of the
+// program.
 type checkpointFlags struct {
 	CheckpointEvery time.Duration `name:"audit-checkpoint-every" help:"${h_every}" env:"API_AUDIT_CHECKPOINT_EVERY" default:"5m"`
 	CheckpointFile  string        `name:"audit-checkpoint-file" help:"${h_file}" env:"API_AUDIT_CHECKPOINT_FILE" type:"path" placeholder:"FILE"`

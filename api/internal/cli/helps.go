@@ -18,20 +18,20 @@ var helps = kong.Vars{
 	"h_drain_delay":   "On SIGTERM: how long /ready fails before listeners close, 0s to 1h.",
 	"h_dynamodb":      "DynamoDB's URL in place of the region's own.",
 	"h_encoding":      "Encoding of new vaults: 3, or 2 as the reference writes.",
-	"h_every": "How long entries of the audit log are in no checkpoint, 1s to 24h. Checkpoints go to the store and to this " +
-		"program's log.",
-	"h_file": "File that checkpoints of the audit log are appended to: on a place that the store's writers cannot change. " +
-		"For `audit verify --since`.",
+	"h_every": "How long entries of the audit log are in no checkpoint, 1s to 24h. Checkpoints go to the store and to " +
+		"this program's log.",
+	"h_file": "File that checkpoints of the audit log are appended to: on a place that the store's writers cannot " +
+		"change. For `audit verify --since`.",
 	"h_fields": "Fields as NAME=VALUE; values on a command line are seen by others on the machine, prefer " +
 		"--file.",
-	"h_keyed": "A time after which no release wrote the audit log without MACs, RFC 3339; by default a day after the oldest " +
-		"entry with one.",
+	"h_keyed": "A time after which no release wrote the audit log without MACs, RFC 3339; by default a day after the " +
+		"oldest entry with one.",
 	"h_kmsendpoint": "KMS's URL in place of the region's own.",
 	"h_kmskey":      "KMS key that wraps private keys: ARN or alias.",
 	"h_kmstimeout":  "Limit of one KMS call with its retries, 1ms to 1h.",
 	"h_listen":      "Address to serve on; beyond loopback only with authentication and TLS.",
 	"h_log_level":   "debug, info, warn or error.",
-	"h_mackey":      "KMS HMAC_256 key that binds public keys to their vaults, and makes the audit log's keys: ARN or alias.",
+	"h_mackey":      "KMS HMAC_256 key that binds public keys to vaults, and makes the audit log's keys: ARN or alias.",
 	"h_maxconnections": "Connections open at once, 1 to 1000000: idle ones and those without a known caller make room, never " +
 		"one with a request in work.",
 	"h_metricshost":  "Name by which /metrics may be asked, beside IP addresses and localhost; any other Host is 421.",
@@ -53,8 +53,8 @@ var helps = kong.Vars{
 	"h_plain": "Serve beyond loopback without TLS: only behind a proxy that terminates it, on a network that " +
 		"nobody else reads.",
 	"h_policy": "YAML file that says who may do what; without it API keys' own scopes decide.",
-	"h_resume": "Journal of a run that was ended, to go on from, or where to write one; it is removed when all was read. Keep " +
-		"it where the store's writers cannot reach it. The vaults in it are not read again.",
+	"h_resume": "Journal of a run that was ended, to go on from, or where to write one; it is removed when all was " +
+		"read. Keep it where the store's writers cannot reach it. The vaults in it are not read again.",
 	"h_schema": "YAML file with the fields of a vault; the reference's schema by default.",
 	"h_since": "Checkpoint file of an earlier run, or a log or file with checkpoints that the API wrote: what they cover " +
 		"must still be there.",

@@ -31,7 +31,8 @@ func (s *Store) Checkpoints(ctx context.Context, yield func(*store.Checkpoint) e
 		}
 		for _, it := range page.Items {
 			c := &store.Checkpoint{
-				Writer: textOf(it["sk"]), Number: uint64(max(0, numberOf(it["_n"]))), Body: []byte(textOf(it["_b"])), MAC: blobOf(it["_m"]),
+				Writer: textOf(it["sk"]), Number: uint64(max(0, numberOf(it["_n"]))),
+				Body: []byte(textOf(it["_b"])), MAC: blobOf(it["_m"]),
 			}
 			if err := yield(c); err != nil {
 				return err

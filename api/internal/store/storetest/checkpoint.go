@@ -59,7 +59,8 @@ func manyCheckpoints(e *env) {
 		body[i] = 'x'
 	}
 	for i := range n {
-		e.must(e.s.PutCheckpoint(e.ctx(), &store.Checkpoint{Writer: fmt.Sprint("W", i), Number: 1, Body: body, MAC: []byte{1}}))
+		c := &store.Checkpoint{Writer: fmt.Sprint("W", i), Number: 1, Body: body, MAC: []byte{1}}
+		e.must(e.s.PutCheckpoint(e.ctx(), c))
 	}
 	if got := e.checkpoints(); len(got) != n {
 		e.Fatalf("%d of %d", len(got), n)
