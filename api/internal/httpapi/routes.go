@@ -95,7 +95,8 @@ func routes() []*route {
 		{
 			method: http.MethodGet, path: "/vaults/{id}/audit", id: "getAudit", tag: "audit",
 			summary: "Read a vault's audit log",
-			doc:     "Oldest entries first. A vault that was removed keeps its log.",
+			doc: "Oldest entries first. A vault that was removed keeps its log. A page has 2.5 MB at most, and may be " +
+				"shorter than `limit`.",
 			query:   []string{"cursor", "limit"},
 			request: pageRequest, answer: auditAnswer, failed: get,
 			statuses: []int{http.StatusNotFound}, handle: auditLog,

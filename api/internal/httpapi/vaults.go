@@ -309,6 +309,39 @@ func auditLog(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	for {
+		out, err := auditPage(c, p)
+		if err != nil {
+			return nil, err
+		}
+		n := fitting(out.Entries)
+		if n == len(out.Entries) {
+			return ok(out), nil
+		}
+		p.Limit = n // for the cursor after what fits
+	}
+}
+
+// maxPage bounds the bytes of a page of audit entries, unless it has one alone: with its quotes escaped it is to fit the
+// 6 MB of an answer of AWS Lambda.
+const maxPage = 2_500_000
+
+// fitting tells how many of the lines fit a page, at least one.
+func fitting(lines []AuditLine) int {
+	size := 0
+	for i := range lines {
+		b, err := json.Marshal(&lines[i])
+		if err != nil {
+			continue
+		}
+		if size += len(b) + 1; size > maxPage && i > 0 {
+			return i
+		}
+	}
+	return len(lines)
+}
+
+func auditPage(c *call, p store.Page) (*AuditBody, error) {
 	entries, next, err := c.server.vault.Audit(c.Context(), &c.caller, c.id, p)
 	if err != nil {
 		return nil, err
@@ -321,7 +354,7 @@ func auditLog(c *call) (*reply, error) {
 			Omitted: e.Omitted, Chain: e.Chain, Seq: e.Seq, Hash: e.Hash, Released: e.Released, Access: accessLines(&e.Event),
 		}
 	}
-	return ok(out), nil
+	return out, nil
 }
 
 func accessLines(e *audit.Event) map[string]AccessLine {

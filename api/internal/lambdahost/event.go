@@ -34,6 +34,11 @@ type event struct {
 	RawPath  string `json:"rawPath"`
 	RawQuery string `json:"rawQueryString"`
 
+	// What the gateway matched: REST's resource or the path of a route, and what stands for its parameters.
+	Resource   string            `json:"resource"`
+	RouteKey   string            `json:"routeKey"`
+	Parameters map[string]string `json:"pathParameters"`
+
 	Context struct {
 		RequestID  string         `json:"requestId"`
 		Stage      string         `json:"stage"`
@@ -85,8 +90,8 @@ func (e *event) request(ctx context.Context) (*http.Request, error) {
 	if err != nil {
 		return nil, errEvent
 	}
-	r.URL = e.url()                // not parsed from text: a path that begins with two slashes would name a host
-	r.RequestURI = e.pathInStage() // what the path is matched by
+	r.URL = e.url()              // not parsed from text: a path that begins with two slashes would name a host
+	r.RequestURI = e.pathInAPI() // what the path is matched by
 	r.Header = e.headers()
 	r.Host = r.Header.Get("Host")
 	r.RemoteAddr = e.Context.Identity.SourceIP
@@ -110,8 +115,29 @@ func (e *event) pathInStage() string {
 	return rest
 }
 
-func (e *event) url() *url.URL {
+// pathInAPI is the path without the base path under which a custom domain has the API. Events hold it before the path
+// that the gateway matched, which the route and its parameters tell. A route that tells nothing, as $default, leaves
+// the path as it is.
+func (e *event) pathInAPI() string {
 	path := e.pathInStage()
+	route := e.Resource
+	if e.second() {
+		_, route, _ = strings.Cut(e.RouteKey, " ")
+	}
+	for name, value := range e.Parameters {
+		route = strings.NewReplacer("{"+name+"+}", value, "{"+name+"}", value).Replace(route)
+	}
+	if !strings.HasPrefix(route, "/") || route == "/" || strings.ContainsAny(route, "{}") {
+		return path
+	}
+	if base, ok := strings.CutSuffix(strings.TrimSuffix(path, "/"), strings.TrimSuffix(route, "/")); ok {
+		return path[len(base):]
+	}
+	return path
+}
+
+func (e *event) url() *url.URL {
+	path := e.pathInAPI()
 	u := &url.URL{Path: path}
 	if unescaped, err := url.PathUnescape(path); err == nil {
 		u = &url.URL{Path: unescaped, RawPath: path}

@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -36,15 +38,88 @@ func (h host) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, last, cancel := early(ctx)
+	defer cancel()
 	r, err := e.request(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w := &answer{header: http.Header{}, status: http.StatusOK}
-	h.ServeHTTP(w, r)
-	defer clear(w.body.Bytes())
-	return w.encode(e.second())
+	w := newAnswer()
+	done := make(chan bool, 1)
+	go func() { done <- h.serve(w, r) }()
+	select {
+	case whole := <-done:
+		defer clear(w.body.Bytes())
+		if !whole {
+			return failed(http.StatusInternalServerError, "Internal error", "internal").encode(e.second())
+		}
+		return w.encode(e.second())
+	case <-last.Done():
+		go func() {
+			<-done
+			clear(w.body.Bytes())
+		}()
+		return late(r.Method).encode(e.second())
+	}
 }
+
+const (
+	// margin is how long before Lambda ends the invocation the work on it ends, and lastCall how long before that an
+	// answer is given whatever the work does. Of less than four margins they are a quarter, and a quarter of that.
+	margin   = time.Second
+	lastCall = 4
+	// maxAnswer is what Lambda takes as an answer, 6 MB.
+	maxAnswer = 6_000_000
+)
+
+// early makes the context of the work, and the one in which an answer is still taken. Without a deadline they do not
+// end.
+func early(ctx context.Context) (work, last context.Context, cancel func()) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return ctx, context.Background(), func() {}
+	}
+	before := min(margin, time.Until(end)/4)
+	last, cancelLast := context.WithDeadline(ctx, end.Add(-before/lastCall))
+	work, cancelWork := context.WithDeadline(ctx, end.Add(-before))
+	return work, last, func() {
+		cancelWork()
+		cancelLast()
+	}
+}
+
+// serve runs the handler. whole is false after a panic, whose value may hold what the request held.
+func (h host) serve(w http.ResponseWriter, r *http.Request) (whole bool) {
+	defer func() {
+		if recover() != nil {
+			whole = false
+		}
+	}()
+	h.ServeHTTP(w, r)
+	return true
+}
+
+// late is the answer to a request of which nothing is known when the time is over.
+func late(method string) *answer {
+	code := "outcome_unknown"
+	if method == http.MethodGet || method == http.MethodHead {
+		code = "deadline_exceeded"
+	}
+	a := failed(http.StatusServiceUnavailable, "Service unavailable", code)
+	a.header.Set("Retry-After", "1")
+	return a
+}
+
+// failed is an error as package httpapi writes it.
+func failed(status int, message, code string) *answer {
+	a := newAnswer()
+	a.header.Set("Content-Type", "application/json")
+	a.WriteHeader(status)
+	_, _ = fmt.Fprintf(&a.body, `{"statusCode":%d,"message":%q,"code":%q}`+"\n", status, message, code)
+	return a
+}
+
+func newAnswer() *answer { return &answer{header: http.Header{}, status: http.StatusOK} }
 
 // answer collects what the handler writes.
 type answer struct {
@@ -90,5 +165,16 @@ func (a *answer) encode(second bool) ([]byte, error) {
 	} else {
 		out.Multi = a.header
 	}
-	return json.Marshal(out)
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(&out); err != nil {
+		return nil, err
+	}
+	if buf.Len() > maxAnswer {
+		clear(buf.Bytes())
+		return failed(http.StatusRequestEntityTooLarge, "Answer too large; ask for less at once",
+			"answer_too_large").encode(second)
+	}
+	return buf.Bytes(), nil
 }

@@ -31,6 +31,8 @@ const (
 	MaxExpressionName = 256
 	// auditTimeout bounds writes of audit entries alone, which a caller's going away does not end.
 	auditTimeout = 5 * time.Second
+	// auditGrace is what they have beyond the deadline of the work: less than the host, AWS Lambda, has left by then.
+	auditGrace = 500 * time.Millisecond
 )
 
 // Codes of refusals in audit entries.
@@ -190,11 +192,12 @@ func (s *Service) record(ctx context.Context, ev *audit.Event, why error) error 
 }
 
 // detached is a context for what must be written of a request whose caller may have gone, perhaps for that very reason.
-// The host's deadline, which AWS Lambda sets, still counts.
+// The deadline of the work, which AWS Lambda sets, still counts, with a grace: work that ends by it is to be audited
+// too.
 func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 	end := time.Now().Add(auditTimeout)
-	if host, ok := ctx.Deadline(); ok && host.Before(end) {
-		end = host
+	if work, ok := ctx.Deadline(); ok && work.Add(auditGrace).Before(end) {
+		end = work.Add(auditGrace)
 	}
 	return context.WithDeadline(context.WithoutCancel(ctx), end)
 }

@@ -68,8 +68,8 @@ func revision(v types.AttributeValue) int64 {
 	return -1 - int64(binary.BigEndian.Uint64(sum[:])>>1)
 }
 
-// current is what an update or a delete is conditional on: the record at a revision, unexpired. What stands in the place
-// of a revision that is none of ours is read first.
+// current is what an update or a delete is conditional on: the record at a revision, unexpired. What stands in the
+// place of a revision that is none of ours is read first.
 func (s *Store) current(ctx context.Context, id string, at int64) (string, map[string]string, item, error) {
 	names := map[string]string{"#mt": "_mt", "#sk": "_sk", "#ttl": "expire_at"}
 	values := item{":now": number(s.now().Unix()), ":zero": number(0), ":n": text("N")}
