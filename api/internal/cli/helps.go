@@ -32,8 +32,8 @@ var helps = kong.Vars{
 	"h_listen":      "Address to serve on; beyond loopback only with authentication and TLS.",
 	"h_log_level":   "debug, info, warn or error.",
 	"h_mackey":      "KMS HMAC_256 key that binds public keys to vaults, and makes the audit log's keys: ARN or alias.",
-	"h_maxconnections": "Connections open at once, 1 to 1000000: idle ones and those without a known caller make room, never " +
-		"one with a request in work.",
+	"h_maxconnections": "Connections open at once, 1 to 1000000: idle ones and those without a known caller make " +
+		"room, never one with a request in work.",
 	"h_metricshost":  "Name by which /metrics may be asked, beside IP addresses and localhost; any other Host is 421.",
 	"h_metrics":      "Address of /metrics, or \"off\".",
 	"h_oidcaudience": "Audience that those must name.",

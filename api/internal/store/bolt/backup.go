@@ -85,7 +85,7 @@ func (s *Store) Restore(r io.Reader, around func(swap func() error) error) error
 			return wrap(err)
 		}
 		s.db, db = db, s.db
-		broken = s.broken.Swap(false)
+		broken = s.broken.Swap(false) || db.stuck.Load()
 		select {
 		case s.swapped <- struct{}{}:
 		default:

@@ -145,7 +145,7 @@ func (s *Store) Close() error {
 		s.senders.Unlock()
 		close(s.stop)
 		s.done.Wait()
-		if s.broken.Load() {
+		if s.broken.Load() || s.db.stuck.Load() {
 			err = errors.Join(errUnreadable, s.db.f.Close()) // which frees the lock; bbolt would wait for its own
 			return
 		}
@@ -185,5 +185,5 @@ func (s *Store) Ping(context.Context) error {
 func (s *Store) view(fn func(*bbolt.Tx) error) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return guarded(func() error { return s.db.View(fn) })
+	return s.db.look(fn)
 }

@@ -104,7 +104,7 @@ func (s *Store) commitGroup(group []*write) {
 	if len(group) == 0 {
 		return
 	}
-	err := s.transact(group)
+	err := s.fit(group)
 	if err == nil {
 		return
 	}
@@ -113,17 +113,30 @@ func (s *Store) commitGroup(group []*write) {
 		return
 	}
 	for i, w := range group {
-		if err := s.transact(group[i : i+1]); err != nil {
+		if err := s.fit(group[i : i+1]); err != nil {
 			w.err = err
 		}
 	}
+}
+
+// fit commits the group in one transaction, for which the file is made longer as often as it takes: how many neighbours
+// of a record are written with it is not known before. s.mu is held.
+func (s *Store) fit(group []*write) error {
+	err := s.transact(group)
+	for need := s.reserve; errors.Is(err, berrors.ErrMaxSizeReached); need *= 2 {
+		if _, full := s.db.provide(s.reserve, need); full != nil {
+			break
+		}
+		err = s.transact(group)
+	}
+	return err
 }
 
 // transact commits the group in one transaction of the file that the store's name leads to. The name is looked at
 // before, so that nothing is written in vain, and after, so that nothing is acknowledged that is lost: two calls of
 // stat a group. s.mu is held.
 func (s *Store) transact(group []*write) error {
-	if s.broken.Load() {
+	if s.broken.Load() || s.db.stuck.Load() {
 		return errUnreadable
 	}
 	if err := s.db.inPlace(s.path); err != nil {
@@ -163,7 +176,7 @@ func (s *Store) uncommitted(err error, began int) error {
 		seen = tx.ID()
 		return nil
 	}
-	if guarded(func() error { return s.db.View(look) }) == nil && began != 0 && seen >= began {
+	if s.db.look(look) == nil && began != 0 && seen >= began {
 		return fmt.Errorf("%w: %w", store.ErrUnknownOutcome, err)
 	}
 	if noRoom(err) {

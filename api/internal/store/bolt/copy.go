@@ -116,7 +116,12 @@ func room(dir string, tx *bbolt.Tx) error {
 func (s *Store) begin() (*bbolt.Tx, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	tx, err := s.db.Begin(false)
+	var tx *bbolt.Tx
+	err := s.db.reading(func(began *bool) (err error) {
+		tx, err = s.db.Begin(false)
+		*began = true
+		return err
+	})
 	if err == nil {
 		s.snapshots.Add(1)
 	}

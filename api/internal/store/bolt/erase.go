@@ -2,12 +2,12 @@ package bolt
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math/bits"
 	"slices"
 	"time"
 
-	bbolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,7 +32,7 @@ const (
 )
 
 // eraser knows which pages that are not in use may hold what was removed or changed. bbolt writes a changed page to
-// another place and leaves the old one as it was until it is used again, and each page holds neighbours of what changed.
+// another place and leaves the old one as it was until it is used again. Each page holds neighbours of what changed.
 //
 // A page is erased only if neither of the two newest states of the file uses it: after a crash bbolt takes the newest,
 // or the one before if the newest was not written whole. Nor may a reader use it: a reader sees the state of its
@@ -237,11 +237,11 @@ func (e *eraser) unused(page uint64) bool {
 
 // holding returns those of some pages that are not zero; the others are no longer dirty.
 func (f *file) holding(all []uint64) (held []uint64, err error) {
-	size := int64(f.pageSize())
+	size := f.page
 	zero, buf := make([]byte, size), make([]byte, size)
 	for _, page := range all {
 		n, err := f.f.ReadAt(buf, int64(page)*size)
-		if err != nil && (err != io.EOF || n == 0) { //nolint:errorlint // as ReaderAt says
+		if err != nil && (!errors.Is(err, io.EOF) || n == 0) {
 			return nil, wrap(err)
 		}
 		if bytes.Equal(buf[:n], zero[:n]) {
@@ -251,14 +251,6 @@ func (f *file) holding(all []uint64) (held []uint64, err error) {
 		}
 	}
 	return held, nil
-}
-
-func (f *file) pageSize() (size int) {
-	_ = f.View(func(tx *bbolt.Tx) error {
-		size = tx.DB().Info().PageSize
-		return nil
-	})
-	return size
 }
 
 // observed waits until no read goes on that began before now, and tells whether a copy does, which takes longer.
@@ -272,7 +264,7 @@ func (s *Store) observed() bool {
 func (s *Store) wipe(all []uint64) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	size := int64(s.db.pageSize())
+	size := s.db.page
 	for rest := all; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n] == rest[0]+uint64(n) {

@@ -3,6 +3,7 @@ package bolt
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -354,5 +355,42 @@ func allDirtyOrZero(t *testing.T, s *Store, path string) {
 		if kind := binary.LittleEndian.Uint16(at[8:]); kind != flagList || bytes.Contains(at, removedMark) {
 			t.Fatalf("page %d is taken for erased; list %v, kind %d", page, list, kind)
 		}
+	}
+}
+
+func TestAFileThatIsCutWhileItIsErasedIsAnErrorAndNotMadeLonger(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	steps := make(chan string, 1000)
+	var armed atomic.Bool
+	cut := make(chan error, 1)
+	s := openToErase(t, path, nil, func(step string) {
+		if step == stepFound && armed.Swap(false) {
+			cut <- os.Truncate(path, 0)
+		}
+		steps <- step
+	})
+	must(t, s.Create(t.Context(), marked("v_1", removedMark), nil, nil))
+	armed.Store(true)
+	_ = s.Delete(t.Context(), "v_1", 1, nil) // before it is cut, or after
+	must(t, <-cut)
+	await(t, steps, stepWrote)
+	if err := s.Create(t.Context(), marked("v_2", keptMark), nil, nil); err == nil {
+		t.Error("a write of a file that was cut")
+	}
+	if err := s.Ping(t.Context()); !errors.Is(err, ErrDamaged) {
+		t.Errorf("ping: %v", err)
+	}
+}
+
+func TestAFileThatWasCutIsNotMadeLonger(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	s := openAt(t, path, nil)
+	must(t, s.Create(t.Context(), marked("v_1", keptMark), nil, nil))
+	must(t, os.Truncate(path, 3*4096))
+	if _, err := s.db.provide(s.reserve, 10<<20); !errors.Is(err, ErrDamaged) {
+		t.Errorf("err = %v", err)
+	}
+	if n := fileSize(t, path); n != 3*4096 {
+		t.Errorf("the file has %d bytes", n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,8 +32,34 @@ type file struct {
 	*bbolt.DB
 	f     *os.File // bbolt's own, which holds the lock
 	info  os.FileInfo
+	page  int64       // size of a page
+	stuck atomic.Bool // see reading
 	tail  tail
 	erase eraser
+}
+
+// look runs fn in a transaction that reads.
+func (f *file) look(fn func(*bbolt.Tx) error) error {
+	return f.reading(func(began *bool) error {
+		return f.View(func(tx *bbolt.Tx) error {
+			*began = true
+			return fn(tx)
+		})
+	})
+}
+
+// reading runs what begins a transaction that reads. If its beginning fails on a page that cannot be read, bbolt keeps
+// a lock, for which all others would wait for ever: none is begun after that.
+func (f *file) reading(fn func(began *bool) error) error {
+	if f.stuck.Load() {
+		return errUnreadable
+	}
+	began := false
+	err := guarded(func() error { return fn(&began) })
+	if !began && errors.Is(err, errUnreadable) {
+		f.stuck.Store(true)
+	}
+	return err
 }
 
 // inPlace tells whether path leads to the file.
@@ -98,6 +125,7 @@ func (f *file) start(path string, readOnly bool, opened func(name string) error)
 			return err
 		}
 		f.AllocSize = 0 // with a limit of the length (room.go), bbolt counts what is needed
+		f.page = int64(f.Info().PageSize)
 		return f.View(checkFormat)
 	})
 	switch {

@@ -75,24 +75,22 @@ func (f *file) provide(reserve, need int64) (level, error) {
 	f.tail.mu.Lock()
 	defer f.tail.mu.Unlock()
 	var (
-		l         level
-		end, page int64
+		l   level
+		end int64
 	)
-	err := guarded(func() error {
-		return f.View(func(tx *bbolt.Tx) error {
-			end, page = tx.Size(), int64(tx.DB().Info().PageSize)
-			return nil
-		})
+	err := f.look(func(tx *bbolt.Tx) error {
+		end = tx.Size()
+		return nil
 	})
 	if err != nil {
 		return l, wrap(err)
 	}
 	stats := f.Stats()
-	l.free = int64(stats.FreePageN) * page
+	l.free = int64(stats.FreePageN) * f.page
 	l.list = int64(stats.FreePageN+stats.PendingPageN) * 8
 	want := reserve + need + 2*l.list
 	if f.tail.size-end < want {
-		err = f.lengthen((end + want + step(reserve)) / page * page)
+		err = f.lengthen((end + want + step(reserve)) / f.page * f.page)
 	}
 	l.tail = f.tail.size - end
 	return l, err
@@ -102,6 +100,13 @@ func (f *file) provide(reserve, need int64) (level, error) {
 func (f *file) lengthen(to int64) error {
 	if f.tail.full != nil && time.Now().Before(f.tail.until) {
 		return f.tail.full
+	}
+	info, err := f.f.Stat()
+	if err != nil {
+		return wrap(err)
+	}
+	if info.Size() < f.tail.size { // longer again, it would look whole
+		return damaged("it was cut to %d bytes of %d", info.Size(), f.tail.size)
 	}
 	from := f.tail.size // all of the file at first: it may be a copy with holes
 	f.tail.full = errors.Join(allocate(f.f, from, max(from, to)), f.measure())
@@ -190,7 +195,7 @@ func (f *file) limit(reserve int64, group []*write) {
 func (s *Store) Full() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.db.IsReadOnly() || s.broken.Load() {
+	if s.db.IsReadOnly() || s.broken.Load() || s.db.stuck.Load() {
 		return false
 	}
 	l, err := s.db.provide(s.reserve, step(s.reserve))

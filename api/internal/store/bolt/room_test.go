@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -213,5 +214,25 @@ func TestAWriteLargerThanItsShareOfTheReserveIsRefusedBeforeItTakesIt(t *testing
 	large.Body = large.Body[:1000]
 	if err := s.AppendAudit(t.Context(), large); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestAWriteLargerThanTheReserveIsTakenWhileThereIsRoom(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "store.db"), nil)
+	for i := range 4 {
+		r := rec(fmt.Sprintf("v_%d", i))
+		r.Fields["f"] = store.Value{Blob: make([]byte, 4<<20)}
+		must(t, s.Create(t.Context(), r, nil, nil))
+	}
+	var backup bytes.Buffer // without free pages, and no longer than it must be
+	_, err := s.Backup(&backup)
+	must(t, err)
+	path := filepath.Join(t.TempDir(), "store.db")
+	must(t, RestoreFile(&backup, path))
+	s = openAt(t, path, nil)
+	for i := range 4 { // a small change writes all of a record, and its neighbour
+		u := &store.Update{ID: fmt.Sprintf("v_%d", i), Revision: 1, Modified: 2}
+		u.Set = map[string]store.Value{"g": {Blob: []byte("small")}}
+		must(t, s.Update(t.Context(), u, nil))
 	}
 }
