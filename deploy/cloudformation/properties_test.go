@@ -323,9 +323,9 @@ func TestARollKeepsCapacity(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		grace := time.Duration(tm.props("Fleet")["HealthCheckGracePeriod"].(uint64)) * time.Second
-		if grace < pause {
-			t.Errorf("an instance has %v to signal and is replaced after %v", pause, grace)
+		grace := tm.props("Fleet")["HealthCheckGracePeriod"].(uint64)
+		if float64(grace) < pause.Seconds() {
+			t.Errorf("an instance has %v to signal and is replaced after %d s", pause, grace)
 		}
 	}
 }

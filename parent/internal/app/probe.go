@@ -13,7 +13,9 @@ const noProbe = "no_probe"
 
 // probe makes the prober, with the keys of --probe-file if there are any.
 func (a *App) probe() error {
-	a.prober = probe.New(probe.Options{Enclaves: a.pool, Observer: a.metrics.Probed, Log: a.log, Every: a.c.KMS.ProbeEvery})
+	a.prober = probe.New(probe.Options{
+		Enclaves: a.pool, Observer: a.metrics.Probed, Log: a.log, Every: a.c.KMS.ProbeEvery,
+	})
 	files := a.c.KMS.ProbeFile
 	if len(files) == 0 {
 		return nil

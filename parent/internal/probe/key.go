@@ -17,8 +17,9 @@ import (
 const VaultID = "redoubt-probe"
 
 // ErrFile is returned for a file that is not the output of generate-data-key-pair-without-plaintext.
-var ErrFile = errors.New("not a probe key: give the JSON that `aws kms generate-data-key-pair-without-plaintext` prints, " +
-	"asked with the key's ARN and --encryption-context vault_id=" + VaultID)
+var ErrFile = errors.New("not a probe key: give the JSON that " +
+	"`aws kms generate-data-key-pair-without-plaintext` prints, asked with the key's ARN and " +
+	"--encryption-context vault_id=" + VaultID)
 
 // fieldName is the name of the one field of a probe.
 const fieldName = "probe"
