@@ -47,7 +47,7 @@ func NewRetryer(again func(error) bool) aws.Retryer {
 		o.Backoff = retry.BackoffDelayerFunc(pause)
 		o.RetryTimeoutCost = o.RetryCost
 		own := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
-			var late *attemptTimeout
+			var late *attemptTimeoutError
 			if errors.As(err, &late) || again != nil && again(err) {
 				return aws.TrueTernary
 			}
@@ -127,11 +127,11 @@ func (s *sending) watch(ctx context.Context) context.Context {
 // never reports that no byte can have been sent.
 func (s *sending) never() bool { return s.asked && !s.had }
 
-// attemptTimeout is an attempt that was not answered in its time.
-type attemptTimeout struct{ err error }
+// attemptTimeoutError is an attempt that was not answered in its time.
+type attemptTimeoutError struct{ err error }
 
-func (*attemptTimeout) Error() string   { return "awscall: the attempt was not answered in time" }
-func (e *attemptTimeout) Unwrap() error { return e.err }
+func (*attemptTimeoutError) Error() string   { return "awscall: the attempt was not answered in time" }
+func (e *attemptTimeoutError) Unwrap() error { return e.err }
 
 // Attempts makes an option of a service's client: every attempt has the limit and is entered into the call's record.
 func Attempts(limit time.Duration) func(*middleware.Stack) error {
@@ -158,7 +158,7 @@ func (a attempts) HandleFinalize(ctx context.Context, in middleware.FinalizeInpu
 		r.note(err, &s)
 	}
 	if err != nil && !answered(err) && limited.Err() != nil && ctx.Err() == nil {
-		err = &attemptTimeout{err}
+		err = &attemptTimeoutError{err}
 	}
 	return out, meta, err
 }

@@ -24,7 +24,7 @@ type HealthBody struct {
 // ReadyBody answers /ready.
 type ReadyBody struct {
 	Status string            `json:"status" enum:"ready,not_ready"`
-	Checks map[string]string `json:"checks" doc:"ok, failed or an error's code, by dependency; ready with storage_full too"`
+	Checks map[string]string `json:"checks" doc:"ok, failed or an error code, by dependency; storage_full is ready"`
 }
 
 // readiness remembers the last answer.

@@ -34,8 +34,8 @@ func (s *Service) Presence(ctx context.Context, c *Caller, id string, names []st
 	return out, tag(r.Modified), nil
 }
 
-// List returns one page of vaults and the next cursor. Errors: store.ErrCursor, auth.ErrForbidden, the store's, and KMS's
-// where there is a cursor.
+// List returns one page of vaults and the next cursor. Errors: store.ErrCursor, auth.ErrForbidden, the store's, and
+// KMS's where there is a cursor.
 func (s *Service) List(ctx context.Context, c *Caller, p store.Page) ([]store.Summary, string, error) {
 	if err := s.permit(ctx, c, auth.OpList, nil, nil); err != nil {
 		return nil, "", err

@@ -18,8 +18,8 @@
 //
 // What can be read can be changed and erased, whatever other programs made of it. A record whose _mt is missing, a
 // fraction, too large or no number has a revision below 0, made from what is there; the first change gives it one of
-// ours. expire_at counts, rounded up, also as a fraction or a text; one that is no time is none, and is counted. A field
-// that is neither B nor S is there and does not open. A record whose keys, suite or MAC have another type is
+// ours. expire_at counts, rounded up, also as a fraction or a text; one that is no time is none, and is counted. A
+// field that is neither B nor S is there and does not open. A record whose keys, suite or MAC have another type is
 // store.ErrDamaged, not absent and not without a MAC. An audit entry with such attributes is a store.EventUnreadable.
 // [Store.Damaged] counts them.
 //
