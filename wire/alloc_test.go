@@ -95,12 +95,29 @@ func TestCodesHaveNamesAndTexts(t *testing.T) {
 	if Code(200).String() != "internal" || Code(200).Text() != Internal.Text() || Code(200).Known() {
 		t.Error("an unknown code is not internal")
 	}
-	stats := map[string]bool{}
-	for id, name := range statNames {
-		if name == "" || stats[name] || id.String() != name {
-			t.Errorf("stat %d", id)
+}
+
+// TestEachStatIsOneSeries: no two numbers are the same series, and those of one family agree on what they share.
+func TestEachStatIsOneSeries(t *testing.T) {
+	families, series := map[string]StatInfo{}, map[string]bool{}
+	for id := range StatID(MaxStats) {
+		info := id.Info()
+		if !id.Known() {
+			if info != (StatInfo{}) {
+				t.Errorf("stat %d has no family", id)
+			}
+			continue
 		}
-		stats[name] = true
+		name := info.Family + " " + info.Value
+		first, more := families[info.Family]
+		if series[name] || info.Help == "" || (info.Label == "") != (info.Value == "") ||
+			more && (first.Label != info.Label || first.Label == "" || first.Help != info.Help) {
+			t.Errorf("stat %d: %+v", id, info)
+		}
+		families[info.Family], series[name] = info, true
+	}
+	if StatID(MaxStats).Known() {
+		t.Error("a number past the table is known")
 	}
 }
 

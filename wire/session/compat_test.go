@@ -54,7 +54,7 @@ func TestClientWorksWithAnEnclaveOneVersionAhead(t *testing.T) {
 	if err := c.Stats(ctx, &st); err != nil {
 		t.Fatal(err)
 	}
-	if v, ok := st.Value(wire.StatRequests); !ok || v != 5 || wire.StatID(7777).String() != "" {
+	if v, ok := st.Value(wire.StatRequests); !ok || v != 5 || wire.StatID(7777).Known() {
 		t.Fatal("the known number is lost among the unknown")
 	}
 	call := c.NewCall()

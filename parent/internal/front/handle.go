@@ -106,6 +106,10 @@ func (s *Server) dispatch(x *exchange) (f *fault) {
 	case RouteReady:
 		return s.ready(x)
 	case RouteUnknown:
+		return faultNotFound
+	default:
+		// A table of handlers would say this at compile time, and move each exchange to the heap.
+		return faultOf(wire.Internal, 0)
 	}
 	return nil
 }

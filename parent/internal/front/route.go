@@ -48,7 +48,7 @@ func (r Route) maxBody() int {
 // routeOf finds the route of a path as it was sent: a path that would need decoding or cleaning to be a route's is
 // unknown, as it is to the rules of a firewall.
 func routeOf(path []byte) Route {
-	for i := RouteDecrypt; i <= RouteReady; i++ {
+	for i := RouteUnknown + 1; int(i) < Routes; i++ {
 		if string(path) == routes[i].path {
 			return i
 		}

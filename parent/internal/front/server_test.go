@@ -473,6 +473,20 @@ func TestMethodsAndUnknownRoutes(t *testing.T) {
 	}
 }
 
+// TestEveryRouteOfTheTableIsServed: a route answers, or refuses what only its handler looks at.
+func TestEveryRouteOfTheTableIsServed(t *testing.T) {
+	s := startStack(t, options(), fakeenclave.Echo)
+	for r := front.RouteUnknown + 1; int(r) < front.Routes; r++ {
+		got := s.do(t, "GET", r.String(), "", "")
+		if got.status == 405 {
+			got = s.post(t, r.String(), "{}")
+		}
+		if got.body == "" || got.status != 200 && got.status != 400 && got.status != 422 {
+			t.Errorf("%s: %d %s", r, got.status, got.body)
+		}
+	}
+}
+
 func TestReadySaysWhichConditionFails(t *testing.T) {
 	s := startStack(t, options(), fakeenclave.Echo)
 	s.ready = []front.Check{{Name: "credentials", OK: true}}

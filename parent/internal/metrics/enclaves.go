@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -21,44 +20,10 @@ type Enclaves interface {
 	Stats(ctx context.Context, url string, m *wire.Stats) error
 }
 
-// family is a metric of an enclave: the label, if any, that tells its members apart.
+// family is a metric of an enclave, fed by one number or by several, told apart by a label.
 type family struct {
-	desc  *prometheus.Desc
-	kind  prometheus.ValueType
-	label string
-}
-
-// member is what a StatID counts in its family: the value of its label, which is "outcome" if it has no name here.
-type member struct{ family, value, label string }
-
-// grouped are the StatIDs that are one metric with a label; all others are a metric of their own.
-var grouped = map[wire.StatID]member{
-	wire.StatFieldsOpened:         {family: "fields", value: "opened"},
-	wire.StatFieldsFailed:         {family: "fields", value: "failed"},
-	wire.StatExpressionsEvaluated: {family: "expressions", value: "ok"},
-	wire.StatExpressionsFailed:    {family: "expressions", value: "failed"},
-	wire.StatKeyHits:              {family: "key_lookups", value: "hit"},
-	wire.StatKeyMisses:            {family: "key_lookups", value: "miss"},
-	wire.StatKeyNegativeHits:      {family: "key_lookups", value: "negative_hit"},
-	wire.StatContextHits:          {family: "context_lookups", value: "hit"},
-	wire.StatContextMisses:        {family: "context_lookups", value: "miss"},
-	wire.StatProgramHits:          {family: "program_lookups", value: "hit"},
-	wire.StatProgramMisses:        {family: "program_lookups", value: "miss"},
-	wire.StatKMSOK:                {family: "kms_calls", value: "ok"},
-	wire.StatKMSDenied:            {family: "kms_calls", value: "denied"},
-	wire.StatKMSThrottled:         {family: "kms_calls", value: "throttled"},
-	wire.StatKMSUnavailable:       {family: "kms_calls", value: "unavailable"},
-	wire.StatKMSInvalid:           {family: "kms_calls", value: "invalid"},
-	wire.StatKMSCredentials:       {family: "kms_calls", value: "credentials"},
-
-	wire.ExpressionUntold.Stat():          {"expression_failures", "evaluation", "kind"},
-	wire.ExpressionTooLong.Stat():         {"expression_failures", "too_long", "kind"},
-	wire.ExpressionSyntax.Stat():          {"expression_failures", "syntax", "kind"},
-	wire.ExpressionTooComplex.Stat():      {"expression_failures", "too_complex", "kind"},
-	wire.ExpressionUndeclaredName.Stat():  {"expression_failures", "undeclared_name", "kind"},
-	wire.ExpressionUnknownFunction.Stat(): {"expression_failures", "unknown_function", "kind"},
-	wire.ExpressionCycle.Stat():           {"expression_failures", "cycle", "kind"},
-	wire.ExpressionDependency.Stat():      {"expression_failures", "dependency", "kind"},
+	desc *prometheus.Desc
+	kind prometheus.ValueType
 }
 
 // collector turns the state of enclaves into metrics when asked. An enclave that is gone has none.
@@ -105,29 +70,29 @@ func (m *Metrics) AddEnclaves(source Enclaves) {
 		families: map[string]family{},
 	}
 	for id := range wire.StatID(wire.MaxStats) {
-		name, label := id.String(), ""
-		if name == "" {
+		if !id.Known() {
 			continue
 		}
-		f := family{kind: prometheus.CounterValue}
-		if g, ok := grouped[id]; ok {
-			name, label = g.family, cmp.Or(g.label, "outcome")
+		info, labels := id.Info(), []string(nil)
+		if info.Label != "" {
+			labels = []string{info.Label}
 		}
+		f := family{kind: prometheus.CounterValue}
 		if id.Gauge() {
 			f.kind = prometheus.GaugeValue
-		} else {
-			name += "_total"
 		}
-		f.label = label
-		help := "Number the enclave reports: " + name + "."
-		if label == "" {
-			f.desc = d(name, help)
-		} else {
-			f.desc = d(name, help, label)
-		}
-		c.families[name] = f
+		f.desc = d(metricOf(id), info.Help, labels...)
+		c.families[metricOf(id)] = f
 	}
 	m.Registry.MustRegister(c)
+}
+
+// metricOf is the name of the metric that a number is part of, without the prefix.
+func metricOf(id wire.StatID) string {
+	if id.Gauge() {
+		return id.Info().Family
+	}
+	return id.Info().Family + "_total"
 }
 
 // Describe implements prometheus.Collector.
@@ -201,20 +166,15 @@ func clean(s string) string {
 func (c *collector) stats(ch chan<- prometheus.Metric, url string, m *wire.Stats) {
 	seen := map[wire.StatID]bool{}
 	for _, v := range m.Values {
-		name := v.ID.String()
-		if name == "" || seen[v.ID] {
+		if !v.ID.Known() || seen[v.ID] {
 			continue // of a newer enclave, or twice: a scrape must not fail for it
 		}
 		seen[v.ID] = true
 		labels := []string{url}
-		if g, ok := grouped[v.ID]; ok {
-			name = g.family
-			labels = append(labels, g.value)
+		if info := v.ID.Info(); info.Label != "" {
+			labels = append(labels, info.Value)
 		}
-		if !v.ID.Gauge() {
-			name += "_total"
-		}
-		f := c.families[name]
+		f := c.families[metricOf(v.ID)]
 		ch <- prometheus.MustNewConstMetric(f.desc, f.kind, float64(v.Value), labels...)
 	}
 	c.stages(ch, url, m)

@@ -1,0 +1,122 @@
+package wire_test
+
+import (
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/constant"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// numbersFile holds every number that a peer, a stored record or a scrape may know: "package type number name", sorted.
+const numbersFile = "testdata/numbers.txt"
+
+var writeNumbers = flag.Bool("write-numbers", false, "add new numbers to "+numbersFile+"; none is changed or removed")
+
+// numbered are the packages whose constants travel or are stored.
+var numbered = []string{".", "sealed", "session"}
+
+// unnamedTypes are prefixes of constants without a type of their own that travel all the same: extension tags, bits.
+var unnamedTypes = []string{"ext", "req", "field"}
+
+// computed are no numbers: counts, and sums of bits that are listed by themselves.
+var computed = []string{"codeCount", "expressionKinds", "reqKnown", "fieldKnown", "HealthReady"}
+
+// TestNoNumberOnTheWireChanges compares all constants of the packages above with the file. A number that is there has
+// its meaning for ever: peers of other releases, stored records and dashboards rely on it.
+func TestNoNumberOnTheWireChanges(t *testing.T) {
+	t.Parallel()
+	var now []string
+	for _, dir := range numbered {
+		now = append(now, numbers(t, dir)...)
+	}
+	slices.Sort(now)
+	text, err := os.ReadFile(numbersFile)
+	if err != nil && !*writeNumbers {
+		t.Fatal(err)
+	}
+	golden := strings.Split(strings.TrimSpace(string(text)), "\n")
+	var added []string
+	for _, line := range now {
+		if !slices.Contains(golden, line) {
+			added = append(added, line)
+		}
+	}
+	for _, line := range golden {
+		if line != "" && !slices.Contains(now, line) {
+			t.Errorf("%s: was on the wire, and is no more", line)
+		}
+	}
+	if t.Failed() || len(added) == 0 {
+		return
+	}
+	if !*writeNumbers {
+		t.Fatalf("new numbers: look at them, then go test ./wire -run %s -write-numbers\n%s",
+			t.Name(), strings.Join(added, "\n"))
+	}
+	if err := os.WriteFile(numbersFile, []byte(strings.Join(now, "\n")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// numbers lists the constants of a package. Other packages are not read: no number depends on them.
+func numbers(t *testing.T, dir string) []string {
+	t.Helper()
+	fset := token.NewFileSet()
+	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []*ast.File
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	cfg := types.Config{
+		Importer:         importer.ForCompiler(fset, "none", nil),
+		Error:            func(error) {},
+		IgnoreFuncBodies: true,
+	}
+	pkg, _ := cfg.Check(dir, fset, files, nil)
+	var list []string
+	for _, name := range pkg.Scope().Names() {
+		c, ok := pkg.Scope().Lookup(name).(*types.Const)
+		if !ok || c.Val().Kind() != constant.Int {
+			continue
+		}
+		if typ, ok := typeOf(pkg, c); ok && !slices.Contains(computed, name) {
+			list = append(list, fmt.Sprintf("%s %3s %s", typ, c.Val().ExactString(), name))
+		}
+	}
+	if len(list) == 0 {
+		t.Fatalf("%s: no number found", dir)
+	}
+	return list
+}
+
+// typeOf is the name of a constant's type if it travels.
+func typeOf(pkg *types.Package, c *types.Const) (string, bool) {
+	if n, ok := c.Type().(*types.Named); ok && n.Obj().Pkg() == pkg {
+		return pkg.Name() + "." + n.Obj().Name(), true
+	}
+	for _, p := range unnamedTypes {
+		if rest, ok := strings.CutPrefix(c.Name(), p); ok && rest != "" && rest[0] >= 'A' && rest[0] <= 'Z' {
+			return pkg.Name() + "." + p, true
+		}
+	}
+	return "", false
+}

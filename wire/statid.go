@@ -1,0 +1,169 @@
+package wire
+
+// StatID names a counter or gauge of the enclave. Numbers never change their meaning; a receiver keeps those it does not
+// know apart or drops them ([StatID.Info] is empty for them).
+type StatID uint32
+
+// Counters grow only; gauges, from 128 on, rise and fall.
+const (
+	StatRequests             StatID = 0
+	StatFieldsOpened         StatID = 1
+	StatFieldsFailed         StatID = 2
+	StatExpressionsEvaluated StatID = 3
+	StatExpressionsFailed    StatID = 4
+	StatKeyHits              StatID = 5
+	StatKeyMisses            StatID = 6
+	StatKeyNegativeHits      StatID = 7
+	StatKeyRefreshes         StatID = 8
+	StatKeyEvictions         StatID = 9
+	StatKeyExpired           StatID = 10
+	StatContextHits          StatID = 11
+	StatContextMisses        StatID = 12
+	StatContextEvictions     StatID = 13
+	StatKMSOK                StatID = 14
+	StatKMSDenied            StatID = 15
+	StatKMSThrottled         StatID = 16
+	StatKMSUnavailable       StatID = 17
+	StatKMSInvalid           StatID = 18
+	StatKMSRetries           StatID = 19
+	StatKMSCircuitOpen       StatID = 20
+	StatOverloaded           StatID = 21
+	StatExpired              StatID = 22
+	StatBadRequests          StatID = 23
+	StatPanics               StatID = 24
+	StatLogsDropped          StatID = 25
+	StatPurges               StatID = 26
+	StatAttestations         StatID = 27
+	StatProgramHits          StatID = 28
+	StatProgramMisses        StatID = 29
+	StatEgressOpened         StatID = 30
+	StatEgressFailed         StatID = 31
+	StatKMSCredentials       StatID = 32
+	StatSealedReplies        StatID = 33
+	StatSessions             StatID = 34
+	StatCredentialsReceived  StatID = 35
+
+	StatGaugeInFlight        StatID = 128
+	StatGaugeQueued          StatID = 129
+	StatGaugeKeys            StatID = 130
+	StatGaugeContexts        StatID = 131
+	StatGaugeSecretBytes     StatID = 132
+	StatGaugeHeapBytes       StatID = 133
+	StatGaugeGoroutines      StatID = 134
+	StatGaugePrograms        StatID = 135
+	StatGaugeSessions        StatID = 136
+	StatGaugeKMSInFlight     StatID = 137
+	StatGaugeKMSWaiting      StatID = 138
+	StatGaugeKMSCircuitsOpen StatID = 139
+	StatGaugeKMSDocumentAge  StatID = 140
+	StatGaugeKMSRSAKeyAge    StatID = 141
+	StatGaugeCredentialsLeft StatID = 142
+
+	// statExpressionKinds is the first of the counters of failed expressions by kind.
+	statExpressionKinds StatID = 96
+	firstGauge          StatID = 128
+)
+
+// StatInfo describes a number to those who show it. Numbers of one Family are one metric, whose Label has a Value for
+// each; a number that is a metric by itself has neither.
+type StatInfo struct {
+	// Family is the metric's name in snake_case, its unit last, without a prefix and without a counter's suffix.
+	Family, Label, Value string
+	// Help says in a sentence what the family counts.
+	Help string
+}
+
+// Help of families with several numbers.
+const (
+	helpFields             = "Fields by outcome; not those of sealed replies, whose outcome is the caller's alone."
+	helpExpressions        = "Expressions by outcome."
+	helpKeyLookups         = "Look-ups of keys by outcome; negative_hit: a remembered failure."
+	helpContextLookups     = "Look-ups of contexts by outcome; hit: of the context, or of a field's own key."
+	helpProgramLookups     = "Look-ups of compiled expressions by outcome."
+	helpKMSCalls           = "KMS Decrypt by outcome."
+	helpExpressionFailures = "Expressions that failed, those of sealed replies left out, by kind."
+)
+
+// statTable has all numbers. An index that stands here twice does not compile, and a number that was given away before is
+// found by the list of all numbers in testdata.
+var statTable = [MaxStats]StatInfo{
+	StatRequests:             {Family: "requests", Help: "Requests of all parents."},
+	StatFieldsOpened:         {"fields", "outcome", "opened", helpFields},
+	StatFieldsFailed:         {"fields", "outcome", "failed", helpFields},
+	StatExpressionsEvaluated: {"expressions", "outcome", "ok", helpExpressions},
+	StatExpressionsFailed:    {"expressions", "outcome", "failed", helpExpressions},
+	StatKeyHits:              {"key_lookups", "outcome", "hit", helpKeyLookups},
+	StatKeyMisses:            {"key_lookups", "outcome", "miss", helpKeyLookups},
+	StatKeyNegativeHits:      {"key_lookups", "outcome", "negative_hit", helpKeyLookups},
+	StatKeyRefreshes:         {Family: "key_refreshes", Help: "Keys renewed ahead of their time."},
+	StatKeyEvictions:         {Family: "key_evictions", Help: "Keys dropped for want of room."},
+	StatKeyExpired:           {Family: "key_expired", Help: "Keys whose time ended."},
+	StatContextHits:          {"context_lookups", "outcome", "hit", helpContextLookups},
+	StatContextMisses:        {"context_lookups", "outcome", "miss", helpContextLookups},
+	StatContextEvictions:     {Family: "context_evictions", Help: "Contexts dropped for want of room."},
+	StatKMSOK:                {"kms_calls", "outcome", "ok", helpKMSCalls},
+	StatKMSDenied:            {"kms_calls", "outcome", "denied", helpKMSCalls},
+	StatKMSThrottled:         {"kms_calls", "outcome", "throttled", helpKMSCalls},
+	StatKMSUnavailable:       {"kms_calls", "outcome", "unavailable", helpKMSCalls},
+	StatKMSInvalid:           {"kms_calls", "outcome", "invalid", helpKMSCalls},
+	StatKMSRetries:           {Family: "kms_retries", Help: "KMS calls sent again."},
+	StatKMSCircuitOpen:       {Family: "kms_circuit_open", Help: "Calls not made since KMS failed before."},
+	StatOverloaded:           {Family: "overloaded", Help: "Requests refused for want of time."},
+	StatExpired:              {Family: "expired", Help: "Requests dropped unopened, past their deadline."},
+	StatBadRequests:          {Family: "bad_requests", Help: "Requests the enclave could not make sense of."},
+	StatPanics:               {Family: "panics", Help: "Panics that were caught and answered."},
+	StatLogsDropped:          {Family: "logs_dropped", Help: "Log entries over the rate."},
+	StatPurges:               {Family: "purges", Help: "Purges of the caches."},
+	StatAttestations:         {Family: "attestations", Help: "Attestation documents made for callers."},
+	StatProgramHits:          {"program_lookups", "outcome", "hit", helpProgramLookups},
+	StatProgramMisses:        {"program_lookups", "outcome", "miss", helpProgramLookups},
+	StatEgressOpened:         {Family: "egress_opened", Help: "Ways to KMS opened."},
+	StatEgressFailed:         {Family: "egress_failed", Help: "Ways to KMS that the parent did not open."},
+	StatKMSCredentials:       {"kms_calls", "outcome", "credentials", helpKMSCalls},
+	StatSealedReplies:        {Family: "sealed_replies", Help: "Answers sealed to a caller's key: what became of their results is not counted."},
+	StatSessions:             {Family: "sessions", Help: "Sessions ever accepted."},
+	StatCredentialsReceived:  {Family: "credentials_received", Help: "Credentials received."},
+
+	statExpressionKinds + StatID(ExpressionUntold):          {"expression_failures", "kind", "evaluation", helpExpressionFailures},
+	statExpressionKinds + StatID(ExpressionTooLong):         {"expression_failures", "kind", "too_long", helpExpressionFailures},
+	statExpressionKinds + StatID(ExpressionSyntax):          {"expression_failures", "kind", "syntax", helpExpressionFailures},
+	statExpressionKinds + StatID(ExpressionTooComplex):      {"expression_failures", "kind", "too_complex", helpExpressionFailures},
+	statExpressionKinds + StatID(ExpressionUndeclaredName):  {"expression_failures", "kind", "undeclared_name", helpExpressionFailures},
+	statExpressionKinds + StatID(ExpressionUnknownFunction): {"expression_failures", "kind", "unknown_function", helpExpressionFailures},
+	statExpressionKinds + StatID(ExpressionCycle):           {"expression_failures", "kind", "cycle", helpExpressionFailures},
+	statExpressionKinds + StatID(ExpressionDependency):      {"expression_failures", "kind", "dependency", helpExpressionFailures},
+
+	StatGaugeInFlight:        {Family: "in_flight", Help: "Requests inside."},
+	StatGaugeQueued:          {Family: "queued", Help: "Requests that wait for a worker or a key."},
+	StatGaugeKeys:            {Family: "cached_keys", Help: "Private keys kept."},
+	StatGaugeContexts:        {Family: "cached_contexts", Help: "HPKE contexts kept."},
+	StatGaugeSecretBytes:     {Family: "secret_bytes", Help: "Locked memory for secrets."},
+	StatGaugeHeapBytes:       {Family: "heap_bytes", Help: "Go heap in use."},
+	StatGaugeGoroutines:      {Family: "goroutines", Help: "Goroutines."},
+	StatGaugePrograms:        {Family: "cached_programs", Help: "Compiled expressions kept."},
+	StatGaugeSessions:        {Family: "open_sessions", Help: "Sessions of all parents."},
+	StatGaugeKMSInFlight:     {Family: "kms_in_flight", Help: "KMS calls under way."},
+	StatGaugeKMSWaiting:      {Family: "kms_waiting", Help: "Keys that wait for their turn at KMS."},
+	StatGaugeKMSCircuitsOpen: {Family: "kms_circuits_open", Help: "Regions whose KMS is given up for a while."},
+	StatGaugeKMSDocumentAge:  {Family: "kms_document_age_seconds", Help: "Age of the attestation document in use."},
+	StatGaugeKMSRSAKeyAge:    {Family: "kms_rsa_key_age_seconds", Help: "Age of the RSA pair that KMS answers to."},
+	StatGaugeCredentialsLeft: {Family: "credentials_left_seconds", Help: "Life of the credentials the enclave holds, of any session: those that end first."},
+}
+
+// Info describes the number; it is empty for an unknown one.
+func (s StatID) Info() StatInfo {
+	if s < MaxStats {
+		return statTable[s]
+	}
+	return StatInfo{}
+}
+
+// Known reports whether the number has a meaning in this release.
+func (s StatID) Known() bool { return s.Info().Family != "" }
+
+// Gauge reports whether the value may fall.
+func (s StatID) Gauge() bool { return s >= firstGauge }
+
+// Stat counts the expressions that failed with this kind; that of [ExpressionUntold] counts all that failed in their
+// evaluation.
+func (k ExpressionKind) Stat() StatID { return statExpressionKinds + StatID(k) }
