@@ -8,6 +8,7 @@ import (
 	"encoding/asn1"
 	"encoding/binary"
 	"hash"
+	"strings"
 
 	"github.com/cloudflare/circl/hpke"
 )
@@ -21,6 +22,9 @@ const (
 	P384 Suite = 2 // DHKEM(P-384, HKDF-SHA384), HKDF-SHA384, AES-256-GCM: the default, and the reference's
 	P521 Suite = 3 // DHKEM(P-521, HKDF-SHA512), HKDF-SHA512, AES-256-GCM
 )
+
+// MaxSuite is the highest number of a suite.
+const MaxSuite = P521
 
 // Sizes in bytes.
 const (
@@ -44,6 +48,7 @@ type params struct {
 	hpke    hpke.Suite
 	kem     hpke.KEM
 	curve   ecdh.Curve
+	spec    string                // of KMS's data key pairs
 	oid     asn1.ObjectIdentifier // of the named curve, RFC 5480 section 2.1.1.1
 	hash    func() hash.Hash
 	encSize int // Nenc, an uncompressed point
@@ -60,6 +65,7 @@ func newParams(name string, kem hpke.KEM, kdf hpke.KDF, curve ecdh.Curve, curveO
 	p := &params{
 		name: name, kem: kem, curve: curve, hash: h, scalar: scalar, encSize: 1 + 2*scalar, nh: h().Size(),
 		erase: scalar > 32,
+		spec:  "ECC_NIST_" + strings.ReplaceAll(name, "-", ""),
 		oid:   asn1.ObjectIdentifier{1, 3, 132, 0, curveOID},
 		hpke:  hpke.NewSuite(kem, kdf, hpke.AEAD_AES256GCM),
 	}
@@ -70,7 +76,7 @@ func newParams(name string, kem hpke.KEM, kdf hpke.KDF, curve ecdh.Curve, curveO
 	return p
 }
 
-var suites = func() (t [P521 + 1]*params) {
+var suites = func() (t [MaxSuite + 1]*params) {
 	t[P256] = newParams("P-256", hpke.KEM_P256_HKDF_SHA256, hpke.KDF_HKDF_SHA256, ecdh.P256(), 0, sha256.New, 32)
 	t[P256].oid = asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7}
 	t[P384] = newParams("P-384", hpke.KEM_P384_HKDF_SHA384, hpke.KDF_HKDF_SHA384, ecdh.P384(), 34, sha512.New384, 48)
@@ -87,14 +93,20 @@ func (s Suite) params() *params {
 }
 
 // Suites returns all suites in the order of their numbers.
-func Suites() []Suite { return []Suite{P256, P384, P521} }
+func Suites() []Suite {
+	all := make([]Suite, 0, MaxSuite)
+	for s := P256; s <= MaxSuite; s++ {
+		all = append(all, s)
+	}
+	return all
+}
 
 // Valid reports whether s is one of the suites above.
-func (s Suite) Valid() bool { return s >= P256 && s <= P521 }
+func (s Suite) Valid() bool { return s >= P256 && s <= MaxSuite }
 
 // ParseSuite reads a suite id of exactly [SuiteIDSize] bytes. Error: [ErrSuite].
 func ParseSuite(id []byte) (Suite, error) {
-	for s := P256; s <= P521; s++ {
+	for s := P256; s <= MaxSuite; s++ {
 		if bytes.Equal(id, suites[s].id[:]) {
 			return s, nil
 		}
@@ -116,6 +128,22 @@ func (s Suite) EncSize() int {
 		return p.encSize
 	}
 	return 0
+}
+
+// Curve returns the curve of the suite's KEM; nil for an unknown suite.
+func (s Suite) Curve() ecdh.Curve {
+	if p := s.params(); p != nil {
+		return p.curve
+	}
+	return nil
+}
+
+// KeySpec returns what KMS calls a data key pair of the suite's curve: "ECC_NIST_P384"; "" for an unknown suite.
+func (s Suite) KeySpec() string {
+	if p := s.params(); p != nil {
+		return p.spec
+	}
+	return ""
 }
 
 // String returns the curve's name: "P-256", "P-384", "P-521".

@@ -106,26 +106,13 @@ func (c *Client) begin(ctx context.Context) (context.Context, *awscall.Record, c
 	return ctx, record, cancel
 }
 
-func spec(suite sealed.Suite) (types.DataKeyPairSpec, error) {
-	switch suite {
-	case sealed.P256:
-		return types.DataKeyPairSpecEccNistP256, nil
-	case sealed.P384:
-		return types.DataKeyPairSpecEccNistP384, nil
-	case sealed.P521:
-		return types.DataKeyPairSpecEccNistP521, nil
-	}
-	return "", sealed.ErrSuite
-}
-
 // NewKeyPair makes a key pair of the suite's curve: the public key as DER SubjectPublicKeyInfo, the private key as a
 // KMS ciphertext bound to the encryption context.
 func (c *Client) NewKeyPair(ctx context.Context, suite sealed.Suite, bind map[string]string) (public,
 	wrapped []byte, err error,
 ) {
-	pair, err := spec(suite)
-	if err != nil {
-		return nil, nil, err
+	if !suite.Valid() {
+		return nil, nil, sealed.ErrSuite
 	}
 	if c.key == "" {
 		return nil, nil, fmt.Errorf("%w (no key)", ErrDenied)
@@ -133,7 +120,7 @@ func (c *Client) NewKeyPair(ctx context.Context, suite sealed.Suite, bind map[st
 	ctx, record, cancel := c.begin(ctx)
 	defer cancel()
 	out, err := c.kms.GenerateDataKeyPairWithoutPlaintext(ctx, &kms.GenerateDataKeyPairWithoutPlaintextInput{
-		KeyId: &c.key, KeyPairSpec: pair, EncryptionContext: bind,
+		KeyId: &c.key, KeyPairSpec: types.DataKeyPairSpec(suite.KeySpec()), EncryptionContext: bind,
 	}, c.pairs)
 	if err != nil {
 		return nil, nil, kind(record.Last(err))

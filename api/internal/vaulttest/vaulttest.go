@@ -6,7 +6,6 @@ package vaulttest
 
 import (
 	"context"
-	"crypto/ecdh"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -90,11 +89,7 @@ func (w *World) NewKeyPair(_ context.Context, suite sealed.Suite, bind map[strin
 	if err := w.count("NewKeyPair"); err != nil {
 		return nil, nil, err
 	}
-	curve := map[sealed.Suite]ecdh.Curve{
-		sealed.P256: ecdh.P256(), sealed.P384: ecdh.P384(),
-		sealed.P521: ecdh.P521(),
-	}[suite]
-	private, err := curve.GenerateKey(rand.Reader)
+	private, err := suite.Curve().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, nil, err
 	}

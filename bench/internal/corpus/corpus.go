@@ -8,7 +8,6 @@ package corpus
 
 import (
 	"context"
-	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/x509"
 	"errors"
@@ -120,10 +119,7 @@ func Make(ctx context.Context, o Options, wrap Wrap, progress func(done int)) (*
 }
 
 func (v *Vault) make(ctx context.Context, o *Options, wrap Wrap) error {
-	curve := map[sealed.Suite]ecdh.Curve{
-		sealed.P256: ecdh.P256(), sealed.P384: ecdh.P384(), sealed.P521: ecdh.P521(),
-	}[o.Suite]
-	private, err := curve.GenerateKey(rand.Reader)
+	private, err := o.Suite.Curve().GenerateKey(rand.Reader)
 	if err != nil {
 		return err
 	}

@@ -49,14 +49,11 @@ type bed struct {
 }
 
 func newBed(s sealed.Suite) (*bed, error) {
-	curve := map[sealed.Suite]ecdh.Curve{
-		sealed.P256: ecdh.P256(), sealed.P384: ecdh.P384(), sealed.P521: ecdh.P521(),
-	}[s]
-	own, err := curve.GenerateKey(rand.Reader)
+	own, err := s.Curve().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	other, err := curve.GenerateKey(rand.Reader)
+	other, err := s.Curve().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
 	}

@@ -47,23 +47,31 @@ const (
 // Kinds of work, for the estimates of package workers.
 const (
 	// KindParse is the parsing of a private key; give it to [workers.Pool.Do].
-	KindParse workers.Kind = 0
-	// kindOpen + suite is one key agreement.
-	kindOpen workers.Kind = 0
-	// kindSeal + suite is a key agreement, and its share of a sealed reply.
-	kindSeal workers.Kind = 3
+	KindParse workers.Kind = iota
 	// kindEvaluate is a request without public-key work, or a slice of an evaluation that takes long.
-	kindEvaluate workers.Kind = 7
+	kindEvaluate
 	// kindCompile is the compiling of one expression.
-	kindCompile workers.Kind = 8
+	kindCompile
+	// kindOpen + suite is one key agreement; suites count from 1.
+	kindOpen
+	// kindSeal + suite is a key agreement, and its share of a sealed reply.
+	kindSeal = kindOpen + workers.Kind(sealed.MaxSuite)
+	// lastKind does not compile below if package workers has no room for it.
+	lastKind = kindSeal + workers.Kind(sealed.MaxSuite)
 )
+
+// agreements are first estimates of one key agreement.
+var agreements = [sealed.MaxSuite + 1]time.Duration{
+	sealed.P256: 60 * time.Microsecond, sealed.P384: 450 * time.Microsecond, sealed.P521: 1300 * time.Microsecond,
+}
 
 // Costs are the first estimates of the kinds, replaced by what is measured.
 func Costs() (c [workers.Kinds]time.Duration) {
+	c[lastKind] = 0
 	c[KindParse] = 150 * time.Microsecond
-	for i, d := range []time.Duration{60 * time.Microsecond, 450 * time.Microsecond, 1300 * time.Microsecond} {
-		c[kindOpen+1+workers.Kind(i)] = d
-		c[kindSeal+1+workers.Kind(i)] = 2 * d
+	for _, s := range sealed.Suites() {
+		c[openKind(s, false)] = agreements[s]
+		c[openKind(s, true)] = 2 * agreements[s]
 	}
 	c[kindEvaluate] = 50 * time.Microsecond
 	c[kindCompile] = 500 * time.Microsecond

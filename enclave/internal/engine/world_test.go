@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/x509"
 	"errors"
@@ -227,14 +226,10 @@ func (w *world) connect(h session.Handler, cfg session.ClientConfig) (*session.C
 	return client, e.s
 }
 
-var curves = map[sealed.Suite]ecdh.Curve{
-	sealed.P256: ecdh.P256(), sealed.P384: ecdh.P384(), sealed.P521: ecdh.P521(),
-}
-
 // vault makes a key pair that the fake KMS knows. context: wrapped with the vault's id as encryption context.
 func (w *world) vault(id string, suite sealed.Suite, context bool) *vault {
 	w.tb.Helper()
-	k, err := curves[suite].GenerateKey(rand.Reader)
+	k, err := suite.Curve().GenerateKey(rand.Reader)
 	if err != nil {
 		w.tb.Fatal(err)
 	}

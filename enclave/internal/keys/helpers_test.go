@@ -2,7 +2,6 @@ package keys
 
 import (
 	"context"
-	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/x509"
 	"errors"
@@ -74,10 +73,6 @@ func (k *kms) Unwrap(ctx context.Context, r Request) (*secret.Buffer, error) {
 
 func coded(c wire.Code) error { return &wire.Error{Code: c} }
 
-var curves = map[sealed.Suite]ecdh.Curve{
-	sealed.P256: ecdh.P256(), sealed.P384: ecdh.P384(), sealed.P521: ecdh.P521(),
-}
-
 // vault is a key pair and a record sealed to it.
 type vault struct {
 	id  string
@@ -89,7 +84,7 @@ func newVault(t testing.TB, id string) vault { return newVaultOf(t, sealed.P256,
 
 func newVaultOf(t testing.TB, suite sealed.Suite, id string) vault {
 	t.Helper()
-	key, err := curves[suite].GenerateKey(rand.Reader)
+	key, err := suite.Curve().GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}

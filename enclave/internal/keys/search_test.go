@@ -19,7 +19,7 @@ import (
 // The keys of a memory search must never have been in the searching process but by the road under test, so another
 // process makes them and hands them over by a pipe that is read straight into secret memory.
 func makeKeyInChild(suite sealed.Suite) error {
-	key, err := curves[suite].GenerateKey(rand.Reader)
+	key, err := suite.Curve().GenerateKey(rand.Reader)
 	if err != nil {
 		return err
 	}

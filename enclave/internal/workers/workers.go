@@ -55,7 +55,7 @@ const (
 type Kind uint8
 
 // Kinds is the number of estimates kept.
-const Kinds = 9
+const Kinds = 16
 
 // Stretch is the multiple of its own work (on one worker) after which a job goes before every later one.
 const Stretch = 4

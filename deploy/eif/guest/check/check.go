@@ -4,7 +4,6 @@ package check
 
 import (
 	"context"
-	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
@@ -107,13 +106,9 @@ type Vault struct {
 	Public  *sealed.PublicKey
 }
 
-var curves = map[sealed.Suite]ecdh.Curve{
-	sealed.P256: ecdh.P256(), sealed.P384: ecdh.P384(), sealed.P521: ecdh.P521(),
-}
-
 // NewVault makes a key pair and has the stand-in wrap its private part.
 func (t *Target) NewVault(ctx context.Context, id string, suite sealed.Suite, withContext bool) (*Vault, error) {
-	key, err := curves[suite].GenerateKey(rand.Reader)
+	key, err := suite.Curve().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
 	}

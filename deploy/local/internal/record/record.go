@@ -7,8 +7,6 @@ package record
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
@@ -43,17 +41,6 @@ type Record struct {
 	Options
 	WrappedKey []byte
 	Sealed     map[string]string // values as they go into a request: base64, or hex#hex for encoding 1
-}
-
-type curve struct {
-	curve elliptic.Curve
-	spec  types.DataKeyPairSpec
-}
-
-var curves = map[sealed.Suite]curve{
-	sealed.P256: {elliptic.P256(), types.DataKeyPairSpecEccNistP256},
-	sealed.P384: {elliptic.P384(), types.DataKeyPairSpecEccNistP384},
-	sealed.P521: {elliptic.P521(), types.DataKeyPairSpecEccNistP521},
 }
 
 // Seal makes a record.
@@ -106,8 +93,7 @@ func Encode(suite sealed.Suite, encoding sealed.Encoding, blob []byte) string {
 
 // makeKey sets WrappedKey and returns the public key (DER SubjectPublicKeyInfo).
 func (r *Record) makeKey(ctx context.Context, client *awskms.Client) ([]byte, error) {
-	c, ok := curves[r.Suite]
-	if !ok {
+	if !r.Suite.Valid() {
 		return nil, errors.New("unknown suite")
 	}
 	var encryptionContext map[string]string
@@ -116,7 +102,7 @@ func (r *Record) makeKey(ctx context.Context, client *awskms.Client) ([]byte, er
 	}
 	if !r.WrapLocal {
 		pair, err := client.GenerateDataKeyPairWithoutPlaintext(ctx, &awskms.GenerateDataKeyPairWithoutPlaintextInput{
-			KeyId: aws.String(r.Key), KeyPairSpec: c.spec, EncryptionContext: encryptionContext,
+			KeyId: aws.String(r.Key), KeyPairSpec: types.DataKeyPairSpec(r.Suite.KeySpec()), EncryptionContext: encryptionContext,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("key pair: %w", err)
@@ -124,7 +110,7 @@ func (r *Record) makeKey(ctx context.Context, client *awskms.Client) ([]byte, er
 		r.WrappedKey = pair.PrivateKeyCiphertextBlob
 		return pair.PublicKey, nil
 	}
-	pair, err := ecdsa.GenerateKey(c.curve, rand.Reader)
+	pair, err := r.Suite.Curve().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("key pair: %w", err)
 	}
@@ -140,7 +126,7 @@ func (r *Record) makeKey(ctx context.Context, client *awskms.Client) ([]byte, er
 		return nil, fmt.Errorf("wrap key: %w", err)
 	}
 	r.WrappedKey = out.CiphertextBlob
-	return x509.MarshalPKIXPublicKey(&pair.PublicKey)
+	return x509.MarshalPKIXPublicKey(pair.PublicKey())
 }
 
 // Body is the JSON of a request to a parent. Its zero members are left out.

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/hex"
@@ -49,9 +48,8 @@ func main() {
 	if len(os.Args) != 2 {
 		log.Fatal("usage: mkfixtures DIR")
 	}
-	curves := map[sealed.Suite]ecdh.Curve{sealed.P256: ecdh.P256(), sealed.P384: ecdh.P384(), sealed.P521: ecdh.P521()}
 	for _, suite := range sealed.Suites() {
-		f := newFixture(suite, curves[suite])
+		f := newFixture(suite)
 		out, err := json.MarshalIndent(f, "", " ")
 		check(err)
 		name := filepath.Join(os.Args[1], "redoubt-"+strings.ToLower(suite.String())+".json")
@@ -63,8 +61,8 @@ func main() {
 	}
 }
 
-func newFixture(suite sealed.Suite, curve ecdh.Curve) fixture {
-	key, err := curve.GenerateKey(rand.Reader)
+func newFixture(suite sealed.Suite) fixture {
+	key, err := suite.Curve().GenerateKey(rand.Reader)
 	check(err)
 	id := suite.ID()
 	f := fixture{
