@@ -120,18 +120,18 @@ var statTable = [MaxStats]StatInfo{
 	StatEgressOpened:         {Family: "egress_opened", Help: "Ways to KMS opened."},
 	StatEgressFailed:         {Family: "egress_failed", Help: "Ways to KMS that the parent did not open."},
 	StatKMSCredentials:       {"kms_calls", "outcome", "credentials", helpKMSCalls},
-	StatSealedReplies:        {Family: "sealed_replies", Help: "Answers sealed to a caller's key: what became of their results is not counted."},
+	StatSealedReplies:        {Family: "sealed_replies", Help: "Answers sealed to a caller's key; their results are not counted."},
 	StatSessions:             {Family: "sessions", Help: "Sessions ever accepted."},
 	StatCredentialsReceived:  {Family: "credentials_received", Help: "Credentials received."},
 
-	statExpressionKinds + StatID(ExpressionUntold):          {"expression_failures", "kind", "evaluation", helpExpressionFailures},
-	statExpressionKinds + StatID(ExpressionTooLong):         {"expression_failures", "kind", "too_long", helpExpressionFailures},
-	statExpressionKinds + StatID(ExpressionSyntax):          {"expression_failures", "kind", "syntax", helpExpressionFailures},
-	statExpressionKinds + StatID(ExpressionTooComplex):      {"expression_failures", "kind", "too_complex", helpExpressionFailures},
-	statExpressionKinds + StatID(ExpressionUndeclaredName):  {"expression_failures", "kind", "undeclared_name", helpExpressionFailures},
-	statExpressionKinds + StatID(ExpressionUnknownFunction): {"expression_failures", "kind", "unknown_function", helpExpressionFailures},
-	statExpressionKinds + StatID(ExpressionCycle):           {"expression_failures", "kind", "cycle", helpExpressionFailures},
-	statExpressionKinds + StatID(ExpressionDependency):      {"expression_failures", "kind", "dependency", helpExpressionFailures},
+	statExpressionKinds + StatID(ExpressionUntold):          expressionFailures("evaluation"),
+	statExpressionKinds + StatID(ExpressionTooLong):         expressionFailures("too_long"),
+	statExpressionKinds + StatID(ExpressionSyntax):          expressionFailures("syntax"),
+	statExpressionKinds + StatID(ExpressionTooComplex):      expressionFailures("too_complex"),
+	statExpressionKinds + StatID(ExpressionUndeclaredName):  expressionFailures("undeclared_name"),
+	statExpressionKinds + StatID(ExpressionUnknownFunction): expressionFailures("unknown_function"),
+	statExpressionKinds + StatID(ExpressionCycle):           expressionFailures("cycle"),
+	statExpressionKinds + StatID(ExpressionDependency):      expressionFailures("dependency"),
 
 	StatGaugeInFlight:        {Family: "in_flight", Help: "Requests inside."},
 	StatGaugeQueued:          {Family: "queued", Help: "Requests that wait for a worker or a key."},
@@ -147,7 +147,11 @@ var statTable = [MaxStats]StatInfo{
 	StatGaugeKMSCircuitsOpen: {Family: "kms_circuits_open", Help: "Regions whose KMS is given up for a while."},
 	StatGaugeKMSDocumentAge:  {Family: "kms_document_age_seconds", Help: "Age of the attestation document in use."},
 	StatGaugeKMSRSAKeyAge:    {Family: "kms_rsa_key_age_seconds", Help: "Age of the RSA pair that KMS answers to."},
-	StatGaugeCredentialsLeft: {Family: "credentials_left_seconds", Help: "Life of the credentials the enclave holds, of any session: those that end first."},
+	StatGaugeCredentialsLeft: {Family: "credentials_left_seconds", Help: "Life left of the credentials that end first, of any session."},
+}
+
+func expressionFailures(kind string) StatInfo {
+	return StatInfo{"expression_failures", "kind", kind, helpExpressionFailures}
 }
 
 // Info describes the number; it is empty for an unknown one.

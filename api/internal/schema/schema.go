@@ -18,8 +18,8 @@ const (
 )
 
 // Plain is a pattern of text without control characters and without those that are not seen: bidirectional marks,
-// embeddings and isolates, separators of lines and paragraphs, characters without width. The joiners (U+200C, U+200D) are
-// part of plain text, since Persian and Indian scripts need them.
+// embeddings and isolates, separators of lines and paragraphs, characters without width. The joiners (U+200C, U+200D)
+// are part of plain text, since Persian and Indian scripts need them.
 const Plain = "[^" + hidden + "]*"
 
 // PlainVisible is a pattern of one character of [Plain] that is no white space.

@@ -21,6 +21,7 @@ var faults = []struct {
 	{"ssn9.mask(1, 2, 3)", wire.Failure{Kind: wire.ExpressionUnknownFunction, Line: 1, Column: 6}},
 	{strings.Repeat("[", 300) + strings.Repeat("]", 300), wire.Failure{Kind: wire.ExpressionTooComplex}},
 	{"'" + strings.Repeat("x", 60<<10) + "'", wire.Failure{Kind: wire.ExpressionTooLong}},
+	{"e7 + ''", wire.Failure{Kind: wire.ExpressionCycle}},
 	{"e6 + ''", wire.Failure{Kind: wire.ExpressionCycle}},
 	{"e0 + ''", wire.Failure{Kind: wire.ExpressionDependency}},
 	{"1 / 0", wire.Failure{}},
