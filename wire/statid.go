@@ -1,7 +1,7 @@
 package wire
 
-// StatID names a counter or gauge of the enclave. Numbers never change their meaning; a receiver keeps those it does not
-// know apart or drops them ([StatID.Info] is empty for them).
+// StatID names a counter or gauge of the enclave. Numbers never change their meaning; a receiver keeps those it does
+// not know apart or drops them ([StatID.Info] is empty for them).
 type StatID uint32
 
 // Counters grow only; gauges, from 128 on, rise and fall.
@@ -84,8 +84,8 @@ const (
 	helpExpressionFailures = "Expressions that failed, those of sealed replies left out, by kind."
 )
 
-// statTable has all numbers. An index that stands here twice does not compile, and a number that was given away before is
-// found by the list of all numbers in testdata.
+// statTable has all numbers. An index that stands here twice does not compile, and a number that was given away before
+// is found by the list of all numbers in testdata.
 var statTable = [MaxStats]StatInfo{
 	StatRequests:             {Family: "requests", Help: "Requests of all parents."},
 	StatFieldsOpened:         {"fields", "outcome", "opened", helpFields},
@@ -120,9 +120,11 @@ var statTable = [MaxStats]StatInfo{
 	StatEgressOpened:         {Family: "egress_opened", Help: "Ways to KMS opened."},
 	StatEgressFailed:         {Family: "egress_failed", Help: "Ways to KMS that the parent did not open."},
 	StatKMSCredentials:       {"kms_calls", "outcome", "credentials", helpKMSCalls},
-	StatSealedReplies:        {Family: "sealed_replies", Help: "Answers sealed to a caller's key; their results are not counted."},
-	StatSessions:             {Family: "sessions", Help: "Sessions ever accepted."},
-	StatCredentialsReceived:  {Family: "credentials_received", Help: "Credentials received."},
+	StatSealedReplies: {
+		Family: "sealed_replies", Help: "Answers sealed to a caller's key, whose results are not counted.",
+	},
+	StatSessions:            {Family: "sessions", Help: "Sessions ever accepted."},
+	StatCredentialsReceived: {Family: "credentials_received", Help: "Credentials received."},
 
 	statExpressionKinds + StatID(ExpressionUntold):          expressionFailures("evaluation"),
 	statExpressionKinds + StatID(ExpressionTooLong):         expressionFailures("too_long"),
@@ -147,7 +149,9 @@ var statTable = [MaxStats]StatInfo{
 	StatGaugeKMSCircuitsOpen: {Family: "kms_circuits_open", Help: "Regions whose KMS is given up for a while."},
 	StatGaugeKMSDocumentAge:  {Family: "kms_document_age_seconds", Help: "Age of the attestation document in use."},
 	StatGaugeKMSRSAKeyAge:    {Family: "kms_rsa_key_age_seconds", Help: "Age of the RSA pair that KMS answers to."},
-	StatGaugeCredentialsLeft: {Family: "credentials_left_seconds", Help: "Life left of the credentials that end first, of any session."},
+	StatGaugeCredentialsLeft: {
+		Family: "credentials_left_seconds", Help: "Life left of the credentials that end first, of any session.",
+	},
 }
 
 func expressionFailures(kind string) StatInfo {

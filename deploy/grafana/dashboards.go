@@ -56,7 +56,7 @@ func overview() dashboard {
 			quantile("0.99", "route", "redoubt_api_request_duration_seconds_bucket"), "p99 {{route}}"),
 		graph("What the API waits for", "Store, KMS and parent.", "s",
 			quantile("0.99", "dependency", "redoubt_api_dependency_duration_seconds_bucket"), "p99 {{dependency}}"),
-		graph("What the API asks in vain", "Store, KMS and parent: all outcomes but answers, and but callers that left.", "ops",
+		graph("What the API asks in vain", "Store, KMS and parent: all but answers and callers that left.", "ops",
 			by("dependency, outcome", `redoubt_api_dependency_duration_seconds_count{outcome!~"`+heard+`"}`),
 			"{{dependency}} {{outcome}}"),
 		graph("Audit entries", "Given to the store, by outcome.", "ops",

@@ -56,8 +56,8 @@ var helps = kong.Vars{
 	"h_resume": "Journal of a run that was ended, to go on from, or where to write one; it is removed when all was " +
 		"read. Keep it where the store's writers cannot reach it. The vaults in it are not read again.",
 	"h_schema": "YAML file with the fields of a vault; the reference's schema by default.",
-	"h_since": "Checkpoint file of an earlier run, or a log or file with checkpoints that the API wrote: what they cover " +
-		"must still be there.",
+	"h_since": "Checkpoint file of an earlier run, or a log or file with checkpoints that the API wrote: what they " +
+		"cover must still be there.",
 	"h_store":    "Where records are kept: bolt:FILE or dynamodb:TABLE; bolt:redoubt.db by default.",
 	"h_suite":    "Curve of new vaults: P-256, P-384 or P-521.",
 	"h_tls_cert": "Certificate to serve TLS 1.3 with, PEM; read again when it changes.",

@@ -322,8 +322,8 @@ func auditLog(c *call) (*reply, error) {
 	}
 }
 
-// maxPage bounds the bytes of a page of audit entries, unless it has one alone: with its quotes escaped it is to fit the
-// 6 MB of an answer of AWS Lambda.
+// maxPage bounds the bytes of a page of audit entries, unless it has one alone: with its quotes escaped it is to fit
+// the 6 MB of an answer of AWS Lambda.
 const maxPage = 2_500_000
 
 // fitting tells how many of the lines fit a page, at least one.

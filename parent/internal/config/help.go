@@ -52,8 +52,8 @@ var help = kong.Vars{
 	"help_egress_conns": "Egress connections open at once, 1 to 65536; what comes beyond is refused.",
 	"help_egress_idle":  "An egress connection that carries nothing for this long is closed. 1ms to 1h.",
 	"help_probe_file": "A probe key: what 'aws kms generate-data-key-pair-without-plaintext --key-id ARN --key-pair-" +
-		"spec ECC_NIST_P256 --encryption-context vault_id=redoubt-probe' prints. Each enclave must open it by KMS again and " +
-		"again; /ready tells. One file for each KMS key. Read again when it changes.",
+		"spec ECC_NIST_P256 --encryption-context vault_id=redoubt-probe' prints. Each enclave must open it by KMS again " +
+		"and again; /ready tells. One file for each KMS key. Read again when it changes.",
 	"help_probe_every": "How often each enclave opens each probe key, a KMS call each time; after a failure six times " +
 		"as often. 1ms to 1h.",
 	"help_credentials": "Where the enclave's AWS credentials come from: imds (the instance's role), static (a " +

@@ -3,8 +3,9 @@
 // A probe key is a key pair that KMS made for nobody's vault. Again and again the parent seals a fresh random value to
 // its public key and sends it to each enclave as an ordinary request, after the enclave was told to forget the key. So
 // the enclave must make an attested Decrypt, and the answer proves that KMS allowed it: credentials, the way to KMS,
-// the key's policy with its measurements, and the key's state are right. A request of a caller does not prove that, since
-// enclaves remember keys, and a denied one does not prove the opposite, since callers may send keys that are not ours.
+// the key's policy with its measurements, and the key's state are right. A request of a caller does not prove that,
+// since enclaves remember keys, and a denied one does not prove the opposite, since callers may send keys that are not
+// ours.
 //
 // # Against whom
 //

@@ -22,8 +22,8 @@
 // blocks, and there the reserve is none.
 //
 // About a second after a removal, pages that are no longer in use are overwritten with zeros, those too that a failed
-// commit or a killed process left. No page that a reader, a copy or one of the two newest states uses is touched, so that
-// a crash meanwhile loses nothing. What the disk keeps of overwritten blocks is out of reach.
+// commit or a killed process left. No page that a reader, a copy or one of the two newest states uses is touched, so
+// that a crash meanwhile loses nothing. What the disk keeps of overwritten blocks is out of reach.
 //
 // Limits: a record is one value of at most 64 MiB; the file grows and is reused but never shrinks. The file holds
 // ciphertext, wrapped keys and the audit log in the clear: its directory's permissions are its protection (the file

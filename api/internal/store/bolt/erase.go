@@ -199,8 +199,8 @@ func (s *Store) eraseSome() (time.Duration, error) {
 	return erasePause, nil
 }
 
-// remains looks at the next dirty pages and returns those that hold something and may be erased. If some may not, as the
-// state before the newest uses them, it makes an empty commit, so that another state is the one before.
+// remains looks at the next dirty pages and returns those that hold something and may be erased. If some may not, as
+// the state before the newest uses them, it makes an empty commit, so that another state is the one before.
 func (s *Store) remains() ([]uint64, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -54,8 +54,8 @@ func putIdempotency(tx *bbolt.Tx, i *store.Idempotency) error {
 	return wrap(tx.Bucket(bucketIdem).Put([]byte(i.Key), data))
 }
 
-// Expiry begins the audit entry of a vault whose time to live has passed. The store keeps the entry with the removal, in
-// one transaction, and tells done how that ended. After an error the vault stays until the next sweep.
+// Expiry begins the audit entry of a vault whose time to live has passed. The store keeps the entry with the removal,
+// in one transaction, and tells done how that ended. After an error the vault stays until the next sweep.
 type Expiry func(ctx context.Context, vaultID string) (e *store.Entry, done func(error), err error)
 
 // Sweep begins to remove what has expired, a bounded number at a time. It is called once at most; until then what has

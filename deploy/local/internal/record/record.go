@@ -102,7 +102,8 @@ func (r *Record) makeKey(ctx context.Context, client *awskms.Client) ([]byte, er
 	}
 	if !r.WrapLocal {
 		pair, err := client.GenerateDataKeyPairWithoutPlaintext(ctx, &awskms.GenerateDataKeyPairWithoutPlaintextInput{
-			KeyId: aws.String(r.Key), KeyPairSpec: types.DataKeyPairSpec(r.Suite.KeySpec()), EncryptionContext: encryptionContext,
+			KeyId: aws.String(r.Key), KeyPairSpec: types.DataKeyPairSpec(r.Suite.KeySpec()),
+			EncryptionContext: encryptionContext,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("key pair: %w", err)
