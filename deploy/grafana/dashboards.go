@@ -94,6 +94,8 @@ func enclave() dashboard {
 func kms() dashboard {
 	return build("redoubt-kms", "Redoubt: KMS and cost",
 		graph("KMS calls", "By outcome.", "reqps", by("outcome", "redoubt_enclave_kms_calls_total"), "{{outcome}}"),
+		graph("Probe keys", "1: every enclave of a parent opened the region's probe key by KMS when last asked.", "none",
+			"min by (instance, region) (redoubt_parent_probe_ok)", "{{instance}} {{region}}"),
 		graph("KMS calls per thousand decrypts", "What a cache that works keeps low.", "none",
 			"1000 * "+sum("redoubt_enclave_kms_calls_total")+" / "+sum("redoubt_enclave_requests_total"), "calls"),
 		graph("KMS cost per million decrypts", "At 0.03 per 10,000 calls; see deploy/README.md.", "currencyUSD",

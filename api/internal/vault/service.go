@@ -137,8 +137,8 @@ func (s *Service) Schema() *schema.Schema { return s.cfg.Schema }
 // Ready tells whether entries of the audit log can be written, as far as keys go. The error is the key service's.
 func (s *Service) Ready(ctx context.Context) error { return s.log.Ready(ctx) }
 
-// Close makes a last checkpoint of the audit log and wipes its key, after the writes that are on their way. What follows
-// is refused with [ErrAudit]. The error says why there is no checkpoint.
+// Close makes a last checkpoint of the audit log and wipes its key, after the writes that are on their way. What
+// follows is refused with [ErrAudit]. The error says why there is no checkpoint.
 func (s *Service) Close(ctx context.Context) error { return s.log.Close(ctx) }
 
 // Replace runs fn, which replaces the content of the store, between two writes.

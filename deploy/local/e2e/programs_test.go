@@ -31,7 +31,7 @@ func TestEveryProgramAnswersItsCommandLineAlike(t *testing.T) {
 		failure    []string
 	}{
 		{"parent", "", []string{"--log-level=loud"}, []string{"--listen=127.0.0.1:0", "--api-keys-file=/nowhere/keys"}},
-		{"api", "", []string{}, []string{"audit", "verify", "--store=bolt:/nowhere/store"}},
+		{"api", "", []string{}, []string{"store", "check", "--store=bolt:/nowhere/store"}},
 		{"local", "", []string{}, []string{"kms", "--listen=192.0.2.1:0", "--state=" + t.TempDir()}},
 		{"enclave", "", []string{"more"}, []string{"--config=/nowhere/enclave.yaml"}},
 		{"enclave", filepath.Join(dir, "production"), []string{"--config=x"}, []string{}},

@@ -4,9 +4,10 @@
 //
 // Credentials are fetched in the background, ahead of their end, with jitter; no request waits for them. When the
 // source fails, or gives some that have ended, the last ones are used on, past their end too, as AWS's SDKs do: in an
-// outage of the metadata service KMS may take them still. KMS decides; what is cached is served in either case. Enclaves
-// refuse credentials that have ended, so they are told of an end some minutes ahead, again and again. Credentials are
-// held in locked memory outside the Go heap, wiped when replaced, and are never logged, formatted or put in an error.
+// outage of the metadata service KMS may take them still. KMS decides; what is cached is served in either case.
+// Enclaves refuse credentials that have ended, so they are told of an end some minutes ahead, again and again.
+// Credentials are held in locked memory outside the Go heap, wiped when replaced, and are never logged, formatted or
+// put in an error.
 //
 // # Against whom
 //

@@ -29,12 +29,11 @@ func (s *Store) Audit(_ context.Context, vaultID string, p store.Page) ([]store.
 	var out []store.Entry
 	next := ""
 	err := s.view(func(tx *bbolt.Tx) error {
-		c := tx.Bucket(bucketAudit).Cursor()
+		c, seen := tx.Bucket(bucketAudit).Cursor(), order{last: from}
 		for k, v := c.Seek(from); k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
-			if err := inOrder(from, k); err != nil {
+			if err := seen.next(k); err != nil {
 				return err
 			}
-			from = k
 			if len(out) == p.Size() {
 				next = base64.RawURLEncoding.EncodeToString(k)
 				return nil
@@ -72,10 +71,12 @@ func (s *Store) LastAudit(_ context.Context, vaultID string) (*store.Entry, erro
 	return &last, nil
 }
 
-// seekPast moves to the last key that is at or below every key with the prefix's end.
+// seekPast moves to the last key that is below all that are above the prefix.
 func seekPast(c *bbolt.Cursor, prefix []byte) (key, value []byte) {
-	// The eight bytes after the prefix are a time, whose first byte is never 0xff.
-	after := append(bytes.Clone(prefix), 0xff)
+	after := past(prefix)
+	if after == nil {
+		return c.Last()
+	}
 	if k, _ := c.Seek(after); k == nil {
 		return c.Last()
 	}
@@ -94,7 +95,8 @@ func (s *Store) AuditedVaults(ctx context.Context, yield func(string) error) err
 		err := s.view(func(tx *bbolt.Tx) error {
 			k, _ := tx.Bucket(bucketAudit).Cursor().Seek(from)
 			id, found = auditVault(k)
-			return inOrder(from, k)
+			seen := order{last: from}
+			return seen.next(k)
 		})
 		if err != nil || !found {
 			return err
@@ -102,17 +104,51 @@ func (s *Store) AuditedVaults(ctx context.Context, yield func(string) error) err
 		if err := yield(id); err != nil {
 			return err
 		}
-		from = append(auditPrefix(id), 0xff)
+		if from = past(auditPrefix(id)); from == nil {
+			return nil
+		}
 	}
 }
 
-// inOrder tells whether a key is not below the one before it, or the one that was looked for: in a damaged tree the
-// reader would go round for ever. No key is the end.
-func inOrder(from, key []byte) error {
-	if key != nil && (len(key) == 0 || bytes.Compare(key, from) < 0) {
-		return damaged("its keys are not in order")
+// past is the first key above all that begin with the prefix, whatever a damaged one has after it; nil: there is none.
+func past(prefix []byte) []byte {
+	out := bytes.TrimRight(prefix, "\xff")
+	if len(out) == 0 {
+		return nil
 	}
+	out = bytes.Clone(out)
+	out[len(out)-1]++
+	return out
+}
+
+var errOrder = damaged("its keys are not in order")
+
+// order is a reader's place in a bucket: the key that it looked for, then the last one that it read. In a damaged tree
+// a reader would go round for ever.
+type order struct {
+	last []byte
+	read bool
+}
+
+// next takes the next key, which must be above the last; the first may be what was looked for. No key is the end.
+func (o *order) next(key []byte) error {
+	above := bytes.Compare(key, o.last)
+	if key != nil && (len(key) == 0 || above < 0 || above == 0 && o.read) {
+		return errOrder
+	}
+	o.last, o.read = key, true
 	return nil
+}
+
+// each calls fn with every key and value of a bucket.
+func each(b *bbolt.Bucket, fn func(k, v []byte) error) error {
+	var seen order
+	return b.ForEach(func(k, v []byte) error {
+		if err := seen.next(k); err != nil {
+			return err
+		}
+		return fn(k, v)
+	})
 }
 
 func putEntry(tx *bbolt.Tx, e *store.Entry) error {

@@ -45,7 +45,7 @@ func (s *Store) Checkpoints(_ context.Context, yield func(*store.Checkpoint) err
 		if b == nil {
 			return nil
 		}
-		return b.ForEach(func(k, v []byte) error {
+		return each(b, func(k, v []byte) error {
 			var f checkpointForm
 			if cbor.Unmarshal(v, &f) != nil {
 				s.damaged.Add(1)

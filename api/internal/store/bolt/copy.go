@@ -163,7 +163,7 @@ func copyAll(to *bbolt.DB, from *bbolt.Tx) error {
 		if from.Bucket(name) == nil {
 			continue // a store of an earlier release
 		}
-		c := from.Bucket(name).Cursor()
+		c, seen := from.Bucket(name).Cursor(), order{}
 		for k, v := c.First(); k != nil; {
 			err := to.Update(func(tx *bbolt.Tx) (err error) {
 				b, err := tx.CreateBucketIfNotExists(name)
@@ -173,7 +173,7 @@ func copyAll(to *bbolt.DB, from *bbolt.Tx) error {
 				b.FillPercent = 1 // in order, so that no page is split later
 				for n := 0; k != nil && n < copyBatch && err == nil; k, v = c.Next() {
 					n += len(k) + len(v)
-					if err = inOrder(nil, k); err == nil {
+					if err = seen.next(k); err == nil {
 						err = b.Put(k, v)
 					}
 				}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	bbolt "go.etcd.io/bbolt"
@@ -272,5 +273,54 @@ func TestARecordThatCannotBeReadHidesNoOther(t *testing.T) {
 	found, err := s.Inspect(t.Context())
 	if err != nil || found.Records != 3 || found.Entries != 6 || len(found.Damaged) != 2 {
 		t.Fatalf("%+v, %v", found, err)
+	}
+}
+
+// TestAnEntryOfNoTimeEndsNoReader: a key of the log whose time is damaged comes after where that vault's log ends, and a
+// reader that goes on from there must not find the same vault again.
+func TestAnEntryOfNoTimeEndsNoReader(t *testing.T) {
+	s, err := Open(filepath.Join(t.TempDir(), "store.db"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	for i, id := range []string{"v_1", "v_2"} {
+		e := &store.Entry{VaultID: id, Time: int64(i + 1), Chain: "c", Seq: 1}
+		if err := s.Create(t.Context(), rec(id), e, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err = s.db.Update(func(tx *bbolt.Tx) error {
+		key := append(auditPrefix("v_1"), "\xff\xff\xff\xff\xff\xff\xff\xffc"...)
+		return tx.Bucket(bucketAudit).Put(key, []byte("no entry"))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen []string
+	err = s.AuditedVaults(t.Context(), func(id string) error {
+		if seen = append(seen, id); len(seen) > 2 {
+			return errors.New("a vault is found again")
+		}
+		return nil
+	})
+	if err != nil || !slices.Equal(seen, []string{"v_1", "v_2"}) {
+		t.Fatalf("%v, %v", seen, err)
+	}
+}
+
+// TestAReaderGoesRoundNoDamagedTree: keys that do not rise end it.
+func TestAReaderGoesRoundNoDamagedTree(t *testing.T) {
+	for _, keys := range [][]string{{"b", "b"}, {"b", "a"}, {"b", "c", "b"}, {"b", ""}} {
+		seen, err := order{last: []byte("b")}, error(nil)
+		for _, k := range keys {
+			err = errors.Join(err, seen.next([]byte(k)))
+		}
+		if !errors.Is(err, ErrDamaged) {
+			t.Errorf("%q: %v", keys, err)
+		}
+	}
+	if got := past([]byte("a\xff")); string(got) != "b" || past([]byte("\xff")) != nil {
+		t.Errorf("past: %q", got)
 	}
 }

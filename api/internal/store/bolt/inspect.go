@@ -19,7 +19,7 @@ type Inspection struct {
 func (s *Store) Inspect(ctx context.Context) (*Inspection, error) {
 	out := &Inspection{Damaged: []string{}}
 	err := s.view(func(tx *bbolt.Tx) error {
-		err := tx.Bucket(bucketRecords).ForEach(func(k, v []byte) error {
+		err := each(tx.Bucket(bucketRecords), func(k, v []byte) error {
 			_, err := decodeRecord(string(k), v)
 			out.note(err)
 			out.Records++
@@ -28,7 +28,7 @@ func (s *Store) Inspect(ctx context.Context) (*Inspection, error) {
 		if err != nil {
 			return err
 		}
-		err = tx.Bucket(bucketAudit).ForEach(func(k, v []byte) error {
+		err = each(tx.Bucket(bucketAudit), func(k, v []byte) error {
 			id, ok := auditVault(k)
 			if !ok {
 				out.note(damaged("an audit entry of no vault"))
@@ -41,7 +41,7 @@ func (s *Store) Inspect(ctx context.Context) (*Inspection, error) {
 		if err != nil {
 			return err
 		}
-		return tx.Bucket(bucketIdem).ForEach(func(_, v []byte) error {
+		return each(tx.Bucket(bucketIdem), func(_, v []byte) error {
 			if cbor.Unmarshal(v, &idemForm{}) != nil {
 				out.note(damaged("an idempotency item cannot be read"))
 			}

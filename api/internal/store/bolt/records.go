@@ -118,12 +118,11 @@ func (s *Store) List(_ context.Context, p store.Page) ([]store.Summary, string, 
 	var out []store.Summary
 	next := ""
 	err = s.view(func(tx *bbolt.Tx) error {
-		c := tx.Bucket(bucketRecords).Cursor()
+		c, seen := tx.Bucket(bucketRecords).Cursor(), order{last: from}
 		for k, v := c.Seek(from); k != nil; k, v = c.Next() {
-			if err := inOrder(from, k); err != nil {
+			if err := seen.next(k); err != nil {
 				return err
 			}
-			from = k
 			if len(out) == p.Size() {
 				next = base64.RawURLEncoding.EncodeToString(k)
 				return nil
