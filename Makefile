@@ -141,7 +141,7 @@ test-kernel: ## The enclave on another x86_64 kernel, after make test-enclave: m
 # process's own pages (the emulator's are seen), and counts of allocations beside the emulator's timing. One test builds a
 # program for the machine it runs on, and one starts itself again, which the kernel refuses without the emulator. (So does
 # a day in simulated time, to be alone: it is given a process to itself.)
-NOT_EMULATED := TestTooLowALimit|TestHardenProcess|TestReadingADestroyedBuffer|TestMemoryIsLocked|TestKeyBytesAreGone|TestIMDSv2Against|TestHotRequestAllocates|TestMemoryIsFlat|TestASinkThatIsOn|TestPlaintextIsGone|TestCredentialsAreHeldOnce|TestNoCallIsTooCheap|TestNoResultIsTooCheap|TestCompilingIsLinear|TestProgramsThatTheParentStarts|TestAProgramDiesWithTheTestsProcess
+NOT_EMULATED := TestTooLowALimit|TestHardenProcess|TestReadingADestroyedBuffer|TestMemoryIsLocked|TestKeyBytesAreGone|TestIMDSv2Against|TestHotRequestAllocates|TestMemoryIsFlat|TestASinkThatIsOn|TestPlaintextIsGone|TestCredentialsAreHeldOnce|TestNoCallIsTooCheap|TestNoResultIsTooCheap|FuzzEvalTime|TestCompilingIsLinear|TestProgramsThatTheParentStarts|TestAProgramDiesWithTheTestsProcess
 
 .PHONY: test-arm64
 test-arm64: ## Everything checked for arm64; wire, enclave and parent tested under qemu-user (by apt when absent)
