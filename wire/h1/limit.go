@@ -38,7 +38,7 @@ type Limit struct {
 	slots map[*slot]struct{}
 }
 
-// NewLimit makes a limit of so many connections. shed is told of each that ends for it.
+// NewLimit makes a limit of most connections. It tells shed of each connection that it ends or refuses.
 func NewLimit(most int, shed func(Shed)) *Limit {
 	return &Limit{most: most, shed: shed, slots: make(map[*slot]struct{})}
 }

@@ -19,7 +19,7 @@ import (
 func TestAnotherProgramComputesTheSameMACs(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {
-		t.Skip("there is no python3")
+		t.Skip("there is no python3 (CI has it)")
 	}
 	s := newStore(t)
 	l := newLog(s, time.Now)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"redoubt/wire/h1"
 	"redoubt/wire/trace"
 )
 
@@ -16,7 +17,7 @@ type unobserved struct{}
 
 func (unobserved) Request(Route, int, string, time.Duration, trace.ID) {}
 func (unobserved) BatchItem(int, string)                               {}
-func (unobserved) ConnectionShed(Shed)                                 {}
+func (unobserved) ConnectionShed(h1.Shed)                              {}
 
 // TestLargeBodiesShareABudget: what large requests may take of memory is bounded over all connections; past it they
 // are refused at once, and small ones are not.

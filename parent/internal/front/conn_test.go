@@ -17,6 +17,7 @@ import (
 	proxyproto "github.com/pires/go-proxyproto"
 	"github.com/valyala/fasthttp"
 
+	"redoubt/wire/h1"
 	"redoubt/wire/trace"
 )
 
@@ -237,7 +238,7 @@ type deaf struct{}
 
 func (deaf) Request(Route, int, string, time.Duration, trace.ID) {}
 func (deaf) BatchItem(int, string)                               {}
-func (deaf) ConnectionShed(Shed)                                 {}
+func (deaf) ConnectionShed(h1.Shed)                              {}
 
 // TestShutdownLosesNoRequestThatHasReachedThisHost is check 33 on kept connections: what was sent before the end began
 // lies in the kernel, on connections that look idle, and is answered all the same.

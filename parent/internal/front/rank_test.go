@@ -1,6 +1,10 @@
 package front
 
-import "testing"
+import (
+	"testing"
+
+	"redoubt/wire/h1"
+)
 
 func TestAStrangersConnectionEndsFirstAndOneInWorkNever(t *testing.T) {
 	for _, tc := range []struct {
@@ -31,7 +35,7 @@ func TestAStrangersConnectionEndsFirstAndOneInWorkNever(t *testing.T) {
 		older.known.Store(tc.known)
 		c.since.Store(2)
 		older.since.Store(1)
-		r := newRegistry(2, func(Shed) {})
+		r := newRegistry(2, func(h1.Shed) {})
 		r.conns[c], r.conns[older] = struct{}{}, struct{}{}
 		if v := r.victim(); older.rank() > 0 && tc.rank > 0 && v != nil && v != older {
 			t.Errorf("%s: the newer one ends", tc.name)

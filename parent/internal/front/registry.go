@@ -3,6 +3,8 @@ package front
 import (
 	"sync"
 	"time"
+
+	"redoubt/wire/h1"
 )
 
 // registry bounds the connections that are open at once, and decides which ends when a new one finds no room. First
@@ -13,7 +15,7 @@ import (
 type registry struct {
 	most  int
 	freed chan struct{} // told when a connection has ended
-	shed  func(Shed)
+	shed  func(h1.Shed)
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -29,21 +31,7 @@ const (
 	spareWorkers = 64
 )
 
-// Shed is why a connection ended, or was not taken, for want of room.
-type Shed int
-
-// The reasons, in the order in which they come: a stranger made room, an idle caller did, nobody could.
-const (
-	ShedStranger Shed = iota
-	ShedCaller
-	ShedRefused
-	Sheds // how many there are
-)
-
-// String is the value of the metric's label.
-func (s Shed) String() string { return [...]string{"stranger", "idle_caller", "refused"}[s] }
-
-func newRegistry(most int, shed func(Shed)) *registry {
+func newRegistry(most int, shed func(h1.Shed)) *registry {
 	return &registry{most: most, shed: shed, freed: make(chan struct{}, 1), conns: make(map[*conn]struct{})}
 }
 
@@ -72,7 +60,7 @@ func (r *registry) admit(c *conn) bool {
 	if r.add(c) {
 		return true
 	}
-	r.shed(ShedRefused)
+	r.shed(h1.ShedRefused)
 	return false
 }
 
@@ -97,9 +85,9 @@ func (r *registry) remove(c *conn) {
 	switch {
 	case !held || !c.leaving.Load():
 	case c.known.Load():
-		r.shed(ShedCaller)
+		r.shed(h1.ShedCaller)
 	default:
-		r.shed(ShedStranger)
+		r.shed(h1.ShedStranger)
 	}
 	select {
 	case r.freed <- struct{}{}:

@@ -15,6 +15,7 @@ import (
 	"redoubt/parent/internal/fakeenclave"
 	"redoubt/parent/internal/front"
 	"redoubt/wire"
+	"redoubt/wire/h1"
 )
 
 // client is one connection to a stack.
@@ -37,9 +38,9 @@ func (s *stack) dial(t *testing.T) *client {
 // wantShed tells whether connections were counted, by reason.
 func (s *stack) wantShed(t *testing.T, strangers, callers, refused int64) {
 	t.Helper()
-	for reason, want := range []int64{front.ShedStranger: strangers, front.ShedCaller: callers, front.ShedRefused: refused} {
+	for reason, want := range []int64{h1.ShedStranger: strangers, h1.ShedCaller: callers, h1.ShedRefused: refused} {
 		if got := s.seen.shed[reason].Load(); got != want {
-			t.Errorf("%v: %d counted, want %d", front.Shed(reason), got, want)
+			t.Errorf("%v: %d counted, want %d", h1.Shed(reason), got, want)
 		}
 	}
 }

@@ -53,7 +53,7 @@ type Observer interface {
 	Request(r Route, status int, code string, took time.Duration, exemplar trace.ID)
 	BatchItem(status int, code string)
 	// ConnectionShed is told of each connection that ends or is refused since MaxConnections are open.
-	ConnectionShed(s Shed)
+	ConnectionShed(s h1.Shed)
 }
 
 // Options are what a Server needs. Durations and counts MUST be positive.

@@ -22,6 +22,7 @@ import (
 	"redoubt/parent/internal/front"
 	"redoubt/parent/internal/pool"
 	"redoubt/wire"
+	"redoubt/wire/h1"
 	"redoubt/wire/logtest"
 	"redoubt/wire/trace"
 )
@@ -44,7 +45,7 @@ type nothing struct {
 
 	exemplar trace.ID // of the last request
 
-	shed [front.Sheds]atomic.Int64
+	shed [h1.Sheds]atomic.Int64
 }
 
 func (n *nothing) Request(r front.Route, status int, code string, _ time.Duration, exemplar trace.ID) {
@@ -53,16 +54,16 @@ func (n *nothing) Request(r front.Route, status int, code string, _ time.Duratio
 	n.exemplar = exemplar
 	n.last = fmt.Sprint(r, " ", status, " ", code)
 }
-func (*nothing) BatchItem(int, string)         {}
-func (n *nothing) ConnectionShed(s front.Shed) { n.shed[s].Add(1) }
-func (*nothing) SessionOpened()                {}
-func (*nothing) SessionLost()                  {}
-func (*nothing) DialFailed()                   {}
-func (*nothing) SessionPanicked()              {}
-func (*nothing) Retried()                      {}
-func (*nothing) NotRetried()                   {}
-func (*nothing) CredentialsPushed(bool)        {}
-func (*nothing) PingTook(time.Duration)        {}
+func (*nothing) BatchItem(int, string)      {}
+func (n *nothing) ConnectionShed(s h1.Shed) { n.shed[s].Add(1) }
+func (*nothing) SessionOpened()             {}
+func (*nothing) SessionLost()               {}
+func (*nothing) DialFailed()                {}
+func (*nothing) SessionPanicked()           {}
+func (*nothing) Retried()                   {}
+func (*nothing) NotRetried()                {}
+func (*nothing) CredentialsPushed(bool)     {}
+func (*nothing) PingTook(time.Duration)     {}
 func (n *nothing) lastExemplar() trace.ID {
 	n.mu.Lock()
 	defer n.mu.Unlock()

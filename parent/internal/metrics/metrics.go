@@ -13,6 +13,7 @@ import (
 	"redoubt/parent/internal/front"
 	"redoubt/parent/internal/pool"
 	"redoubt/wire"
+	"redoubt/wire/h1"
 )
 
 // Namespace begins the name of each of the parent's metrics.
@@ -31,7 +32,7 @@ type Metrics struct {
 	known     map[outcome]prometheus.Counter // of requests, for the usual outcomes
 	durations [front.Routes]latencyHistogram
 	items     *prometheus.CounterVec
-	shed      [front.Sheds]prometheus.Counter
+	shed      [h1.Sheds]prometheus.Counter
 
 	opened, lost, dialFailed, retried prometheus.Counter
 	notRetried, sessionPanics         prometheus.Counter
@@ -92,7 +93,7 @@ func (m *Metrics) http() {
 	}
 	shed := m.counters("connections_shed_total", "Connections that ended, or were refused, since --max-connections were "+
 		"open: strangers and idle callers made room, refused were new ones when nobody could.", "reason")
-	for r := range front.Sheds {
+	for r := range h1.Sheds {
 		m.shed[r] = shed.WithLabelValues(r.String())
 	}
 	m.items = m.counters("batch_items_total", "Items of batches answered, by code.", "code")

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"redoubt/parent/internal/front"
+	"redoubt/wire/h1"
 	"redoubt/wire/trace"
 )
 
@@ -30,7 +31,7 @@ func (m *Metrics) Request(r front.Route, status int, code string, took time.Dura
 func (m *Metrics) BatchItem(_ int, code string) { m.items.WithLabelValues(code).Inc() }
 
 // ConnectionShed implements front.Observer.
-func (m *Metrics) ConnectionShed(s front.Shed) { m.shed[s].Inc() }
+func (m *Metrics) ConnectionShed(s h1.Shed) { m.shed[s].Inc() }
 
 // SessionOpened implements pool.Observer.
 func (m *Metrics) SessionOpened() { m.opened.Inc() }
