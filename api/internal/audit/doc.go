@@ -50,27 +50,27 @@
 //
 // # Limits
 //
-// Who can write the store can cut off entries that no checkpoint counts yet: those of the last minutes, and of a
-// process that was killed. An epoch ends only when the one before is in a checkpoint, so that a newer entry shows where
-// an older checkpoint was put back. Only a checkpoint outside the store ([Token], [Checkpoint]) shows where the whole
-// store was put back to what it once was, as a restored backup does.
+// An attacker who can write the store can cut off entries that no checkpoint counts yet: those of the last minutes, and
+// of a process that was killed. An epoch ends only when the one before is in a checkpoint, so that a newer entry shows
+// where an older checkpoint was put back. Only a checkpoint outside the store ([Token], [Checkpoint]) shows where the
+// whole store was put back to what it once was, as a restored backup does.
 //
 // Of entries of unknown outcome nobody knows whether they were stored, so their removal does not show. Their writer
 // lists 256 in its checkpoints. Beyond that as many others could be missing as are not listed.
 //
-// Who can write the store and use the MAC key in KMS can forge everything: the API's role can. Give `audit verify` a
-// role of its own.
+// An attacker who can write the store and use the MAC key in KMS can forge everything. The API's role can do both. Give
+// `audit verify` a role of its own.
 //
-// Chains of earlier releases are verified as far as hashes without a key can be: who can write the store can make such
-// a chain anew, unless an entry with a MAC is linked to it. Nobody can pass one of these off for one of ours, in a
-// vault or with a time later than [Options].Keyed. The default for that time comes from the oldest entry with a MAC, so
-// set it where an attacker may have rewritten all of them.
+// Chains of earlier releases are verified as far as hashes without a key can be: an attacker who can write the store
+// can make such a chain anew, unless an entry with a MAC is linked to it. Nobody can pass one of these off for one of
+// ours, in a vault or with a time later than [Options].Keyed. The default for that time comes from the oldest entry
+// with a MAC, so set it where an attacker may have rewritten all of them.
 //
-// Entries that the reference wrote have no chain; they are counted, not verified. Who can write the store can make an
-// entry at the end of a chain look like one of them. That shows at once in a vault that was made after the cut-over
-// ([Options]), and if a trace of the chain or its key is left. In an older vault it is as good as cutting the entry
-// off: a [Checkpoint] shows it, and otherwise the count of such entries that are newer than the cut-over, unless the
-// entry was given an older time too.
+// Entries that the reference wrote have no chain; they are counted, not verified. An attacker who can write the store
+// can make an entry at the end of a chain look like one of them. That shows at once in a vault that was made after the
+// cut-over ([Options]), and if a trace of the chain or its key is left. In an older vault it is as good as cutting the
+// entry off: a [Checkpoint] shows it, and otherwise the count of such entries that are newer than the cut-over, unless
+// the entry was given an older time too.
 //
 // # Not audited
 //

@@ -101,10 +101,10 @@ type Report struct {
 	older   []older
 }
 
-// Verify reads every vault's log, merges its chains and checks them, and compares their number with the checkpoints.
-// keys is asked once for each writer that has one. o may be nil. What is wrong with entries is in the report. With an
-// error it is not complete, and what it holds is so all the same. Errors: [ErrKeys], [ErrJournal], the store's, the
-// journal's.
+// Verify reads every vault's log, merges its chains and checks them, and compares their number with the checkpoints. It
+// asks keys once for each writer that has one. Nil options are the defaults. The report holds what is wrong with
+// entries. Beside an error the report is not complete, and what it holds is true all the same. Errors: [ErrKeys],
+// [ErrJournal], the store's, the journal's.
 func Verify(ctx context.Context, s store.Store, keys Keys, o *Options) (*Report, error) {
 	if o == nil {
 		o = &Options{}

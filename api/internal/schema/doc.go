@@ -7,7 +7,7 @@
 // both answers and logs carry them.
 //
 // Values are text of any kind: control characters and those that change the direction of text are allowed unless a
-// field's pattern refuses them, as [Plain] does. Who shows a value takes care of that.
+// field's pattern refuses them, as [Plain] does. A program that shows values must take care of that.
 //
 // A schema is a YAML file; [Default] is the schema of the system that Redoubt succeeds (aws-samples' Nitro Enclaves
 // vault), so that its callers work unchanged.

@@ -123,7 +123,8 @@ func (f *file) measure() error {
 	return nil
 }
 
-// allocate makes f as long as to says, with blocks for all bytes from from on. What is there stays.
+// allocate gives f blocks for the bytes between from and to, and makes it at least to bytes long. It changes no byte
+// that f has.
 func allocate(f *os.File, from, to int64) error {
 	err := unix.Fallocate(int(f.Fd()), 0, from, to-from)
 	for errors.Is(err, unix.EINTR) {
