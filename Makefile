@@ -43,7 +43,7 @@ test: ## All tests that need only Go modules, with the race detector (allocation
 	$(GO) test -race -timeout 15m -tags dev $(TESTFLAGS) ./enclave/...
 	$(GO) test -run 'Alloc' $(TESTFLAGS) ./wire/... ./enclave/internal/... ./parent/internal/front ./api/internal/audit \
 		./api/internal/cli
-	GOEXPERIMENT=$(ERASING) $(GO) test $(TESTFLAGS) ./wire/secret ./wire/sealed ./enclave/internal/keys
+	GOEXPERIMENT=$(ERASING) $(GO) test $(TESTFLAGS) ./wire/kit/secret ./wire/kit/sealed ./enclave/internal/keys
 	GOEXPERIMENT=$(ERASING) $(GO) test -tags dev -run 'Memory|Time' $(TESTFLAGS) ./enclave/internal/app
 
 ##@ Build
@@ -62,7 +62,7 @@ TIERS     := enclave parent api deploy/canary
 GOARCH    ?= $(shell $(GO) env GOARCH)
 export SOURCE_DATE_EPOCH ?= 0
 # The production enclave erases what libraries leave of keys on stacks and in freed memory (package runtime/secret):
-# 2 % of parsing a key and 7 % of a P-384 derivation; wire/sealed says what it reaches and what it does not.
+# 2 % of parsing a key and 7 % of a P-384 derivation; wire/kit/sealed says what it reaches and what it does not.
 ERASING := runtimesecret
 # The one Go version whose binaries are the release's: go.mod names it, and any Go fetches it.
 TOOLCHAIN := $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)

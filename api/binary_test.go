@@ -18,7 +18,7 @@ import (
 	"redoubt/api/client"
 	"redoubt/api/internal/apistack"
 	"redoubt/api/internal/apitest"
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 // binary is the api program, built once for all tests.

@@ -25,7 +25,7 @@ import (
 
 	"redoubt/api/client"
 	"redoubt/api/internal/apistack"
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 func TestOperatorsDay(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"os"
 
 	"redoubt/api/internal/cli"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 )
 
 // version is set by the linker: -X main.version=.

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 const nobody = 65534

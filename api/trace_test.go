@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"redoubt/api/internal/apistack"
-	"redoubt/wire/trace/otlp/otlptest"
+	"redoubt/wire/kit/trace/otlp/otlptest"
 )
 
 const (

@@ -14,7 +14,7 @@ import (
 	"redoubt/enclave/internal/app"
 	"redoubt/enclave/internal/config"
 	"redoubt/enclave/internal/pid1"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 // version names a release; the linker sets it.

@@ -10,9 +10,9 @@ import (
 
 	"redoubt/enclave/internal/config"
 	"redoubt/enclave/internal/nsm"
-	"redoubt/wire/attest"
-	"redoubt/wire/cmdline"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/attest"
+	"redoubt/wire/kit/cmdline"
+	"redoubt/wire/kit/program"
 )
 
 // flags are those of a development build.

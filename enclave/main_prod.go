@@ -9,7 +9,7 @@ import (
 
 	"redoubt/enclave/internal/config"
 	"redoubt/enclave/internal/nsm"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 const help = `Usage: enclave

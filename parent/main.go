@@ -11,7 +11,7 @@ import (
 
 	"redoubt/parent/internal/app"
 	"redoubt/parent/internal/config"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 // version is set by the linker: -X main.version=.

@@ -26,8 +26,8 @@ import (
 	"redoubt/parent/internal/config"
 	"redoubt/parent/internal/fakeenclave"
 	"redoubt/wire"
-	"redoubt/wire/logtest"
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/logtest"
+	"redoubt/wire/kit/proctest"
 )
 
 // asParent makes this test binary the parent itself: "1" as it is, "readable" without making itself unreadable, for

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"redoubt/parent/internal/fakeenclave"
-	"redoubt/wire/trace/otlp/otlptest"
+	"redoubt/wire/kit/trace/otlp/otlptest"
 )
 
 // Of a caller that samples its request.

@@ -121,7 +121,7 @@ func (c *Client) remove(ctx context.Context, id string, body any, ifMatch string
 }
 
 // ReplyKey is an HPKE public key of the caller's, to which the enclave seals each result, failures included: they are
-// in Decrypted.Sealed alone. Open in package redoubt/wire/sealed/reply opens them.
+// in Decrypted.Sealed alone. Open in package redoubt/wire/kit/sealed/reply opens them.
 type ReplyKey struct {
 	SuiteID   []byte `json:"suite_id"`
 	PublicKey []byte `json:"public_key"` // DER SubjectPublicKeyInfo

@@ -21,11 +21,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"redoubt/deploy/canary/internal/probe"
-	"redoubt/wire/awsconfig"
-	"redoubt/wire/cmdline"
-	"redoubt/wire/h1"
-	"redoubt/wire/program"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/awsconfig"
+	"redoubt/wire/kit/cmdline"
+	"redoubt/wire/kit/h1"
+	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/secret"
 )
 
 type cli struct {

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/wire/logtest"
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/logtest"
+	"redoubt/wire/kit/proctest"
 )
 
 // function is a program that runs as a Lambda function of a template: named bootstrap, without arguments, with the

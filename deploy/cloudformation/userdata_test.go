@@ -23,7 +23,7 @@ import (
 	"time"
 
 	"redoubt/deploy/freeport"
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 // agentDir is where the CloudWatch agent's configuration is.

@@ -12,8 +12,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"redoubt/deploy/eif/internal/command"
-	"redoubt/wire/cmdline"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/cmdline"
+	"redoubt/wire/kit/program"
 )
 
 // version is set by the linker: -X main.version=.

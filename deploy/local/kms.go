@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"redoubt/deploy/local/kms"
-	"redoubt/wire/attest"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/attest"
+	"redoubt/wire/kit/program"
 )
 
 // kmsCommand runs the KMS stand-in alone.

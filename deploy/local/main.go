@@ -9,8 +9,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"redoubt/wire/cmdline"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/cmdline"
+	"redoubt/wire/kit/program"
 )
 
 type cli struct {

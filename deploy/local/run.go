@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"redoubt/deploy/local/internal/stack"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 // binFlags say where the programs come from.

@@ -17,7 +17,7 @@ import (
 	"redoubt/deploy/local/internal/record"
 	"redoubt/deploy/local/internal/stack"
 	"redoubt/deploy/local/kms"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // sample is a person who does not exist; 078-05-1120 is the number that was never one.

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"redoubt/deploy/local/localstack"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // sentinel is in every plaintext that is sealed here, and must be on no page.

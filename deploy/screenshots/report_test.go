@@ -15,7 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 // measured is what bench writes on a line, as its README tells.

@@ -19,7 +19,7 @@ import (
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"redoubt/deploy/local/kms"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // Stack is the stand-in and the parent, on loopback.

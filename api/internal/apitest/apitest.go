@@ -18,9 +18,9 @@ import (
 	"redoubt/api/internal/store/bolt"
 	"redoubt/api/internal/vault"
 	"redoubt/api/internal/vaulttest"
-	"redoubt/wire/logtest"
-	"redoubt/wire/program"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/logtest"
+	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/sealed"
 )
 
 // API is a handler under test.

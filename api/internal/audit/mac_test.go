@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"redoubt/api/internal/store"
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 // TestAnotherProgramComputesTheSameMACs: testdata/mac.py knows the format from doc.go, and the standard library.

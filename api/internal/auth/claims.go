@@ -9,7 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 // errClaims reports a token that two readers could understand differently.

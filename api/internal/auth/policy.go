@@ -6,7 +6,7 @@ import (
 	"os"
 	"slices"
 
-	"redoubt/wire/yamlfile"
+	"redoubt/wire/kit/yamlfile"
 )
 
 // Rule allows some principals something.

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 // maxLimiters bounds the principals whose limiters are kept. A limiter that is full again is the first to go.

@@ -10,7 +10,7 @@ import (
 
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/httpapi"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 // authFlags say how callers prove who they are. Any of them makes authentication required.

@@ -8,7 +8,7 @@ import (
 
 	"redoubt/api/internal/audit"
 	"redoubt/api/internal/store"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 // Limits of --audit-checkpoint-every.

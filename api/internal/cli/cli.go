@@ -10,9 +10,9 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"redoubt/wire/awsconfig"
-	"redoubt/wire/cmdline"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/awsconfig"
+	"redoubt/wire/kit/cmdline"
+	"redoubt/wire/kit/program"
 )
 
 type commands struct {

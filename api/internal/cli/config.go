@@ -19,9 +19,9 @@ import (
 	"redoubt/api/internal/store/dynamo"
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
-	"redoubt/wire/awsconfig"
-	"redoubt/wire/program"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/awsconfig"
+	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/sealed"
 )
 
 // defaultFile is the embedded store's when no store is named.

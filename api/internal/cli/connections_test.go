@@ -17,7 +17,7 @@ import (
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/httpapi"
 	"redoubt/api/internal/vault"
-	"redoubt/wire/logtest"
+	"redoubt/wire/kit/logtest"
 )
 
 func TestServeTakesANewConnectionInThePlaceOfAnIdleOne(t *testing.T) {

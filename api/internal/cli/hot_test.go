@@ -19,8 +19,8 @@ import (
 	"redoubt/api/internal/store/bolt"
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
-	"redoubt/wire/program"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/sealed"
 )
 
 // hotAnswer is what the parent of these tests answers to everything.

@@ -8,7 +8,7 @@ import (
 
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/vault"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 type keyCmd struct {

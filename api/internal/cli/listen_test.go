@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 func TestKeysCrossNoNetworkInTheClearUnlessAskedTo(t *testing.T) {

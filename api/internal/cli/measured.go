@@ -8,7 +8,7 @@ import (
 	"redoubt/api/internal/kmsclient"
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // measuredKeys and measuredOpener time and trace the calls of the key service and the parent.

@@ -6,7 +6,7 @@ import (
 
 	"redoubt/api/internal/httpapi"
 	"redoubt/api/internal/store"
-	"redoubt/wire/awsconfig"
+	"redoubt/wire/kit/awsconfig"
 )
 
 // measuredStore times and traces the store's calls and counts the audit entries that they carry.

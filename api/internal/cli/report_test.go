@@ -11,8 +11,8 @@ import (
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/upstream"
 	"redoubt/wire"
-	"redoubt/wire/awsconfig"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/awsconfig"
+	"redoubt/wire/kit/program"
 )
 
 func TestACommandWithoutCredentialsSaysWhatToDo(t *testing.T) {

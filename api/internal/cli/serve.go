@@ -22,8 +22,8 @@ import (
 	"redoubt/api/internal/store/bolt"
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
-	"redoubt/wire/h1"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/h1"
+	"redoubt/wire/kit/program"
 )
 
 // Limits of the listeners.

@@ -6,8 +6,8 @@ import (
 	"log/slog"
 	"time"
 
-	"redoubt/wire/program"
-	"redoubt/wire/trace/otlp"
+	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/trace/otlp"
 )
 
 // spansTimeout bounds the sending of the last spans.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"redoubt/api/client"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 type vaultCmd struct {

@@ -18,7 +18,7 @@ import (
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
 	"redoubt/wire"
-	"redoubt/wire/awsconfig"
+	"redoubt/wire/kit/awsconfig"
 )
 
 const person = `{"email":"a@example.com","first_name":"Bob","ssn9":"123456789","dob":"1979-04-05"}`

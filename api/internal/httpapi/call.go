@@ -9,8 +9,8 @@ import (
 	"redoubt/api/internal/schema"
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/vault"
-	"redoubt/wire/program"
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/trace"
 )
 
 // call is one request on its way through a route.

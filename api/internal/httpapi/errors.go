@@ -16,7 +16,7 @@ import (
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
 	"redoubt/wire"
-	"redoubt/wire/awsconfig"
+	"redoubt/wire/kit/awsconfig"
 )
 
 // ErrorBody is the JSON of every error. statusCode and message are the reference's.

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"redoubt/wire/h1"
+	"redoubt/wire/kit/h1"
 )
 
 const (

@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"redoubt/wire/h1"
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/h1"
+	"redoubt/wire/kit/trace"
 )
 
 // Metrics are the API's. Label values are bounded: routes by pattern, codes from this package's tables.

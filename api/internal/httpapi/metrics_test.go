@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"redoubt/deploy/pages"
-	"redoubt/wire/trace"
-	"redoubt/wire/trace/otlp"
+	"redoubt/wire/kit/trace"
+	"redoubt/wire/kit/trace/otlp"
 )
 
 // counted are metrics in which each vector has a member.

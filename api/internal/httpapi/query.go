@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"redoubt/api/internal/schema"
-	"redoubt/wire/h1"
+	"redoubt/wire/kit/h1"
 )
 
 // Texts of problems with a query string.

@@ -20,8 +20,8 @@ import (
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/vault"
 	"redoubt/wire"
-	"redoubt/wire/sealed"
-	"redoubt/wire/sealed/reply"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/sealed/reply"
 )
 
 func TestReplyKeyIsPassedOnAndItsHolderOpensTheAnswer(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/schema"
 	"redoubt/api/internal/vault"
-	"redoubt/wire/h1"
+	"redoubt/wire/kit/h1"
 )
 
 // route is one operation: what the mux, the metrics and the OpenAPI document know of it.

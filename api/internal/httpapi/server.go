@@ -19,10 +19,10 @@ import (
 
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/vault"
-	"redoubt/wire/budget"
-	"redoubt/wire/h1"
-	"redoubt/wire/program"
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/budget"
+	"redoubt/wire/kit/h1"
+	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/trace"
 )
 
 // Authenticator finds the principal of a request. ok is false if the request carries no credential of its kind; an

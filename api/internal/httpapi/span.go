@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/trace"
 )
 
 // Headers of W3C Trace Context, as net/http writes them.

@@ -14,8 +14,8 @@ import (
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/httpapi"
 	"redoubt/api/internal/vault"
-	"redoubt/wire/trace"
-	"redoubt/wire/trace/tracetest"
+	"redoubt/wire/kit/trace"
+	"redoubt/wire/kit/trace/tracetest"
 )
 
 // record gives the API a sink.

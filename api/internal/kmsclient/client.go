@@ -18,8 +18,8 @@ import (
 	"github.com/aws/smithy-go"
 
 	"redoubt/api/internal/awscall"
-	"redoubt/wire/awsconfig"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/awsconfig"
+	"redoubt/wire/kit/sealed"
 )
 
 // Errors by kind. A KMS error is one of them, wrapped with its error code and without its text.

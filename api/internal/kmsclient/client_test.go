@@ -13,7 +13,7 @@ import (
 
 	"redoubt/api/internal/kmsclient"
 	"redoubt/deploy/local/kms"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 func standIn(t *testing.T) (*kms.Server, string) {

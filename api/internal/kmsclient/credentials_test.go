@@ -10,7 +10,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"redoubt/api/internal/kmsclient"
-	"redoubt/wire/awsconfig"
+	"redoubt/wire/kit/awsconfig"
 )
 
 // bare is a source that has nothing to give; a role that may not be assumed is refused in the same words as KMS refuses.

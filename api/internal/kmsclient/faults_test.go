@@ -13,7 +13,7 @@ import (
 
 	"redoubt/api/internal/awsfault"
 	"redoubt/api/internal/kmsclient"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 var operations = map[string]func(context.Context, *kmsclient.Client) error{

@@ -6,7 +6,7 @@ import (
 	"os"
 	"sync"
 
-	"redoubt/wire/yamlfile"
+	"redoubt/wire/kit/yamlfile"
 )
 
 //go:embed default.yaml

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 // Limits of a schema.

@@ -21,7 +21,7 @@ import (
 	"strconv"
 
 	"redoubt/api/internal/schema"
-	"redoubt/wire/jsonscan"
+	"redoubt/wire/kit/jsonscan"
 )
 
 // Texts of problems.

@@ -22,7 +22,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"redoubt/wire"
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/trace"
 )
 
 func client(t *testing.T, url string, timeout time.Duration) *Client {

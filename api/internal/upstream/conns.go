@@ -16,7 +16,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/trace"
 )
 
 const (

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 
-	"redoubt/wire/jsonscan"
+	"redoubt/wire/kit/jsonscan"
 )
 
 // readResult reads the parent's answer. The values are copied as they stand: encoding/json would go through each three

@@ -15,7 +15,7 @@ import (
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // opened decrypts and returns the last entry of the log.

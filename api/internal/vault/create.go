@@ -12,7 +12,7 @@ import (
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/pksuid"
 	"redoubt/api/internal/store"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // CreateRequest asks for a new vault.

@@ -10,7 +10,7 @@ import (
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/vault"
 	"redoubt/api/internal/vaulttest"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // beside is another process over the same store.

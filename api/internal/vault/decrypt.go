@@ -18,7 +18,7 @@ import (
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/upstream"
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // DecryptRequest asks for values.

@@ -12,7 +12,7 @@ import (
 	"redoubt/api/internal/schema"
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/upstream"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // Limits and defaults.

@@ -19,7 +19,7 @@ import (
 	"redoubt/api/internal/store/bolt"
 	"redoubt/api/internal/vault"
 	"redoubt/api/internal/vaulttest"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // faulty is a store that heeds contexts, as DynamoDB does, and whose audit writes can be made to fail.

@@ -11,7 +11,7 @@ import (
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/upstream"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // PatchRequest changes fields of a vault.

@@ -21,8 +21,8 @@ import (
 
 	"redoubt/api/internal/upstream"
 	"redoubt/wire"
-	"redoubt/wire/sealed"
-	"redoubt/wire/sealed/reply"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/sealed/reply"
 )
 
 // World is KMS and the enclave. Its fields may be set before or between requests.

@@ -15,8 +15,8 @@ import (
 	"redoubt/bench/internal/out"
 	"redoubt/bench/internal/reference"
 	"redoubt/bench/internal/wirebench"
-	"redoubt/wire/cmdline"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/cmdline"
+	"redoubt/wire/kit/program"
 )
 
 // exitMissed is the exit status when a goal was missed, and nothing else was wrong. The others are package program's.

@@ -13,8 +13,8 @@ import (
 
 	"redoubt/bench/internal/child"
 	"redoubt/bench/internal/out"
-	"redoubt/wire/proctest"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/program"
 )
 
 // TestMain lets this test binary be the child of its own measurements.

@@ -7,8 +7,8 @@ import (
 	"redoubt/bench/internal/cryptobench"
 	"redoubt/bench/internal/out"
 	"redoubt/bench/internal/wirebench"
-	"redoubt/wire/program"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/sealed"
 )
 
 type wireCommand struct {

@@ -16,7 +16,7 @@ import (
 	"redoubt/bench/internal/loadrun"
 	"redoubt/bench/internal/out"
 	"redoubt/wire"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 // where are the flags that say what is spoken to.

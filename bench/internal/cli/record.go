@@ -12,9 +12,9 @@ import (
 	"redoubt/bench/internal/out"
 	"redoubt/deploy/local/kms"
 	"redoubt/deploy/local/localstack"
-	"redoubt/wire/awsconfig"
-	"redoubt/wire/program"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/awsconfig"
+	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/sealed"
 )
 
 type recordCommand struct {

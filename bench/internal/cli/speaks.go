@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 const askTimeout = 10 * time.Second

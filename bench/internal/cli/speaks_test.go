@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"redoubt/bench/internal/corpus"
-	"redoubt/wire/program"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/sealed"
 )
 
 // TestAnAPIsCorpusIsNotOfferedToAParent: the mistake is told before any load, with what to do.

@@ -12,7 +12,7 @@ import (
 	"redoubt/bench/internal/out"
 	"redoubt/bench/internal/soak"
 	"redoubt/bench/internal/targets"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 type targetsCommand struct {

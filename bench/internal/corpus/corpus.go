@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // MaxVaults and MaxWrites bound a corpus; a file beyond them is refused.

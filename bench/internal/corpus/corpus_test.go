@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // fakeWrap stands for KMS: the wrapped key names its vault.

@@ -9,7 +9,7 @@ import (
 	"os"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // maxVault is the longest line of a file, in bytes.

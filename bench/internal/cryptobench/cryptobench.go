@@ -19,7 +19,7 @@ import (
 
 	"redoubt/bench/internal/hist"
 	"redoubt/bench/internal/out"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // Options of Run.

@@ -3,7 +3,7 @@ package cryptobench
 import (
 	"fmt"
 
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // Kinds of operations.

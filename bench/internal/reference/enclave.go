@@ -27,7 +27,7 @@ import (
 
 	"github.com/valyala/fastjson"
 
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // Roles of child processes.

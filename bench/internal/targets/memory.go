@@ -8,7 +8,7 @@ import (
 	"redoubt/bench/internal/corpus"
 	"redoubt/bench/internal/httpload"
 	"redoubt/bench/internal/out"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // What the design wants to fit into an enclave of 512 MiB.

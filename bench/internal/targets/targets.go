@@ -15,7 +15,7 @@ import (
 	"redoubt/bench/internal/cryptobench"
 	"redoubt/bench/internal/out"
 	"redoubt/bench/internal/wirebench"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // Options of Run.

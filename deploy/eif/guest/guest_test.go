@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"redoubt/deploy/eif/internal/cpio"
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 // testbed is the folder that testbed/*.sh fill.

@@ -29,7 +29,7 @@ import (
 	"redoubt/deploy/eif/internal/command"
 	"redoubt/deploy/eif/internal/image"
 	"redoubt/deploy/freeport"
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 // emulation is what a kernel needs under emulation beside the command line of its image, which alone is measured.

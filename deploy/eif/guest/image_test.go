@@ -15,8 +15,8 @@ import (
 
 	"redoubt/deploy/eif/guest/check"
 	"redoubt/deploy/eif/internal/image"
-	"redoubt/wire/attest"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/attest"
+	"redoubt/wire/kit/sealed"
 )
 
 // TestImageBootsAttestsAndDecryptsUnderItsOwnMeasurementsAlone is production's life of an enclave, on QEMU's

@@ -29,7 +29,7 @@ import (
 	"redoubt/deploy/local/internal/record"
 	"redoubt/deploy/local/internal/stack"
 	"redoubt/deploy/local/kms"
-	"redoubt/wire/logtest"
+	"redoubt/wire/kit/logtest"
 )
 
 // bin is the folder of the programs.

@@ -21,7 +21,7 @@ import (
 	"redoubt/deploy/local/internal/proc"
 	"redoubt/deploy/local/internal/stack"
 	"redoubt/deploy/local/kms"
-	"redoubt/wire/logtest"
+	"redoubt/wire/kit/logtest"
 )
 
 // sentinel is in every plaintext that these tests seal, and must be in no log.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 // allowedCaller is the name that a client's certificate must have.

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"redoubt/deploy/local/internal/record"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 func TestEveryEncodingSuiteAndKindOfKeyOpensOnBothRoutes(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 
 	"redoubt/deploy/local/internal/record"
 	"redoubt/deploy/local/internal/stack"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // standstill is how long a stopped part stands still: longer than a ping's interval, shorter than a request's deadline.

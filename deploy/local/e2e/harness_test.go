@@ -16,7 +16,7 @@ import (
 
 	"redoubt/deploy/local/internal/stack"
 	"redoubt/deploy/local/kms"
-	"redoubt/wire/logtest"
+	"redoubt/wire/kit/logtest"
 )
 
 // sentinel is in every plaintext that these tests seal, and must be in no log, metric or error.

@@ -15,7 +15,7 @@ import (
 
 	"redoubt/deploy/local/internal/record"
 	"redoubt/deploy/local/internal/stack"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // caller is one source of load with a record and sentinels of its own.

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"testing"
 
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 // bin is the folder of the programs, built once, with the race detector when the tests have it.

@@ -8,7 +8,7 @@ import (
 
 	"redoubt/deploy/local/internal/stack"
 	"redoubt/deploy/local/kms"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // ready is the status of the parent's /ready, and what it says of the probe.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 // TestEveryProgramAnswersItsCommandLineAlike runs each real program: --help and --version end with 0 and print to

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"redoubt/deploy/local/internal/record"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // mutate changes one blob of a request in place.

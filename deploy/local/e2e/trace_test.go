@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"redoubt/deploy/local/internal/stack"
-	"redoubt/wire/trace/otlp/otlptest"
+	"redoubt/wire/kit/trace/otlp/otlptest"
 )
 
 const (

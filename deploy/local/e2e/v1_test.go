@@ -19,9 +19,9 @@ import (
 	"time"
 
 	"redoubt/deploy/local/internal/record"
-	"redoubt/wire/attest"
-	"redoubt/wire/sealed"
-	"redoubt/wire/sealed/reply"
+	"redoubt/wire/kit/attest"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/sealed/reply"
 )
 
 func TestOneBadItemOfABatchFailsAlone(t *testing.T) {

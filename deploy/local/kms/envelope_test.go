@@ -16,7 +16,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 // ber is one element of a BER encoding, read by a reader of this test's own.

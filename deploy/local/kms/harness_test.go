@@ -21,9 +21,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/smithy-go"
 
-	"redoubt/wire/attest"
-	"redoubt/wire/attest/attesttest"
-	"redoubt/wire/logtest"
+	"redoubt/wire/kit/attest"
+	"redoubt/wire/kit/attest/attesttest"
+	"redoubt/wire/kit/logtest"
 )
 
 // rig is a stand-in that serves on loopback, with the authority that its attestation documents chain to.

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"redoubt/wire/h1"
+	"redoubt/wire/kit/h1"
 )
 
 // ErrNotLoopback is what Listen answers for an address that others could reach.

@@ -10,8 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
-	"redoubt/wire/attest"
-	"redoubt/wire/attest/attesttest"
+	"redoubt/wire/kit/attest"
+	"redoubt/wire/kit/attest/attesttest"
 )
 
 const allowAll = `{"Version":"2012-10-17","Statement":

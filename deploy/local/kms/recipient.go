@@ -6,7 +6,7 @@ import (
 	"errors"
 	"strconv"
 
-	"redoubt/wire/attest"
+	"redoubt/wire/kit/attest"
 )
 
 // recipientRequest is the member Recipient of an attested call.

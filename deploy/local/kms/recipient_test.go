@@ -15,8 +15,8 @@ import (
 
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
-	"redoubt/wire/attest"
-	"redoubt/wire/attest/attesttest"
+	"redoubt/wire/kit/attest"
+	"redoubt/wire/kit/attest/attesttest"
 )
 
 func decryptWith(r *rig, blob, doc []byte) error {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"redoubt/wire/attest"
+	"redoubt/wire/kit/attest"
 )
 
 // Defaults of the local stack.

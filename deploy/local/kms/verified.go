@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"redoubt/wire/attest"
+	"redoubt/wire/kit/attest"
 )
 
 // maxVerified bounds the documents that are remembered: each parent's enclaves use one for minutes.

@@ -44,7 +44,7 @@ import (
 	"redoubt/enclave/internal/server"
 	"redoubt/enclave/internal/workers"
 	"redoubt/wire"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 	"redoubt/wire/transport"
 )
 

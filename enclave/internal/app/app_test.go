@@ -17,7 +17,7 @@ import (
 	"redoubt/enclave/internal/config"
 	"redoubt/enclave/internal/nsm"
 	"redoubt/wire"
-	"redoubt/wire/attest"
+	"redoubt/wire/kit/attest"
 	"redoubt/wire/session"
 	"redoubt/wire/transport"
 )

@@ -22,7 +22,7 @@ import (
 	"redoubt/enclave/internal/keys"
 	"redoubt/enclave/internal/server"
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 	"redoubt/wire/session"
 )
 

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"redoubt/enclave/internal/config"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 )
 
 // Harden makes the process fit to hold secrets, before it holds any: no core files, no attaching of a debugger, an

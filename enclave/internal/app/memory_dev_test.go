@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // needles are what must not stay in the enclave's memory.

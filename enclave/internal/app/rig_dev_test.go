@@ -33,11 +33,11 @@ import (
 	"redoubt/enclave/internal/config"
 	"redoubt/enclave/internal/nsm"
 	"redoubt/wire"
-	"redoubt/wire/attest"
-	"redoubt/wire/attest/attesttest"
-	"redoubt/wire/proctest"
-	"redoubt/wire/sealed"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/attest"
+	"redoubt/wire/kit/attest/attesttest"
+	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/secret"
 	"redoubt/wire/session"
 )
 

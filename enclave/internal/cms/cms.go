@@ -36,7 +36,7 @@ import (
 	"errors"
 	"fmt"
 
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 )
 
 const (

@@ -18,7 +18,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 func testKey(t testing.TB) *rsa.PrivateKey {

@@ -18,7 +18,7 @@ func (h *hexBytes) UnmarshalText(text []byte) (err error) {
 }
 
 // wycheproof is one of the Wycheproof project's tests of RSAES-OAEP with SHA-256; make.py in
-// wire/sealed/testdata/wycheproof says where they come from.
+// wire/kit/sealed/testdata/wycheproof says where they come from.
 type wycheproof struct {
 	ID      int      `json:"tcId"`
 	Comment string   `json:"comment"`

@@ -8,7 +8,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"redoubt/wire/yamlfile"
+	"redoubt/wire/kit/yamlfile"
 )
 
 // Load reads and checks the file at path. The error names the file and the key, and repeats no value of the file

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 var (

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // reportOf shows an access report: "masked:ssn9 copy:ssn9!".

@@ -3,7 +3,7 @@ package engine
 import (
 	"sync"
 
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 )
 
 // MaxBegun bounds the evaluations that are begun while others' work goes in between. Each holds the values of its

@@ -7,7 +7,7 @@ import (
 	"redoubt/enclave/internal/expr"
 	"redoubt/enclave/internal/keys"
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // parse decodes the request and checks everything that can be checked before a key is asked for.

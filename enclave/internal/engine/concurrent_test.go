@@ -12,7 +12,7 @@ import (
 
 	"redoubt/enclave/internal/workers"
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 	"redoubt/wire/session"
 )
 

@@ -10,7 +10,7 @@ import (
 	"redoubt/enclave/internal/keys"
 	"redoubt/enclave/internal/workers"
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 	"redoubt/wire/session"
 )
 

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // faults are expressions that fail, with what may be told of it: nothing where it depends on a value.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 	"redoubt/wire/session"
 )
 

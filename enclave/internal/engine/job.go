@@ -10,8 +10,8 @@ import (
 	"redoubt/enclave/internal/keys"
 	"redoubt/enclave/internal/workers"
 	"redoubt/wire"
-	"redoubt/wire/sealed"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/secret"
 	"redoubt/wire/session"
 )
 

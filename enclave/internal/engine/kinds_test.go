@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"redoubt/enclave/internal/workers"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // TestEachKindOfWorkHasAnEstimateOfItsOwn: for every suite, and apart from all other kinds.

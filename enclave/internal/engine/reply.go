@@ -2,9 +2,9 @@ package engine
 
 import (
 	"redoubt/wire"
-	"redoubt/wire/sealed"
-	"redoubt/wire/sealed/reply"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/sealed/reply"
+	"redoubt/wire/kit/secret"
 )
 
 // answerSealed answers with each result that was asked for sealed to the caller's key, all under one encapsulation. A

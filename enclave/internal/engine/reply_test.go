@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
-	"redoubt/wire/sealed/reply"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/sealed/reply"
 )
 
 // openReply opens a sealed result as a caller would: "string TEXT", "json TEXT" or "problem TEXT".

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 var record = map[string]string{"ssn9": "123456789", "dob": "1979-04-05", "first_name": "Bob"}

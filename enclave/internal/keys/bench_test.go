@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/sealed"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/secret"
 )
 
 func BenchmarkLookup(b *testing.B) {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // Cache is the key cache and the context cache. Its methods may be called from any goroutine.

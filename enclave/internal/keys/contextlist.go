@@ -1,6 +1,6 @@
 package keys
 
-import "redoubt/wire/secret"
+import "redoubt/wire/kit/secret"
 
 // add puts a new node at the young end and into its key's chain. The shard is locked.
 func (s *contextShard) add(id contextID, slot secret.Slot) {

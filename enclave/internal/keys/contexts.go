@@ -6,7 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 )
 
 const (

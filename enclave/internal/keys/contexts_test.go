@@ -8,8 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"redoubt/wire/sealed"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/secret"
 )
 
 func TestARecordCostsOneDerivation(t *testing.T) {

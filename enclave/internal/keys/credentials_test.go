@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"redoubt/wire"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 )
 
 // session has credentials, by their number; 0 once it has ended.

@@ -3,7 +3,7 @@ package keys
 import (
 	"sync/atomic"
 
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // entry is one key. The shard's maps and lists hold one reference, each [Key] another; the last one to go destroys

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"testing"
 
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // flood offers keys that cost no unwrap: entries made directly, as many as a test likes.

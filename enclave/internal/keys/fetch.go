@@ -5,7 +5,7 @@ import (
 	"errors"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // Waiter is told the outcome of a [Cache.Fetch]. KeyReady is called exactly once unless the wait was cancelled

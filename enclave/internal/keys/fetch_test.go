@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 func TestOneUnwrapHoweverManyWait(t *testing.T) {

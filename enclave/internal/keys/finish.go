@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // finish publishes the outcome of a call: into the cache, then to those who wait. allowed is when KMS was asked. When

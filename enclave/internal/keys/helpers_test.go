@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/secret"
 )
 
 // kms is an Unwrapper whose wrapped keys are DER itself, and whose outcome a test decides.

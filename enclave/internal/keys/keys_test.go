@@ -13,7 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 func TestMain(m *testing.M) {

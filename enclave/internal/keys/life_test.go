@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 func TestPurgeOfAVaultSparesTheOthers(t *testing.T) {

@@ -4,8 +4,8 @@ import (
 	"runtime"
 	"testing"
 
-	"redoubt/wire/sealed"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/secret"
 )
 
 // the design's targets: 512 MiB holds 200,000 keys or 500,000 contexts. KeyCost and ContextCost promise it; this measures them,

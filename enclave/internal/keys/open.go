@@ -3,8 +3,8 @@ package keys
 import (
 	"runtime"
 
-	"redoubt/wire/sealed"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/secret"
 )
 
 // scratch lends secret memory for the context and the field's key that a goroutine uses.

@@ -1,7 +1,7 @@
 package keys
 
 import (
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // Opening is a context in use. End MUST be called once, on the goroutine that began it.

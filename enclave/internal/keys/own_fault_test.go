@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/secret"
 )
 
 // blame is an error that says whose fault it is.

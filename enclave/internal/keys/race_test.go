@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // SECURITY.md, check 23: readers, purges, evictions and failing unwraps at once; every answer is its vault's own.

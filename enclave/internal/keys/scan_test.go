@@ -8,8 +8,8 @@ import (
 	"testing"
 	"unsafe"
 
-	"redoubt/wire/sealed"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/secret"
 )
 
 // patterns is what to look for in memory. They are kept under a mask and compared byte by byte: a search with wide

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/wire/proctest"
-	"redoubt/wire/sealed"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/secret"
 )
 
 // The keys of a memory search must never have been in the searching process but by the road under test, so another

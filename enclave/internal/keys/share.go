@@ -4,8 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"redoubt/wire/sealed"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/secret"
 )
 
 // Bounds of what is shared. Beyond them work is not shared, and nothing else changes.

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // bell is a Parked that counts.

@@ -11,7 +11,7 @@ import (
 
 	"redoubt/enclave/internal/cms"
 	"redoubt/wire"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 )
 
 // MaxAttempts bounds the attempts of one call.

@@ -12,7 +12,7 @@ import (
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"redoubt/enclave/internal/keys"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 )
 
 // sdkClient is what is used of the SDK.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 )
 
 // Limits of credentials, in bytes.

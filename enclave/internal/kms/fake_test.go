@@ -32,9 +32,9 @@ import (
 
 	"redoubt/enclave/internal/keys"
 	"redoubt/enclave/internal/nsm"
-	"redoubt/wire/attest"
-	"redoubt/wire/attest/attesttest"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/attest"
+	"redoubt/wire/kit/attest/attesttest"
+	"redoubt/wire/kit/secret"
 )
 
 const (

@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"redoubt/wire"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 )
 
 // ErrNone means that there is no key at the moment.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"redoubt/wire"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 )
 
 var raw = bytes.Repeat([]byte{7}, 32)

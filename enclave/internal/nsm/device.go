@@ -8,8 +8,8 @@ import (
 	"github.com/hf/nsm/request"
 	"github.com/hf/nsm/response"
 
-	"redoubt/wire/attest"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/attest"
+	"redoubt/wire/kit/secret"
 )
 
 // device is /dev/nsm.

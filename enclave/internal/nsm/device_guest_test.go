@@ -10,7 +10,7 @@ import (
 
 	"github.com/hf/nsm/request"
 
-	"redoubt/wire/attest"
+	"redoubt/wire/kit/attest"
 )
 
 // These run in a test guest with a /dev/nsm (make test-enclave): the module as the product uses it.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
-	"redoubt/wire/attest"
+	"redoubt/wire/kit/attest"
 )
 
 // fakeDriver answers as Linux's nsm driver does, in place of the system call.

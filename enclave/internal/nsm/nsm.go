@@ -21,7 +21,7 @@ package nsm
 import (
 	"errors"
 
-	"redoubt/wire/attest"
+	"redoubt/wire/kit/attest"
 )
 
 // Limits of a request's fields, in bytes.

@@ -7,12 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 // issuer is the package that makes attestation documents under a root of one's own. Whoever links it can pretend to
 // be attested; the production enclave must not.
-const issuer = "redoubt/wire/attest/attesttest"
+const issuer = "redoubt/wire/kit/attest/attesttest"
 
 func goTool(t *testing.T, args ...string) string {
 	t.Helper()

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"redoubt/wire/attest"
-	"redoubt/wire/attest/attesttest"
+	"redoubt/wire/kit/attest"
+	"redoubt/wire/kit/attest/attesttest"
 )
 
 // SoftConfig sets up a software module.

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/wire/attest"
-	"redoubt/wire/attest/attesttest"
+	"redoubt/wire/kit/attest"
+	"redoubt/wire/kit/attest/attesttest"
 )
 
 var softTime = time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)

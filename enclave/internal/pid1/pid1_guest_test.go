@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"redoubt/enclave/internal/nsm"
-	"redoubt/wire/proctest"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/program"
 )
 
 // These run as root in a throw-away test guest with a /dev/nsm (make test-enclave).

@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 	"redoubt/wire/transport"
 )
 

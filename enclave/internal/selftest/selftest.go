@@ -11,7 +11,7 @@ import (
 	"encoding/hex"
 	"errors"
 
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // ErrFailed is the one error: opening and sealing don't do what they must. The enclave is not to serve.

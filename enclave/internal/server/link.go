@@ -9,7 +9,7 @@ import (
 	"redoubt/enclave/internal/engine"
 	"redoubt/enclave/internal/kms"
 	"redoubt/wire"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 	"redoubt/wire/session"
 )
 

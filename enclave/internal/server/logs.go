@@ -12,7 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"redoubt/wire"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 	"redoubt/wire/session"
 )
 

@@ -24,9 +24,9 @@ import (
 	"redoubt/enclave/internal/nsm"
 	"redoubt/enclave/internal/workers"
 	"redoubt/wire"
-	"redoubt/wire/attest"
-	"redoubt/wire/sealed"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/attest"
+	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/secret"
 	"redoubt/wire/session"
 )
 

@@ -19,7 +19,7 @@ import (
 	"redoubt/parent/internal/pool"
 	"redoubt/parent/internal/probe"
 	"redoubt/wire"
-	"redoubt/wire/trace/otlp"
+	"redoubt/wire/kit/trace/otlp"
 )
 
 // App is a parent that is ready to run.

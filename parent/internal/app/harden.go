@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 )
 
 // Harden makes the process undumpable, keeps its capabilities from the programs that it starts, and lets secrets lie in

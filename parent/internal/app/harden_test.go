@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 // hardened names what this program does when it runs itself again.

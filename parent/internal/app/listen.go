@@ -10,7 +10,7 @@ import (
 	"redoubt/parent/internal/edge"
 	"redoubt/parent/internal/front"
 	"redoubt/parent/internal/lifecycle"
-	"redoubt/wire/h1"
+	"redoubt/wire/kit/h1"
 	"redoubt/wire/rawio"
 )
 

@@ -13,7 +13,7 @@ import (
 	"redoubt/parent/internal/config"
 	"redoubt/parent/internal/front"
 	"redoubt/parent/internal/status"
-	"redoubt/wire/h1"
+	"redoubt/wire/kit/h1"
 )
 
 // serveMetrics serves the operator's routes until ctx ends. It keeps serving through the drain, so that the drain can

@@ -15,7 +15,7 @@ import (
 	"redoubt/parent/internal/config"
 	"redoubt/parent/internal/fakeenclave"
 	"redoubt/wire"
-	"redoubt/wire/logtest"
+	"redoubt/wire/kit/logtest"
 )
 
 // start runs a parent in this process with an enclave that is ready; it ends with the test.

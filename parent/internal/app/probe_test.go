@@ -17,7 +17,7 @@ import (
 	"redoubt/parent/internal/fakeenclave"
 	"redoubt/parent/internal/probe"
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // pair is a probe key in a file, and what an enclave of the key's account can do with it.

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/program"
-	"redoubt/wire/trace/otlp"
+	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/trace/otlp"
 )
 
 // clean removes variables that would be read as flags.

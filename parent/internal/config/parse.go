@@ -10,7 +10,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 // Groups of flags, in the order of --help.

@@ -3,7 +3,7 @@ package config
 import (
 	"time"
 
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 // ranges judges every number of the configuration.

@@ -18,7 +18,7 @@ import (
 
 	"redoubt/deploy/freeport"
 	"redoubt/wire"
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 // mock is AWS's own amazon-ec2-metadata-mock, built from its module and run as a program, with IMDSv2 alone.

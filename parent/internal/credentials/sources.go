@@ -13,7 +13,7 @@ import (
 	"github.com/valyala/fastjson"
 
 	"redoubt/wire"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 )
 
 // fileAgain is how often the static file is read again.

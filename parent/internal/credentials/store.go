@@ -30,7 +30,7 @@ import (
 	"time"
 
 	"redoubt/wire"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 )
 
 // Source is where credentials come from.

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"redoubt/wire"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/secret"
 )
 
 func TestMain(m *testing.M) {

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"redoubt/wire"
-	"redoubt/wire/budget"
+	"redoubt/wire/kit/budget"
 )
 
 // drawAnswer makes a request, as decode would have read it, and an answer to it.

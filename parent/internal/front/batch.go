@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 
 	"redoubt/wire"
-	"redoubt/wire/budget"
-	"redoubt/wire/jsonscan"
+	"redoubt/wire/kit/budget"
+	"redoubt/wire/kit/jsonscan"
 )
 
 // batchItem is one item's bytes and, later, its answer.

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/wire/h1"
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/h1"
+	"redoubt/wire/kit/trace"
 )
 
 type unobserved struct{}

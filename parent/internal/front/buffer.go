@@ -3,8 +3,8 @@ package front
 import (
 	"sync"
 
-	"redoubt/wire/budget"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/budget"
+	"redoubt/wire/kit/secret"
 )
 
 const (

@@ -15,8 +15,8 @@ import (
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
 
-	"redoubt/wire/h1"
-	"redoubt/wire/secret"
+	"redoubt/wire/kit/h1"
+	"redoubt/wire/kit/secret"
 )
 
 // conn is a client's connection as fasthttp sees it. It wipes what has been written, so that neither fasthttp's pooled

@@ -17,8 +17,8 @@ import (
 	proxyproto "github.com/pires/go-proxyproto"
 	"github.com/valyala/fasthttp"
 
-	"redoubt/wire/h1"
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/h1"
+	"redoubt/wire/kit/trace"
 )
 
 // tcpPair is a connection over loopback.

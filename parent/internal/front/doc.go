@@ -15,7 +15,7 @@
 // see registry.go. Strangers who open new ones all the time can still take the places of one another, and of callers
 // who have not sent a request yet.
 //
-// Requests are read by one reading of RFC 9112, through package wire/h1, and matched by their path as it was sent.
+// Requests are read by one reading of RFC 9112, through package wire/kit/h1, and matched by their path as it was sent.
 //
 // # Which fields a result tells of
 //

@@ -5,7 +5,7 @@ import (
 	"math"
 
 	"redoubt/wire"
-	"redoubt/wire/jsonscan"
+	"redoubt/wire/kit/jsonscan"
 )
 
 // fault is why a request gets no 200: a status, a code for programs, a static text for people.

@@ -11,8 +11,8 @@ import (
 
 	"redoubt/parent/internal/pool"
 	"redoubt/wire"
-	"redoubt/wire/h1"
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/h1"
+	"redoubt/wire/kit/trace"
 )
 
 // exchange is one request on its way through a handler.

@@ -5,8 +5,8 @@ import (
 	"log/slog"
 	"time"
 
-	"redoubt/wire/program"
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/trace"
 )
 
 var hRequestID = []byte("X-Request-Id")

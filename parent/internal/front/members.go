@@ -7,7 +7,7 @@ import (
 	"github.com/valyala/fastjson"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // gather collects fields and expressions with their shapes checked, sorted by name.

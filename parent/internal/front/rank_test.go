@@ -3,7 +3,7 @@ package front
 import (
 	"testing"
 
-	"redoubt/wire/h1"
+	"redoubt/wire/kit/h1"
 )
 
 func TestAStrangersConnectionEndsFirstAndOneInWorkNever(t *testing.T) {

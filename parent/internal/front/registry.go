@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"redoubt/wire/h1"
+	"redoubt/wire/kit/h1"
 )
 
 // registry bounds the connections that are open at once, and decides which ends when a new one finds no room. First

@@ -15,7 +15,7 @@ import (
 	"redoubt/parent/internal/fakeenclave"
 	"redoubt/parent/internal/front"
 	"redoubt/wire"
-	"redoubt/wire/h1"
+	"redoubt/wire/kit/h1"
 )
 
 // client is one connection to a stack.

@@ -6,8 +6,8 @@ import (
 	"github.com/valyala/fastjson"
 
 	"redoubt/wire"
-	"redoubt/wire/jsonscan"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/jsonscan"
+	"redoubt/wire/kit/sealed"
 )
 
 // dialect is what a route accepts.

@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"redoubt/wire"
-	"redoubt/wire/jsonscan"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/jsonscan"
+	"redoubt/wire/kit/sealed"
 )
 
 const (

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/time/rate"
 
 	"redoubt/wire"
-	"redoubt/wire/budget"
-	"redoubt/wire/h1"
+	"redoubt/wire/kit/budget"
+	"redoubt/wire/kit/h1"
 	"redoubt/wire/session"
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/trace"
 )
 
 // Limits of bodies and headers, bytes.

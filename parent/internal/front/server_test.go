@@ -22,9 +22,9 @@ import (
 	"redoubt/parent/internal/front"
 	"redoubt/parent/internal/pool"
 	"redoubt/wire"
-	"redoubt/wire/h1"
-	"redoubt/wire/logtest"
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/h1"
+	"redoubt/wire/kit/logtest"
+	"redoubt/wire/kit/trace"
 )
 
 func TestMain(m *testing.M) {

@@ -5,7 +5,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/trace"
 )
 
 // part of a request, of which a sampled one has a span each. What happens inside an enclave is not told by request: its

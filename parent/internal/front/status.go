@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"redoubt/wire"
-	"redoubt/wire/h1"
+	"redoubt/wire/kit/h1"
 )
 
 // Readiness is the answer of /ready.

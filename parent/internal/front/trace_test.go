@@ -10,8 +10,8 @@ import (
 	"redoubt/parent/internal/fakeenclave"
 	"redoubt/parent/internal/front"
 	"redoubt/wire"
-	"redoubt/wire/trace"
-	"redoubt/wire/trace/tracetest"
+	"redoubt/wire/kit/trace"
+	"redoubt/wire/kit/trace/tracetest"
 )
 
 // send sends a request with headers, "name: value" each.

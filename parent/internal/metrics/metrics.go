@@ -13,7 +13,7 @@ import (
 	"redoubt/parent/internal/front"
 	"redoubt/parent/internal/pool"
 	"redoubt/wire"
-	"redoubt/wire/h1"
+	"redoubt/wire/kit/h1"
 )
 
 // Namespace begins the name of each of the parent's metrics.

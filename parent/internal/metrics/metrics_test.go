@@ -17,7 +17,7 @@ import (
 	"redoubt/parent/internal/lifecycle"
 	"redoubt/parent/internal/pool"
 	"redoubt/wire"
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/trace"
 )
 
 var (

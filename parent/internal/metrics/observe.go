@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"redoubt/parent/internal/front"
-	"redoubt/wire/h1"
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/h1"
+	"redoubt/wire/kit/trace"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"redoubt/wire"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // VaultID is the vault id of every probe key: its wrapped private key has the encryption context {"vault_id": VaultID}.

@@ -12,7 +12,7 @@ import (
 
 	"redoubt/parent/internal/front"
 	"redoubt/parent/internal/metrics"
-	"redoubt/wire/trace"
+	"redoubt/wire/kit/trace"
 )
 
 func get(t *testing.T, path string) *httptest.ResponseRecorder {

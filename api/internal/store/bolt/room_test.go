@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"redoubt/api/internal/store"
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 const (

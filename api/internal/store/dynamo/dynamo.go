@@ -18,7 +18,7 @@ import (
 
 	"redoubt/api/internal/awscall"
 	"redoubt/api/internal/store"
-	"redoubt/wire/awsconfig"
+	"redoubt/wire/kit/awsconfig"
 )
 
 const (

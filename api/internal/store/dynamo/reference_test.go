@@ -16,7 +16,7 @@ import (
 	"redoubt/api/internal/store/dynamo"
 	"redoubt/api/internal/vault"
 	"redoubt/api/internal/vaulttest"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 func s(v string) types.AttributeValue { return &types.AttributeValueMemberS{Value: v} }

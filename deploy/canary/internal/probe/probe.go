@@ -29,7 +29,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"redoubt/api/client"
-	"redoubt/wire/awsconfig"
+	"redoubt/wire/kit/awsconfig"
 )
 
 // Identity is how KMS answered a Decrypt from outside an enclave.

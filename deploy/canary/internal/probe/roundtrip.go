@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"redoubt/api/client"
-	"redoubt/wire/awsconfig"
+	"redoubt/wire/kit/awsconfig"
 )
 
 // recordLife bounds how long a synthetic record stays whose deletion failed.

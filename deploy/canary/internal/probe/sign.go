@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
-	"redoubt/wire/awsconfig"
+	"redoubt/wire/kit/awsconfig"
 )
 
 // errCannotSign is returned when there are no credentials to sign with.

@@ -16,7 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // What the stand-in of the local stack knows.

@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"strings"
 
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // Request is the body that opens fields of a vault, in the shape of the parent's /v1/decrypt and /decrypt.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"redoubt/deploy/eif/guest/check"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 func (s *stack) london(t *testing.T, id string, suite sealed.Suite) *check.Request {

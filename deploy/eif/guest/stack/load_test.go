@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"redoubt/deploy/eif/guest/check"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 func (s *stack) encodings(t *testing.T) {

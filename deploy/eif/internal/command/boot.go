@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"redoubt/deploy/eif/internal/image"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 // Boot starts an image on QEMU's machine for Nitro enclaves, whose security module measures it as a Nitro host would.

@@ -24,7 +24,7 @@ import (
 	"redoubt/deploy/eif/internal/image"
 	"redoubt/deploy/eif/internal/kernel"
 	"redoubt/deploy/eif/internal/ramdisk"
-	"redoubt/wire/program"
+	"redoubt/wire/kit/program"
 )
 
 // CLI is every command of eif.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/proctest"
+	"redoubt/wire/kit/proctest"
 )
 
 func sample(t *testing.T) []byte {

@@ -19,7 +19,7 @@ import (
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // Options say how a record is made. VaultID, Key and Fields are required.

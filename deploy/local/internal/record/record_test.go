@@ -15,7 +15,7 @@ import (
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"redoubt/deploy/local/kms"
-	"redoubt/wire/sealed"
+	"redoubt/wire/kit/sealed"
 )
 
 // client talks to a stand-in whose policy gives keys to everybody, which the tests need to look inside.

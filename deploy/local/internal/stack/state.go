@@ -25,7 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"redoubt/deploy/local/kms"
-	"redoubt/wire/attest/attesttest"
+	"redoubt/wire/kit/attest/attesttest"
 )
 
 // Files of the state folder, beside those of the stand-in.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/attest"
+	"redoubt/wire/kit/attest"
 )
 
 func TestAStateFolderHasOneUserAtATime(t *testing.T) {

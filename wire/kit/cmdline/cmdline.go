@@ -1,0 +1,44 @@
+// Package cmdline has all programs read their command lines alike, with kong. A grammar has the flag
+//
+//	Version kong.VersionFlag `help:"Print the version and exit."`
+//
+// --help and --version go to standard output and end with status 0. A mistake goes to standard error, with kong's hint
+// at what was meant, and ends with 2; see package program.
+package cmdline
+
+import (
+	"io"
+
+	"github.com/alecthomas/kong"
+
+	"redoubt/wire/kit/program"
+)
+
+// exit unwinds the parser when a flag ends the program.
+type exit int
+
+// New makes a parser for [Parse]. version is the release alone.
+func New(name, version string, grammar any, out, errOut io.Writer, options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(grammar, append([]kong.Option{
+		kong.Name(name), kong.Writers(out, errOut), kong.Exit(func(status int) { panic(exit(status)) }),
+		kong.Vars{"version": program.Version(name, version)},
+	}, options...)...)
+}
+
+// Parse reads a command line. Without a context the program has to end with status: all has been told.
+func Parse(k *kong.Kong, args []string) (kc *kong.Context, status int) {
+	defer func() {
+		switch v := recover().(type) {
+		case nil:
+		case exit:
+			kc, status = nil, int(v)
+		default:
+			panic(v)
+		}
+	}()
+	kc, err := k.Parse(args)
+	if err != nil {
+		return nil, program.Misused(k.Stderr, k.Model.Name, err)
+	}
+	return kc, program.OK
+}

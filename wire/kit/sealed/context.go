@@ -1,0 +1,126 @@
+package sealed
+
+import (
+	"encoding/binary"
+
+	"github.com/cloudflare/circl/hpke"
+
+	"redoubt/wire/kit/secret"
+)
+
+// ContextSize is the number of bytes of memory that a [Context] needs: AEAD key, base nonce, exporter secret.
+const ContextSize = keySize + nonceSize + maxHashSize
+
+// Context opens what was sealed with one encapsulated key, without public-key work. It is a small value over
+// [ContextSize] bytes that belong to the caller, who keeps them in secret memory and wipes them. Methods may be
+// called from several goroutines as long as nobody writes to that memory. It prints as [secret.Redacted].
+type Context struct {
+	suite Suite
+	mem   []byte
+}
+
+// LoadContext makes a Context of ContextSize bytes that [PrivateKey.Derive] has filled for the same suite.
+func LoadContext(suite Suite, mem []byte) Context { return Context{suite: suite, mem: mem} }
+
+func (c Context) key() []byte       { return c.mem[:keySize] }
+func (c Context) baseNonce() []byte { return c.mem[keySize : keySize+nonceSize] }
+func (c Context) exporter() []byte  { return c.mem[keySize+nonceSize:][:c.suite.params().nh] }
+
+// Derive does the key agreement of k with the encapsulated key enc (one ECDH) and the key schedule of RFC 9180,
+// section 5.1, mode_base, and writes the result into mem, ContextSize bytes. info is the vault id. info and enc are
+// borrowed. An enc that is no point of the curve costs as much time as one that is.
+// Error: [ErrOpen]; mem is then wiped.
+func (k *PrivateKey) Derive(mem, info, enc []byte) (Context, error) {
+	p := k.suite.params()
+	if p == nil || len(mem) < ContextSize {
+		return Context{}, ErrOpen
+	}
+	mem = mem[:ContextSize:ContextSize]
+	ok := false
+	p.erasing(func() { ok = k.derive(p, mem, info, enc) })
+	if !ok {
+		secret.Wipe(mem)
+		return Context{}, ErrOpen
+	}
+	return Context{suite: k.suite, mem: mem}, nil
+}
+
+func (k *PrivateKey) derive(p *params, mem, info, enc []byte) bool {
+	r, err := p.hpke.NewReceiver(k.sk, info)
+	if err != nil {
+		return false
+	}
+	opener, err := r.Setup(enc)
+	valid := err == nil
+	if !valid {
+		// Whether enc is on the curve is no secret, but the time should not be a way to tell failures apart.
+		if opener, err = r.Setup(k.point); err != nil {
+			return false
+		}
+	}
+	raw, err := opener.MarshalBinary()
+	if err != nil {
+		return false
+	}
+	defer secret.Wipe(raw)
+	return readContext(p, mem, raw) && valid
+}
+
+// readContext copies what we keep out of circl's serialised opener: role, suite, and four strings with a length
+// byte each: exporter secret, key, base nonce, sequence number.
+func readContext(p *params, mem, raw []byte) bool {
+	const fixed = 1 + SuiteIDSize - len("HPKE")
+	if len(raw) != fixed+4+p.nh+keySize+2*nonceSize || !sameSuite(p.hpke, raw[1:fixed]) {
+		return false
+	}
+	rest := raw[fixed:]
+	take := func(dst []byte) bool {
+		if int(rest[0]) != len(dst) {
+			return false
+		}
+		copy(dst, rest[1:1+len(dst)])
+		rest = rest[1+len(dst):]
+		return true
+	}
+	return take(mem[keySize+nonceSize:][:p.nh]) && take(mem[:keySize]) && take(mem[keySize:][:nonceSize])
+}
+
+func sameSuite(s hpke.Suite, raw []byte) bool {
+	kem, kdf, aead := s.Params()
+	return binary.BigEndian.Uint16(raw) == uint16(kem) && binary.BigEndian.Uint16(raw[2:]) == uint16(kdf) &&
+		binary.BigEndian.Uint16(raw[4:]) == uint16(aead)
+}
+
+// Open decrypts blob, whose Enc MUST be the one the context was derived from, and appends the plaintext to dst.
+// name is the field's name in lower case. dst's spare capacity is used when it suffices (len(blob.CT) - [TagSize]
+// bytes); it MUST NOT overlap the blob. The error is [ErrOpen] whatever is wrong; dst is then as before.
+func (c Context) Open(dst, name []byte, blob Blob) ([]byte, error) {
+	switch blob.Encoding {
+	case EncodingHex, EncodingField:
+		if !c.valid() {
+			return dst, ErrOpen
+		}
+		// One message per encapsulation: its sequence number is 0 and its nonce the base nonce.
+		return openAEAD(dst, c.key(), c.baseNonce(), blob.CT, name)
+	case EncodingRecord:
+		var mem [FieldSize]byte
+		defer secret.Wipe(mem[:])
+		f, err := c.Field(mem[:], name)
+		if err != nil {
+			return dst, err
+		}
+		return f.Open(dst, name, blob)
+	}
+	return dst, ErrOpen
+}
+
+func (c Context) valid() bool { return len(c.mem) == ContextSize && c.suite.Valid() }
+
+// erasing runs f, under [secret.Do] for the suites where that costs little.
+func (p *params) erasing(f func()) {
+	if p.erase {
+		secret.Do(f)
+	} else {
+		f()
+	}
+}
