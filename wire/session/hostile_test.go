@@ -105,7 +105,7 @@ func TestServerEndsSessionsOfHostileParents(t *testing.T) {
 			p.write(p.control, frame(wire.Header{Kind: wire.KindPing}, []byte{1}))
 		}, ErrProtocol},
 		{"more lanes than announced", func(p *rawPeer) {
-			for range DefaultMaxLanes {
+			for range 20 * DefaultMaxLanes {
 				p.openLane(streamLane)
 			}
 		}, ErrProtocol},
