@@ -119,13 +119,19 @@ func (s *Store) commitGroup(group []*write) {
 	}
 }
 
+// removalTries is how often a removal is tried where the file cannot be made longer. bbolt takes free pages at random
+// places, so another try may find enough of them in a row.
+const removalTries = 8
+
 // fit commits the group in one transaction, for which the file is made longer as often as it takes: how many neighbours
 // of a record are written with it is not known before. s.mu is held.
 func (s *Store) fit(group []*write) error {
 	err := s.transact(group)
-	for need := s.reserve; errors.Is(err, berrors.ErrMaxSizeReached); need *= 2 {
+	for need, tries := s.reserve, 1; errors.Is(err, berrors.ErrMaxSizeReached); need *= 2 {
 		if _, full := s.db.provide(s.reserve, need); full != nil {
-			break
+			if tries++; tries > removalTries || !slices.ContainsFunc(group, func(w *write) bool { return w.use == forRemoval }) {
+				break
+			}
 		}
 		err = s.transact(group)
 	}

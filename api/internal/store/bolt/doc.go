@@ -17,7 +17,7 @@
 // commit, two calls of stat beside an fsync. A file that was replaced or removed meanwhile gives [ErrReplaced].
 //
 // The file has a reserve behind its pages, in blocks that are allocated ahead. When file system, quota or the limit of
-// file size has no more room, creates and updates get store.ErrFull. Audit entries of reads may take three quarters
+// file size has no more room, creates and updates get store.ErrFull. Audit entries of reads may take half
 // of the reserve, and removals all of it, so that somebody can make room. A file system that copies on write keeps no
 // blocks, and there the reserve is none.
 //

@@ -40,7 +40,7 @@ func (u use) keeps(reserve int64) int64 {
 	case forMore:
 		return reserve
 	case forAudit:
-		return reserve / 4
+		return reserve / 2 // a removal writes its neighbours to pages in a row: it needs more than it adds
 	}
 	return 0
 }
