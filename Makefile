@@ -134,7 +134,7 @@ test-enclave: ## The production enclave in QEMU guests: real vsock, /dev/nsm, EI
 
 .PHONY: test-kernel
 test-kernel: ## The enclave on another x86_64 kernel, after make test-enclave: make test-kernel BLOBS=FOLDER
-	KERNEL_BLOBS=$(abspath $(or $(BLOBS),$(error give the folder of the kernel: make test-kernel BLOBS=FOLDER))) $(GO) test -tags guest -count=1 -timeout 11m -v \
+	KERNEL_BLOBS=$(abspath $(or $(BLOBS),$(error give the folder of the kernel: make test-kernel BLOBS=FOLDER))) $(GO) test -tags guest -count=1 -timeout 20m -v \
 		-run 'TestImageBoots|TestAnImageOfBlobs' ./deploy/eif/guest
 
 # What user-mode emulation does not show as a kernel does: locked and private memory, resource limits, faults and the

@@ -36,7 +36,8 @@ func tried(t *testing.T, b command.Build) (command.Booted, error) {
 	}
 	t.Logf("kernel %s of %d bytes, image of %d", built.Kernel.Version, built.Kernel.Bytes, info.Size())
 	t.Logf("PCR0 %s PCR1 %s", built.Measurements.PCR0, built.Measurements.PCR1)
-	boot := command.Boot{File: b.Output, Memory: 1024, Timeout: 3 * time.Minute, ACPI: guestKernel(t).acpi}
+	left, _ := until(t).Deadline()
+	boot := command.Boot{File: b.Output, Memory: 1024, Timeout: time.Until(left), ACPI: guestKernel(t).acpi}
 	out.Reset()
 	if err := boot.Run(command.Output{Writer: &out}); err != nil {
 		return command.Booted{}, err

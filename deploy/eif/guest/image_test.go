@@ -22,8 +22,7 @@ import (
 // TestImageBootsAttestsAndDecryptsUnderItsOwnMeasurementsAlone is production's life of an enclave, on QEMU's
 // nitro-enclave machine: image, heartbeat, attestation, decryption; then a policy with other measurements.
 func TestImageBootsAttestsAndDecryptsUnderItsOwnMeasurementsAlone(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
-	defer cancel()
+	ctx := until(t)
 	h := newHost(t, ctx)
 	eif, m := h.buildImage(t)
 	t.Logf("PCR0 %s\nPCR1 %s\nPCR2 %s\nPCR3 %s\nPCR8 %s", m.PCR0, m.PCR1, m.PCR2, m.PCR3, m.PCR8)

@@ -9,4 +9,4 @@ timeout 900 ./build-qemu.sh
 timeout 120 ./get-guest.sh
 . ./lib.sh
 cd ../../..
-TESTBED=$TESTBED timeout 720 go test -tags guest -count=1 -timeout 11m -v ./deploy/eif/guest
+TESTBED=$TESTBED timeout 1260 go test -tags guest -count=1 -timeout 20m -v ./deploy/eif/guest

@@ -50,9 +50,6 @@ const serving = `"msg":"serving"`
 // them.
 const emulation = "panic=-1 no_timer_check lpj=4000000 tsc_early_khz=1000000"
 
-// consoleTail is how many lines of the console a failure shows.
-const consoleTail = 40
-
 // testbed is the folder that testbed/*.sh fill.
 func testbed() string {
 	if dir := os.Getenv("TESTBED"); dir != "" {
@@ -80,8 +77,6 @@ func (b *Boot) Run(out Output) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, b.Timeout)
-	defer cancel()
 	after, err := b.boot(ctx, out)
 	if err != nil {
 		return err
@@ -107,17 +102,20 @@ func (b *Boot) boot(ctx context.Context, out Output) (time.Duration, error) {
 	}
 	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithCancel(ctx)
-	device, socket := exec.CommandContext(ctx, vsock, "--guest-cid", "16", "--socket", filepath.Join(dir, "d"),
-		"--uds-path", filepath.Join(dir, "v")), filepath.Join(dir, "d")
+	socket := filepath.Join(dir, "d")
+	device := exec.CommandContext(ctx, vsock, "--guest-cid", "16", "--socket", socket, "--uds-path",
+		filepath.Join(dir, "v"))
 	if err := device.Start(); err != nil {
 		cancel()
 		return 0, fmt.Errorf("start %s: %w", vsock, err)
 	}
-	defer func() { cancel(); _ = device.Wait() }()
-	if err := appears(ctx, socket); err != nil {
+	ended := make(chan struct{})
+	go func() { _ = device.Wait(); close(ended) }()
+	defer func() { cancel(); <-ended }()
+	if err := appears(ctx, socket, ended); err != nil {
 		return 0, fmt.Errorf("%s made no socket: %w", vsock, err)
 	}
-	return b.watch(ctx, exec.CommandContext(ctx, qemu, b.args(socket)...), out)
+	return b.watch(ctx, qemu, b.args(socket), out)
 }
 
 func (b *Boot) args(socket string) []string {
@@ -133,8 +131,12 @@ func (b *Boot) args(socket string) []string {
 	}
 }
 
-// watch runs the guest until its console says that the enclave serves, and returns after how long.
-func (b *Boot) watch(ctx context.Context, guest *exec.Cmd, out Output) (time.Duration, error) {
+// watch runs the guest until its console says that the enclave serves, and returns after how long. The guest's time
+// begins here: what the machine that tries it needed before is not the enclave's.
+func (b *Boot) watch(ctx context.Context, qemu string, args []string, out Output) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.Timeout)
+	defer cancel()
+	guest := exec.CommandContext(ctx, qemu, args...)
 	console, err := guest.StdoutPipe()
 	if err != nil {
 		return 0, err
@@ -142,14 +144,14 @@ func (b *Boot) watch(ctx context.Context, guest *exec.Cmd, out Output) (time.Dur
 	guest.Stderr = guest.Stdout
 	start := time.Now()
 	if err := guest.Start(); err != nil {
-		return 0, fmt.Errorf("start %s: %w", guest.Path, err)
+		return 0, fmt.Errorf("start %s: %w", qemu, err)
 	}
 	defer func() { _ = guest.Process.Kill(); _ = guest.Wait() }()
-	var last []string
+	var last tail
 	for lines := bufio.NewReader(console); ; {
 		line, err := lines.ReadString('\n')
 		if text := strings.TrimRight(line, "\r\n"); text != "" {
-			last = append(last[max(0, len(last)-consoleTail+1):], text)
+			last.add(text)
 			if b.Console {
 				fmt.Fprintln(out.Warnings, text)
 			}
@@ -158,19 +160,22 @@ func (b *Boot) watch(ctx context.Context, guest *exec.Cmd, out Output) (time.Dur
 			}
 		}
 		if err != nil {
-			return 0, notServed(ctx, err, last)
+			return 0, notServed(ctx, err, &last)
 		}
 	}
 }
 
-func notServed(ctx context.Context, end error, last []string) error {
+func notServed(ctx context.Context, end error, last *tail) error {
 	why := "the machine ended"
-	if ctx.Err() != nil {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		why = "the time was up"
-	} else if !errors.Is(end, io.EOF) {
+	case ctx.Err() != nil:
+		why = "it was interrupted"
+	case !errors.Is(end, io.EOF):
 		why = end.Error()
 	}
-	return fmt.Errorf("%w: %s; the console's last lines:\n%s", ErrNotServed, why, strings.Join(last, "\n"))
+	return fmt.Errorf("%w: %s; the console's last lines:\n%s", ErrNotServed, why, last)
 }
 
 // find is the program that was given, or the first of the others that is there.
@@ -200,8 +205,11 @@ func hasMachine(ctx context.Context, qemu string) error {
 	return nil
 }
 
-// appears waits for a file.
-func appears(ctx context.Context, file string) error {
+// errEnded is of a program that was to make a file.
+var errEnded = errors.New("it ended")
+
+// appears waits for a file, or for the end of the program that makes it.
+func appears(ctx context.Context, file string, ended <-chan struct{}) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -211,6 +219,8 @@ func appears(ctx context.Context, file string) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-ended:
+			return errEnded
 		case <-tick.C:
 		}
 	}

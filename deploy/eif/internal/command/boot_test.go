@@ -46,15 +46,47 @@ func TestBootSucceedsWhenTheEnclaveServesAndNotBefore(t *testing.T) {
 	if err != nil || !strings.Contains(string(args), "-kernel "+eif+" ") || strings.Contains(string(args), "acpi=on") {
 		t.Errorf("%v %s", err, args)
 	}
-	for name, tc := range map[string]struct{ guest, want string }{
-		"panic":   {`echo "Kernel panic - not syncing: no /dev/nsm"`, "the machine ended; the console's last lines:\nKernel panic"},
-		"silence": {"exec sleep 60", "the time was up"},
+	for name, tc := range map[string]struct{ guest, timeout, want string }{
+		"panic": {
+			`echo "Kernel panic - not syncing: no /dev/nsm"`, "5m",
+			"the machine ended; the console's last lines:\nKernel panic",
+		},
+		"silence": {"exec sleep 60", "1s", "the time was up"},
 	} {
 		qemu, vsock := tools(t, "nitro-enclave", tc.guest)
-		_, err := run(t, "boot", eif, "--qemu", qemu, "--vsock", vsock, "--timeout", "2s")
+		_, err := run(t, "boot", eif, "--qemu", qemu, "--vsock", vsock, "--timeout", tc.timeout)
 		if !errors.Is(err, ErrNotServed) || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A kernel's trace has 40 to 60 lines, as many as the stack's remains look like addresses of code.
+func TestAFailedBootShowsWhatTheEnclaveSaidBeforeAPanicHoweverLongTheTraceIs(t *testing.T) {
+	qemu, vsock := tools(t, "nitro-enclave", `
+		i=0; while [ $i -lt 300 ]; do echo "[    1.0] early $i"; i=$((i+1)); done
+		echo '{"level":"ERROR","msg":"ended","cause":"cannot open /dev/nsm"}'
+		echo "[   15.5] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100"
+		i=0; while [ $i -lt 300 ]; do echo "[   15.5]  ? function+$i"; i=$((i+1)); done`)
+	_, err := run(t, "boot", built(t), "--qemu", qemu, "--vsock", vsock)
+	if !errors.Is(err, ErrNotServed) {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"cannot open /dev/nsm", "Attempted to kill init", "function+0\n", "(more)"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in it", want)
+		}
+	}
+	if n := strings.Count(err.Error(), "\n"); n > 2*consoleTail+1 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+func TestBootSaysWhenTheVsockDeviceEndsAtOnce(t *testing.T) {
+	qemu, _ := tools(t, "nitro-enclave", "exec sleep 60")
+	_, err := run(t, "boot", built(t), "--qemu", qemu, "--vsock", "/bin/false")
+	if !errors.Is(err, errEnded) {
+		t.Errorf("%v", err)
 	}
 }
 
