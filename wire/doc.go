@@ -109,6 +109,21 @@
 // extensions, so that peers one version apart work together and either may be rolled first: what is new goes into
 // extensions, kinds sent only under a feature bit, and ids that old peers skip.
 //
+// # Features
+//
+//	0    batch_lane       The peer takes a lane of its own for batches. Since the first release.
+//	1    egress           The parent carries egress streams, and the enclave asks for them. Since the first release.
+//	2    log              The parent takes the enclave's log. Since the first release.
+//	3    unpadded_reply   Given up before a release: answers sealed to a caller's key without padding.
+//	4    encoding_3       The enclave opens encoding 3. Since the first release.
+//	5    attest           The enclave makes attestation documents for callers. Since the first release.
+//	6    stats            The enclave answers stats requests. Since the first release.
+//	7    padded_reply     The enclave seals answers to a caller's key, padded, and the parent carries them. Without it
+//	                      a reply key is bad_request: no older layout is made in its place. Since the first release.
+//	8    expression_kinds The enclave tells the kinds of expressions that failed, and the parent reads them: extension
+//	                      1 of the response. Since the first release.
+//	9    access_report    The enclave reports which fields expressions read. Since the first release.
+//
 // # Sources
 //
 // yamux: github.com/hashicorp/yamux/spec.md. LEB128 and zigzag: protocol buffers encoding. HPKE suites and encodings:

@@ -8,37 +8,6 @@ const (
 	MaxVersion uint16 = 1
 )
 
-// Features are optional parts of the protocol; a session uses those that both sides announce.
-type Features uint64
-
-const (
-	// FeatureBatchLane says that the peer takes a lane of its own for batches.
-	FeatureBatchLane Features = 1 << 0
-	// FeatureEgress says that the parent carries egress streams, or that the enclave asks for them.
-	FeatureEgress Features = 1 << 1
-	// FeatureLog says that the parent takes the enclave's log.
-	FeatureLog Features = 1 << 2
-	// 1 << 3 said that an enclave sealed answers to a caller's key without padding them. Nothing announces it any more.
-
-	// FeatureEncoding3 says that the enclave opens encoding 3.
-	FeatureEncoding3 Features = 1 << 4
-	// FeatureAttest says that the enclave makes attestation documents for callers.
-	FeatureAttest Features = 1 << 5
-	// FeatureStats says that the enclave answers stats requests.
-	FeatureStats Features = 1 << 6
-	// FeaturePaddedReply says that the enclave seals answers to a caller's key, padded ([ValueSealed]), or that the
-	// parent carries them. Without it a reply key is bad_request: no older layout is made in its place.
-	FeaturePaddedReply Features = 1 << 7
-	// FeatureExpressionKinds says that the enclave tells the kinds of expressions that failed, or that the parent reads
-	// them: extension 1 of the response.
-	FeatureExpressionKinds Features = 1 << 8
-	// FeatureAccessReport says that the enclave reports which fields expressions read.
-	FeatureAccessReport Features = 1 << 9
-)
-
-// Has reports whether all of want are set.
-func (f Features) Has(want Features) bool { return f&want == want }
-
 const (
 	extPCR       = 1
 	extEnclaveID = 2

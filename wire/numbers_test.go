@@ -19,7 +19,7 @@ import (
 // numbersFile holds every number that a peer, a stored record or a scrape may know: "package type number name", sorted.
 const numbersFile = "testdata/numbers.txt"
 
-var writeNumbers = flag.Bool("write-numbers", false, "add new numbers to "+numbersFile+"; none is changed or removed")
+var writeNumbers = flag.Bool("write-numbers", false, "add new numbers to "+numbersFile+" and features to doc.go; none is changed or removed")
 
 // numbered are the packages whose constants travel or are stored.
 var numbered = []string{".", "kit/sealed", "session"}

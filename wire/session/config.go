@@ -38,9 +38,8 @@ const (
 
 // Config is what both sides have in common. Zero values mean the defaults.
 type Config struct {
-	// Hello is announced to the peer. Versions, MaxInFlight, MaxLanes and MaxBody are filled in when zero; to Features
-	// those that the session itself provides are added (a client: all that this version knows; a server: batch lane,
-	// egress, log, stats and attest, so that the enclave adds what its engine can do).
+	// Hello is announced to the peer. Versions, MaxInFlight, MaxLanes and MaxBody are filled in when zero, and Features
+	// with all of this build.
 	Hello wire.Hello
 
 	HelloTimeout time.Duration
@@ -134,6 +133,7 @@ func (c *Config) fill() error {
 	h := &c.Hello
 	orDefault(&h.MinVersion, wire.MinVersion)
 	orDefault(&h.MaxVersion, wire.MaxVersion)
+	orDefault(&h.Features, wire.AllFeatures())
 	orDefault(&h.MaxInFlight, DefaultMaxInFlight)
 	orDefault(&h.MaxLanes, DefaultMaxLanes)
 	orDefault(&h.MaxBody, wire.MaxBody)
@@ -153,8 +153,6 @@ func (c *ClientConfig) fill() error {
 	orDefault(&c.MaxInFlight, DefaultMaxInFlight)
 	orDefault(&c.PingInterval, DefaultPingInterval)
 	orDefault(&c.PingTimeout, DefaultPingTimeout)
-	c.Hello.Features |= wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeaturePaddedReply |
-		wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats | wire.FeatureExpressionKinds
 	if c.Lanes < 1 || c.Lanes >= DefaultMaxLanes || c.MaxInFlight < 1 || c.MaxInFlight > maxSlots ||
 		c.PingInterval < 0 || c.PingTimeout < 0 {
 		return ErrConfig
@@ -164,8 +162,6 @@ func (c *ClientConfig) fill() error {
 
 func (c *ServerConfig) fill() error {
 	orDefault(&c.IdleTimeout, DefaultIdleTimeout)
-	c.Hello.Features |= wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeatureStats |
-		wire.FeatureAttest
 	if c.Handler == nil || c.IdleTimeout < 0 {
 		return ErrConfig
 	}

@@ -58,6 +58,9 @@ func TestControlMessagesReachTheHandler(t *testing.T) {
 	if string(c.Peer().BuildID) != "b1" || c.Version() != wire.MaxVersion || s.Version() != wire.MaxVersion {
 		t.Fatal("hello lost something")
 	}
+	if c.Features() != wire.AllFeatures() || s.Features() != wire.AllFeatures() {
+		t.Errorf("the client has %s, the server %s", c.Features(), s.Features())
+	}
 	creds := &wire.Credentials{AccessKeyID: []byte("a"), Secret: []byte("s"), ExpiresMS: 5}
 	if err := c.SetCredentials(ctx, creds); err != nil {
 		t.Fatal(err)

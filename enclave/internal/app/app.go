@@ -220,9 +220,6 @@ func (p *parts) serverConfig(cfg *config.Config, opt Options, ca []byte) server.
 // hello is what the enclave announces. A measurement that the module does not give is left out.
 func hello(opt Options) wire.Hello {
 	h := wire.Hello{
-		Features: wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeaturePaddedReply |
-			wire.FeatureEncoding3 | wire.FeatureAttest | wire.FeatureStats | wire.FeatureExpressionKinds |
-			wire.FeatureAccessReport,
 		StartMS: time.Now().UnixMilli(),
 		BuildID: []byte(opt.Build[:min(len(opt.Build), wire.MaxBuildID)]),
 	}

@@ -90,9 +90,7 @@ func dial(t *testing.T, url string) *session.Client {
 		if err != nil {
 			continue
 		}
-		c, err := session.NewClient(t.Context(), conn, session.ClientConfig{Config: session.Config{Hello: wire.Hello{
-			Features: wire.FeatureAttest | wire.FeatureStats | wire.FeatureBatchLane,
-		}}})
+		c, err := session.NewClient(t.Context(), conn, session.ClientConfig{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,6 +109,9 @@ func TestTheAssembledEnclaveServesAndEndsInOrder(t *testing.T) {
 	c := dial(t, cfg.Listen)
 	if p := c.Peer(); string(p.EnclaveID) != "i-test" || len(p.PCRs) != 5 || string(p.BuildID) != "test" {
 		t.Errorf("hello %+v", p)
+	}
+	if c.Features() != wire.AllFeatures() {
+		t.Errorf("the session has %s", c.Features())
 	}
 	pong, err := c.Ping(t.Context())
 	if err != nil || !pong.Health.Has(wire.HealthSelfTest|wire.HealthAccepting) ||

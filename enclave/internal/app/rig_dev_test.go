@@ -245,9 +245,6 @@ func (r *rig) dialAs(id, secret string) (*session.Client, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	c, err := session.NewClient(ctx, conn, session.ClientConfig{
-		Config: session.Config{Hello: wire.Hello{
-			Features: wire.FeatureEgress | wire.FeatureBatchLane | wire.FeatureStats | wire.FeatureAttest,
-		}},
 		PingTimeout: time.Minute, // the process is stopped while its memory is searched
 		OnEgress: func(ctx context.Context, target string) (net.Conn, error) {
 			if target != r.tls {

@@ -177,9 +177,6 @@ func newWorld(tb testing.TB, opt options) *world {
 	return w
 }
 
-// features are all that the engine knows of.
-const features = wire.FeatureBatchLane | wire.FeaturePaddedReply | wire.FeatureEncoding3 | wire.FeatureExpressionKinds
-
 // connect makes a session over a unix socket.
 func (w *world) connect(h session.Handler, cfg session.ClientConfig) (*session.Client, *session.Server) {
 	w.tb.Helper()
@@ -204,7 +201,7 @@ func (w *world) connect(h session.Handler, cfg session.ClientConfig) (*session.C
 			ch <- end{err: err}
 			return
 		}
-		hello := wire.Hello{Features: features &^ w.without}
+		hello := wire.Hello{Features: wire.AllFeatures() &^ w.without}
 		s, err := session.NewServer(context.Background(), conn, session.ServerConfig{
 			Config: session.Config{Hello: hello}, Handler: h,
 		})
@@ -214,7 +211,6 @@ func (w *world) connect(h session.Handler, cfg session.ClientConfig) (*session.C
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	cfg.Hello.Features = features
 	client, err := session.NewClient(context.Background(), conn, cfg)
 	if err != nil {
 		w.tb.Fatal(err)

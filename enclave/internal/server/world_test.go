@@ -187,11 +187,8 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	cfg := Config{
 		Engine: w.engine, Keys: w.cache, KMS: w.kms, Module: w.module, Egress: w.egress, Logs: w.logs,
 		Identity: func() Identity { return &fakeIdentity{kms: w.kms} },
-		Session: session.ServerConfig{Config: session.Config{Hello: wire.Hello{
-			Features: wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeatureAttest | wire.FeatureStats,
-			BuildID:  []byte("test"),
-		}}},
-		Regions: []string{region}, Commitment: []byte("commitment"), MaxSessions: 8, DrainTimeout: 5 * time.Second,
+		Session:  session.ServerConfig{Config: session.Config{Hello: wire.Hello{BuildID: []byte("test")}}},
+		Regions:  []string{region}, Commitment: []byte("commitment"), MaxSessions: 8, DrainTimeout: 5 * time.Second,
 	}
 	for _, f := range change {
 		f(&cfg)
@@ -241,9 +238,7 @@ func (w *world) tryDial(change ...func(*session.ClientConfig)) (*session.Client,
 	if err != nil {
 		return nil, err
 	}
-	cfg := session.ClientConfig{Config: session.Config{Hello: wire.Hello{
-		Features: wire.FeatureBatchLane | wire.FeatureEgress | wire.FeatureLog | wire.FeatureAttest | wire.FeatureStats,
-	}}}
+	var cfg session.ClientConfig
 	for _, f := range change {
 		f(&cfg)
 	}

@@ -94,9 +94,7 @@ func serveEnclave(url string) error {
 			return err
 		}
 		go func() {
-			s, err := session.NewServer(context.Background(), c, session.ServerConfig{
-				Config: session.Config{Hello: wire.Hello{Features: wire.FeatureBatchLane}}, Handler: &echoServer{},
-			})
+			s, err := session.NewServer(context.Background(), c, session.ServerConfig{Handler: &echoServer{}})
 			if err == nil {
 				<-s.Done()
 			}

@@ -87,3 +87,9 @@ func TestOnlyWhatCannotSpreadIsSentAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestTheParentAnnouncesAllFeatures(t *testing.T) {
+	if f := new(Pool).hello().Features; f != 0 { // the session fills in all, and no list here can lack one
+		t.Errorf("the parent announces %s", f)
+	}
+}

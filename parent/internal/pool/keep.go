@@ -120,7 +120,8 @@ func (p *Pool) session(ctx context.Context, l *link) error {
 	changed, wait := p.push(ctx, c)
 	p.ping(ctx, l, c)
 	l.client.Store(c)
-	p.o.Log.Info("session is open", slog.String("enclave", l.enclave.url), slog.String("id", string(c.Peer().EnclaveID)))
+	p.o.Log.Info("session is open", slog.String("enclave", l.enclave.url), slog.String("id", string(c.Peer().EnclaveID)),
+		slog.String("features", c.Features().String()))
 	for {
 		select {
 		case <-c.Done():
@@ -161,16 +162,7 @@ func (p *Pool) connect(ctx context.Context, l *link) (*session.Client, error) {
 }
 
 func (p *Pool) hello() wire.Hello {
-	h := wire.Hello{
-		Features: wire.FeatureBatchLane | wire.FeatureLog | wire.FeaturePaddedReply | wire.FeatureEncoding3 |
-			wire.FeatureAttest | wire.FeatureStats | wire.FeatureExpressionKinds | wire.FeatureAccessReport,
-		StartMS: started.UnixMilli(),
-		BuildID: []byte(p.o.Build),
-	}
-	if p.o.Egress != nil {
-		h.Features |= wire.FeatureEgress
-	}
-	return h
+	return wire.Hello{StartMS: started.UnixMilli(), BuildID: []byte(p.o.Build)}
 }
 
 var started = time.Now()
