@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,12 +20,12 @@ import (
 
 // conn is a client's connection as fasthttp sees it. It wipes what has been written, so that neither fasthttp's pooled
 // write buffer nor a large body handed through keeps plaintext; it lingers on close when a request was not read to
-// its end, so that the client sees the answer instead of a reset (RFC 9112, section 9.6); and Shutdown, which closes
-// connections that look idle, cannot close it when a request has come.
+// its end, so that the client sees the answer instead of a reset (RFC 9112, section 9.6); and the registry, which ends
+// connections that look idle, does not end it when a request has come.
 type conn struct {
 	net.Conn
-	tls     *tls.Conn // nil on a plain listener
-	sweeper *sweeper
+	tls      *tls.Conn // nil on a plain listener
+	registry *registry
 
 	mu      sync.Mutex
 	busy    bool // a request is being served, as fasthttp sees it
@@ -34,7 +33,7 @@ type conn struct {
 	asked   bool // bytes of a request were read since it was last busy
 	used    bool // bytes were ever read
 	ended   bool // Read has failed
-	evicted bool // Shutdown wants it closed
+	evicted bool // the registry wants it closed
 
 	// secret and linger are set by the goroutine that serves the connection, the only one that writes to it.
 	secret bool
@@ -43,11 +42,10 @@ type conn struct {
 	scan h1.Scanner // of the goroutine that reads
 
 	// What the registry goes by. Until a handler has begun, a request is still on its way.
-	registry *registry // nil in some tests
-	known    atomic.Bool
-	serving  atomic.Bool
-	since    atomic.Int64 // when the last request began, or the connection: nanoseconds since 1970
-	leaving  atomic.Bool  // the registry has asked it to end
+	known   atomic.Bool
+	serving atomic.Bool
+	since   atomic.Int64 // when the last request began, or the connection: nanoseconds since 1970
+	leaving atomic.Bool  // the registry has asked it to end, to make room
 }
 
 // lingerMore is what is dropped of a request that was too large, beyond what it might have been: a single request is
@@ -116,8 +114,8 @@ func (c *conn) last(p []byte, n int, err error) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// connState is fasthttp's hook. It takes a connection for idle, and lets Shutdown close it, until StateActive and from
-// StateIdle on.
+// connState is fasthttp's hook: a connection is busy from StateActive to StateIdle. One that becomes idle while the
+// server shuts down is evicted here, since drain has passed it by.
 func connState(nc net.Conn, state fasthttp.ConnState) {
 	c, ok := nc.(*conn)
 	if !ok || state != fasthttp.StateActive && state != fasthttp.StateIdle {
@@ -125,11 +123,12 @@ func connState(nc net.Conn, state fasthttp.ConnState) {
 	}
 	c.mu.Lock()
 	c.busy, c.asked = state == fasthttp.StateActive, false
+	c.evicted = c.evicted || !c.busy && c.registry.draining.Load()
 	c.serving.Store(false)
 	c.mu.Unlock()
 }
 
-// evict is how Shutdown closes: the connection's own goroutine is told to look whether a request has come, to serve it
+// evict ends a connection that looks idle: its own goroutine is told to look whether a request has come, to serve it
 // if so, and to close. fasthttp takes a connection for idle a little longer than it is.
 func (c *conn) evict() {
 	c.mu.Lock()
@@ -143,29 +142,8 @@ func (c *conn) evict() {
 	}
 }
 
-// sweeper knows whether it is Shutdown that closes connections: fasthttp does so on the goroutine that shuts it down.
-type sweeper struct{ thread atomic.Int32 }
-
-// run runs shutdown, whose calls of Close are told from others by their thread.
-func (s *sweeper) run(shutdown func() error) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	s.thread.Store(int32(unix.Gettid()))
-	defer s.thread.Store(0)
-	return shutdown()
-}
-
-func (s *sweeper) calls() bool {
-	thread := s.thread.Load()
-	return thread != 0 && thread == int32(unix.Gettid())
-}
-
 // Close closes the connection, lingering first when that was asked for.
 func (c *conn) Close() error {
-	if c.sweeper.calls() {
-		c.evict()
-		return nil
-	}
 	c.serving.Store(false)
 	if c.linger > 0 && !c.leaving.Load() {
 		c.drain()
@@ -233,8 +211,7 @@ func (c *conn) peer() string {
 type listener struct {
 	net.Listener
 	config   *tls.Config // nil for plain
-	sweeper  *sweeper
-	registry *registry // nil: as many as come
+	registry *registry
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -243,7 +220,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &conn{Conn: nc, sweeper: l.sweeper, registry: l.registry}
+		c := &conn{Conn: nc, registry: l.registry}
 		if l.config != nil {
 			c.tls = tls.Server(nc, l.config)
 			c.Conn = c.tls

@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
-	"sync"
+	"slices"
 	"testing"
 	"time"
 
@@ -59,7 +60,14 @@ func (c *conn) reads() bool {
 	return c.waiting && !c.busy
 }
 
-func TestCloseByShutdownLeavesARequestAlone(t *testing.T) {
+// noted is a connection that a registry knows.
+func noted(nc net.Conn) *conn {
+	c := &conn{Conn: nc, registry: newRegistry(1, func(h1.Shed) {})}
+	c.registry.add(c)
+	return c
+}
+
+func TestShutdownLeavesARequestAlone(t *testing.T) {
 	read := func(t *testing.T, c *conn, client net.Conn) {
 		_, _ = io.WriteString(client, "G")
 		if _, err := c.Read(make([]byte, 1)); err != nil {
@@ -90,11 +98,9 @@ func TestCloseByShutdownLeavesARequestAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server, client := tcpPair(t)
-			c := &conn{Conn: server, sweeper: new(sweeper)}
+			c := noted(server)
 			prepare(t, c, client)
-			if err := c.sweeper.run(c.Close); err != nil {
-				t.Fatal(err)
-			}
+			c.evict()
 			if name == "about to read, bytes have come" {
 				if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
 					t.Errorf("%d bytes read, %v", n, err)
@@ -132,20 +138,21 @@ func TestCloseByItsOwnGoroutineClosesWhateverShutdownDoes(t *testing.T) {
 		for _, draining := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, draining %t", name, draining), func(t *testing.T) {
 				server, client := tcpPair(t)
-				c := &conn{Conn: server, sweeper: new(sweeper)}
+				c := noted(server)
 				_, _ = io.WriteString(client, "GET")
 				prepare(t, c)
-				own := func() error {
-					closed := make(chan error)
-					go func() { closed <- c.Close() }()
-					return <-closed
-				}
-				run := own
+				ended, cancel := context.WithCancel(context.Background())
+				cancel()
 				if draining {
-					run = func() error { return c.sweeper.run(own) }
+					if err := c.registry.drain(ended); !errors.Is(err, context.Canceled) {
+						t.Errorf("drained with a connection: %v", err)
+					}
 				}
-				if err := run(); err != nil || !errors.Is(server.SetDeadline(time.Time{}), net.ErrClosed) {
+				if err := c.Close(); err != nil || !errors.Is(server.SetDeadline(time.Time{}), net.ErrClosed) {
 					t.Errorf("it is open, %v", err)
+				}
+				if err := c.registry.drain(context.Background()); err != nil {
+					t.Error(err)
 				}
 			})
 		}
@@ -155,7 +162,7 @@ func TestCloseByItsOwnGoroutineClosesWhateverShutdownDoes(t *testing.T) {
 func TestAnIdleConnectionIsClosedByItsOwnGoroutine(t *testing.T) {
 	for _, waits := range []bool{true, false} {
 		server, _ := tcpPair(t)
-		c := &conn{Conn: server, sweeper: new(sweeper)}
+		c := noted(server)
 		done := make(chan error, 1)
 		serve := func() {
 			_, err := c.Read(make([]byte, 1))
@@ -165,9 +172,7 @@ func TestAnIdleConnectionIsClosedByItsOwnGoroutine(t *testing.T) {
 			go serve()
 			until(t, "it does not read", c.reads)
 		}
-		if err := c.sweeper.run(c.Close); err != nil {
-			t.Fatal(err)
-		}
+		c.evict()
 		if !waits {
 			go serve()
 		}
@@ -177,6 +182,84 @@ func TestAnIdleConnectionIsClosedByItsOwnGoroutine(t *testing.T) {
 		if !errors.Is(server.SetDeadline(time.Time{}), net.ErrClosed) {
 			t.Error("it is open")
 		}
+	}
+}
+
+// A connection whose answer was on its way when the shutdown began may not be told to close by that answer.
+func TestAConnectionThatBecomesIdleDuringShutdownEnds(t *testing.T) {
+	server, client := tcpPair(t)
+	c := noted(server)
+	_, _ = io.WriteString(client, "G")
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	connState(c, fasthttp.StateActive)
+	drained := make(chan error, 1)
+	go func() { drained <- c.registry.drain(t.Context()) }()
+	until(t, "no shutdown", c.registry.draining.Load)
+	connState(c, fasthttp.StateIdle)
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("it waits for another request: %v", err)
+	}
+	if err := errors.Join(c.Close(), <-drained); err != nil {
+		t.Error(err)
+	}
+}
+
+// A connection may have been accepted just before the listener was closed. What its client has sent is served.
+func TestAConnectionThatIsAcceptedDuringShutdownEnds(t *testing.T) {
+	for name, sent := range map[string]string{"silent": "", "with a request": "G"} {
+		t.Run(name, func(t *testing.T) {
+			r := newRegistry(2, func(h1.Shed) {})
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.open(ln)
+			drained := make(chan error, 1)
+			go func() { drained <- r.drain(t.Context()) }()
+			until(t, "no shutdown", r.draining.Load)
+			server, client := tcpPair(t)
+			c := &conn{Conn: server, registry: r, used: true} // so that a Read that times out says so
+			if !r.admit(c) {
+				t.Fatal("not admitted")
+			}
+			r.shut(ln)
+			if _, err := io.WriteString(client, sent); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "nothing comes", func() bool { return sent == "" || pending(server) })
+			_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if n, err := c.Read(make([]byte, 1)); n != len(sent) || sent == "" && !errors.Is(err, net.ErrClosed) {
+				t.Errorf("%d bytes read, %v", n, err)
+			}
+			select {
+			case <-drained:
+				t.Error("the shutdown has not waited")
+			default:
+			}
+			if err := errors.Join(c.Close(), <-drained); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestNothingIsServedAfterShutdown(t *testing.T) {
+	s := New(Options{Observer: deaf{}, Log: slog.New(slog.DiscardHandler), MaxConnections: 1})
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Serve(ln); err != nil {
+		t.Error(err)
+	}
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the listener is open: %v", err)
 	}
 }
 
@@ -191,23 +274,6 @@ func TestPendingLooksBelowTLSAndThePROXYProtocol(t *testing.T) {
 	if a, b := net.Pipe(); pending(a) || pending(b) {
 		t.Error("bytes on what is no socket")
 	}
-}
-
-// kept remembers the connections that it accepts.
-type kept struct {
-	listener
-	mu    sync.Mutex
-	conns []*conn
-}
-
-func (k *kept) Accept() (net.Conn, error) {
-	nc, err := k.listener.Accept()
-	if err == nil {
-		k.mu.Lock()
-		k.conns = append(k.conns, nc.(*conn))
-		k.mu.Unlock()
-	}
-	return nc, err
 }
 
 // asker is a client's end of a kept connection.
@@ -252,9 +318,8 @@ func TestShutdownLosesNoRequestThatHasReachedThisHost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		k := &kept{listener: listener{Listener: ln, sweeper: &s.sweeper}}
 		served := make(chan error, 1)
-		go func() { served <- s.http.Serve(k) }()
+		go func() { served <- s.Serve(ln) }()
 		clients := make([]*asker, 300)
 		for i := range clients {
 			c, err := net.Dial("tcp", ln.Addr().String())
@@ -268,9 +333,9 @@ func TestShutdownLosesNoRequestThatHasReachedThisHost(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		k.mu.Lock()
-		all := k.conns // each has answered
-		k.mu.Unlock()
+		s.registry.mu.Lock()
+		all := slices.Collect(maps.Keys(s.registry.conns)) // each has answered
+		s.registry.mu.Unlock()
 		for _, c := range all {
 			until(t, "a connection does not become idle", c.reads)
 		}

@@ -1,24 +1,33 @@
 package front
 
 import (
+	"context"
+	"errors"
+	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"redoubt/wire/kit/h1"
 )
 
-// registry bounds the connections that are open at once, and decides which ends when a new one finds no room. First
-// go those on which nobody has authenticated: the idle ones, then those that are still sending a request, the oldest
-// first. Then go the idle ones of callers who have, the one that was idle longest first: such a caller connects again.
-// A request that is being served is never cut off. Without authentication, a caller counts as known once a request of
-// his was admitted to a route that touches data.
+// registry knows every connection that is open. It bounds how many there are, and decides which one ends when a new one
+// finds no room: see [h1.Rank]. A request that is being served is never cut off. Without authentication, a caller
+// counts as known once a request of his was admitted to a route that touches data.
+//
+// It also shuts the server down. fasthttp's own Shutdown closes connections that look idle from a goroutine of its own,
+// and drops a request that arrives on one just then; drain has each connection's goroutine look first.
 type registry struct {
 	most  int
 	freed chan struct{} // told when a connection has ended
 	shed  func(h1.Shed)
 
-	mu    sync.Mutex
-	conns map[*conn]struct{}
+	draining atomic.Bool   // set by drain, under mu
+	drained  chan struct{} // closed when draining and nothing is left
+
+	mu        sync.Mutex
+	conns     map[*conn]struct{}
+	listeners map[net.Listener]struct{} // of Serve
 }
 
 const (
@@ -32,14 +41,14 @@ const (
 )
 
 func newRegistry(most int, shed func(h1.Shed)) *registry {
-	return &registry{most: most, shed: shed, freed: make(chan struct{}, 1), conns: make(map[*conn]struct{})}
+	return &registry{
+		most: most, shed: shed, freed: make(chan struct{}, 1), drained: make(chan struct{}),
+		conns: make(map[*conn]struct{}), listeners: make(map[net.Listener]struct{}),
+	}
 }
 
 // admit takes c in, if need be in the place of another. It reports false if each connection has a request in work.
 func (r *registry) admit(c *conn) bool {
-	if r == nil {
-		return true
-	}
 	c.since.Store(time.Now().UnixNano())
 	for range roomTries {
 		if r.add(c) {
@@ -71,23 +80,18 @@ func (r *registry) add(c *conn) bool {
 		return false
 	}
 	r.conns[c] = struct{}{}
+	c.evicted = r.draining.Load() // accepted before the listener was closed
 	return true
 }
 
 func (r *registry) remove(c *conn) {
-	if r == nil {
-		return
-	}
 	r.mu.Lock()
 	_, held := r.conns[c]
 	delete(r.conns, c)
+	r.settle()
 	r.mu.Unlock()
-	switch {
-	case !held || !c.leaving.Load():
-	case c.known.Load():
-		r.shed(h1.ShedCaller)
-	default:
-		r.shed(h1.ShedStranger)
+	if held && c.leaving.Load() {
+		r.shed(h1.ShedFor(c.known.Load()))
 	}
 	select {
 	case r.freed <- struct{}{}:
@@ -99,40 +103,32 @@ func (r *registry) remove(c *conn) {
 func (r *registry) victim() *conn {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var chosen *conn
-	var rank int
-	for c := range r.conns {
-		n := c.rank()
-		if n == 0 {
-			continue
-		}
-		if chosen == nil || n < rank || n == rank && c.since.Load() < chosen.since.Load() {
-			chosen, rank = c, n
-		}
+	chosen, ok := h1.First(r.conns, (*conn).rank)
+	if !ok {
+		return nil
 	}
-	if chosen != nil {
-		chosen.leaving.Store(true)
-	}
+	chosen.leaving.Store(true)
 	return chosen
 }
 
-// rank is the connection's turn to end: 1 first, 0 never.
-func (c *conn) rank() int {
+// rank is the connection's turn to end.
+func (c *conn) rank() (rank h1.Rank, since int64) {
 	c.mu.Lock()
 	idle := !c.busy && !c.asked
 	c.mu.Unlock()
+	since = c.since.Load()
 	known := c.known.Load()
 	switch {
 	case c.leaving.Load(), c.serving.Load():
-		return 0
+		return h1.Stays, since
 	case !known && idle:
-		return 1
+		return h1.IdleStranger, since
 	case !known:
-		return 2
+		return h1.SendingStranger, since
 	case idle:
-		return 3
+		return h1.IdleCaller, since
 	}
-	return 0
+	return h1.Stays, since
 }
 
 // leave ends a connection that is idle or still sending: its own goroutine wakes, looks whether a request has come
@@ -146,5 +142,58 @@ func (c *conn) leave() {
 	c.mu.Unlock()
 	if !sending {
 		c.evict()
+	}
+}
+
+// open notes a listener of Serve. It reports false when the server is shut down.
+func (r *registry) open(ln net.Listener) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.draining.Load() {
+		return false
+	}
+	r.listeners[ln] = struct{}{}
+	return true
+}
+
+// shut notes that nothing more comes from ln.
+func (r *registry) shut(ln net.Listener) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.listeners, ln)
+	r.settle()
+}
+
+// settle tells drain when nothing is left. The caller holds mu.
+func (r *registry) settle() {
+	if !r.draining.Load() || len(r.conns)+len(r.listeners) > 0 {
+		return
+	}
+	select {
+	case <-r.drained:
+	default:
+		close(r.drained)
+	}
+}
+
+// drain closes the listeners, ends each connection that is idle and on which no request has reached this host, and
+// waits for the others, whose answers end them. It returns ctx's error if they take longer than ctx.
+func (r *registry) drain(ctx context.Context) error {
+	r.mu.Lock()
+	r.draining.Store(true)
+	var err error
+	for ln := range r.listeners {
+		err = errors.Join(err, ln.Close())
+	}
+	for c := range r.conns {
+		c.evict()
+	}
+	r.settle()
+	r.mu.Unlock()
+	select {
+	case <-r.drained:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

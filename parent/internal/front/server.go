@@ -14,8 +14,8 @@ import (
 	"redoubt/wire"
 	"redoubt/wire/kit/budget"
 	"redoubt/wire/kit/h1"
-	"redoubt/wire/session"
 	"redoubt/wire/kit/trace"
+	"redoubt/wire/session"
 )
 
 // Limits of bodies and headers, bytes.
@@ -89,7 +89,6 @@ type Server struct {
 	bodies   budget.Budget
 	answers  budget.Budget
 	draining atomic.Bool
-	sweeper  sweeper
 	registry *registry
 	logRate  *rate.Limiter
 }
@@ -116,7 +115,6 @@ func New(o Options) *Server {
 		NoDefaultContentType:         true,
 		DisablePreParseMultipartForm: true,
 		SecureErrorLogMessage:        true,
-		CloseOnShutdown:              true,
 		StreamRequestBody:            true, // handlers read the body, under limits of the route
 		ReadBufferSize:               maxHeader,
 		MaxRequestBodySize:           MaxBody,
@@ -130,7 +128,12 @@ func New(o Options) *Server {
 
 // Serve answers requests from ln until Shutdown. It owns ln.
 func (s *Server) Serve(ln net.Listener) error {
-	return s.http.Serve(&listener{Listener: ln, config: s.o.TLS, sweeper: &s.sweeper, registry: s.registry})
+	l := &listener{Listener: ln, config: s.o.TLS, registry: s.registry}
+	if !s.registry.open(l) {
+		return l.Close()
+	}
+	defer s.registry.shut(l)
+	return s.http.Serve(l)
 }
 
 // StartDraining makes each answer from now on end its connection, so that clients move away before Shutdown.
@@ -143,7 +146,7 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 // has reached this host. It returns ctx's error when that takes longer than ctx.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.StartDraining()
-	return s.sweeper.run(func() error { return s.http.ShutdownWithContext(ctx) })
+	return s.registry.drain(ctx)
 }
 
 // header gives the body a time of its own, once the header is known. A body that will be refused for its length is

@@ -23,6 +23,39 @@ const (
 // String is the value of the metric's label.
 func (s Shed) String() string { return [...]string{"stranger", "idle_caller", "refused"}[s] }
 
+// ShedFor is the reason for a connection that made room, by whether a caller was known on it.
+func ShedFor(known bool) Shed {
+	if known {
+		return ShedCaller
+	}
+	return ShedStranger
+}
+
+// Rank is a connection's place in the order in which connections end when a new one finds no room: the lowest rank
+// first, and of equal ranks the one that has had it for the longest time.
+type Rank int
+
+// The ranks. A server that cannot tell idle connections from those that are sending ranks both as idle.
+const (
+	IdleStranger    Rank = iota // no caller has been known on it
+	SendingStranger             // the same, in the middle of a request's head or body
+	IdleCaller                  // a caller was known: he connects again
+	Stays                       // a request is in work, or it is ending already
+)
+
+// First returns the connection that ends first, and whether any may. Of tells a connection's rank and since when it has
+// it, in any unit.
+func First[C comparable](all map[C]struct{}, of func(C) (rank Rank, since int64)) (first C, ok bool) {
+	best, oldest := Stays, int64(0)
+	for c := range all {
+		rank, since := of(c)
+		if rank < best || rank == best && rank != Stays && since < oldest {
+			first, best, oldest, ok = c, rank, since, true
+		}
+	}
+	return first, ok
+}
+
 // Limit bounds the connections of a net/http server that are open at once, and decides which one ends when a new one
 // finds no room. First go those on which no caller has been known, whether they are idle, in a handshake or sending the
 // head of a request: the one that has been so for the longest time first. Then go those of known callers, in the same
@@ -127,11 +160,7 @@ func (l *Limit) admit(c net.Conn) (*slot, bool) {
 			continue // a request has come meanwhile
 		}
 		_ = v.Close() // its server notices
-		if v.known.Load() {
-			l.shed(ShedCaller)
-		} else {
-			l.shed(ShedStranger)
-		}
+		l.shed(ShedFor(v.known.Load()))
 	}
 }
 
@@ -149,21 +178,20 @@ func (l *Limit) add(s *slot) bool {
 func (l *Limit) victim() *slot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var chosen *slot
-	for s := range l.slots {
-		if s.serving.Load() == 0 && (chosen == nil || s.before(chosen)) {
-			chosen = s
-		}
-	}
+	chosen, _ := First(l.slots, (*slot).rank)
 	return chosen
 }
 
-// before tells whether s is to end before other.
-func (s *slot) before(other *slot) bool {
-	if known := s.known.Load(); known != other.known.Load() {
-		return !known
+// rank is the connection's turn to end. net/http does not tell when a request's head begins.
+func (s *slot) rank() (rank Rank, since int64) {
+	since = s.since.Load()
+	switch {
+	case s.serving.Load() != 0:
+		return Stays, since
+	case s.known.Load():
+		return IdleCaller, since
 	}
-	return s.since.Load() < other.since.Load()
+	return IdleStranger, since
 }
 
 type slotKey struct{}
