@@ -121,7 +121,7 @@ reference: ## Write deploy/REFERENCE.md: every flag, variable and file key, from
 	$(GO) test -count=1 -p 1 -run 'TestTheReference' $(DOCUMENTED) -write-reference
 
 .PHONY: bench
-bench: build ## Short set of measurements (under 3 minutes), kept in bench/history/COMMIT.jsonl; draws bench/history/report.html
+bench: build ## Short set of measurements (under 3 minutes), kept in deploy/measurements/COMMIT.jsonl; draws deploy/measurements/report.html
 	bench/short.sh
 
 .PHONY: soak

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The short set of measurements of `make bench`: under three minutes. Keeps JSON lines in bench/history/COMMIT.jsonl
+# The short set of measurements of `make bench`: under three minutes. Keeps JSON lines in deploy/measurements/COMMIT.jsonl
 # (COMMIT-dirty.jsonl with uncommitted changes, which is not for keeping) and draws all of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ status=0
 	$bench crypto --json --suite P-384,P-256 --fields 1,10 --budget 80ms || status=$?
 	$bench targets --json --rows hot,pinned --rounds 7 --turn 250ms --duration 8s || status=$?
 } > "$part"
-cat "$part" > "bench/history/$name.jsonl"
-$bench report bench/history/*.jsonl --out bench/history/report.html
-echo "kept bench/history/$name.jsonl" >&2
+cat "$part" > "deploy/measurements/$name.jsonl"
+$bench report deploy/measurements/*.jsonl --out deploy/measurements/report.html
+echo "kept deploy/measurements/$name.jsonl" >&2
 exit "$status"

@@ -36,10 +36,10 @@ func (m *measured) within(target string) bool {
 	return err == nil && (op == "<=" && m.Value <= bound || op == ">=" && m.Value >= bound)
 }
 
-// history reads the files of bench/history, the newest last.
+// history reads the files of deploy/measurements, the newest last.
 func history(t *testing.T) (files []string, newest []measured) {
 	t.Helper()
-	files, err := filepath.Glob("../../bench/history/*.jsonl")
+	files, err := filepath.Glob("../measurements/*.jsonl")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no measurements: %v", err)
 	}

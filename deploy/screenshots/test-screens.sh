@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Opens the parent's status page, of a local stack under load, and the report of bench/history in headless Chromium
+# Opens the parent's status page, of a local stack under load, and the report of deploy/measurements in headless Chromium
 # (Debian's package, installed when absent and root) and checks them as rendered; doc.go says what is checked.
 # With UPDATE=1 the pictures it takes replace those of this folder. Everything it starts ends with it.
 # Usage: test-screens.sh [go test flags]

@@ -11,9 +11,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"redoubt/bench/internal/child"
-	"redoubt/bench/internal/out"
-	"redoubt/bench/internal/reference"
+	"redoubt/bench/internal/measure"
+	"redoubt/bench/internal/tiers"
 	"redoubt/bench/internal/wirebench"
 	"redoubt/wire/kit/cmdline"
 	"redoubt/wire/kit/program"
@@ -32,8 +31,8 @@ apply), and tables go to standard error. A missed target shows as "holds": false
 Load goes only where --url says, or to a local stack of its own on loopback.`
 
 type commands struct {
-	JSON bool       `help:"Write measurements to standard output as JSON, one object a line."`
-	Goal []out.Goal `help:"Bound that must be reached, or the exit status is 3: the name of a measurement, or its last parts, and a number or a duration. Rates must be at least that, all else at most. Repeatable." placeholder:"p99=5ms" sep:"none"`
+	JSON bool           `help:"Write measurements to standard output as JSON, one object a line."`
+	Goal []measure.Goal `help:"Bound that must be reached, or the exit status is 3: the name of a measurement, or its last parts, and a number or a duration. Rates must be at least that, all else at most. Repeatable." placeholder:"p99=5ms" sep:"none"`
 
 	Wire    wireCommand    `cmd:"" help:"Round trips between two processes: our session, and what it is measured against."`
 	Crypto  cryptoCommand  `cmd:"" help:"Sealing and opening, as ratios to one ECDH."`
@@ -50,7 +49,7 @@ type commands struct {
 
 // Run is the program: it returns the exit status.
 func Run(args []string, version string, stdout, stderr io.Writer) int {
-	if role := os.Getenv(child.Variable); role != "" {
+	if role := os.Getenv(measure.ChildVariable); role != "" {
 		return status(serveChild(role), stderr)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -68,7 +67,7 @@ func run(ctx context.Context, args []string, version string, stdout, stderr io.W
 	if command == nil {
 		return end
 	}
-	sink := out.NewSink(stdout, stderr, c.JSON, c.Goal)
+	sink := measure.NewSink(stdout, stderr, c.JSON, c.Goal)
 	command.BindTo(ctx, (*context.Context)(nil))
 	command.Bind(sink)
 	err = command.Run()
@@ -101,24 +100,13 @@ func onlyGoals(err error) bool {
 		}
 		return true
 	}
-	return errors.Is(err, out.ErrGoal)
+	return errors.Is(err, measure.ErrGoal)
 }
 
 // serveChild is the other side of a measurement.
 func serveChild(role string) error {
-	switch role {
-	case wirebench.Role:
-		return child.Serve(os.Stdin, os.Stdout, wirebench.Serve)
-	case reference.EnclaveRole:
-		return child.Serve(os.Stdin, os.Stdout, reference.ServeEnclave)
-	case reference.ParentRole:
-		return child.Serve(os.Stdin, os.Stdout, reference.ServeParent)
-	case reference.StaticRole:
-		return child.Serve(os.Stdin, os.Stdout, reference.ServeStatic)
-	case reference.AnswererRole:
-		return child.Serve(os.Stdin, os.Stdout, reference.ServeAnswerer)
-	case reference.RelayRole:
-		return child.Serve(os.Stdin, os.Stdout, reference.ServeRelay)
+	if role == wirebench.Role {
+		return measure.ServeChild(os.Stdin, os.Stdout, wirebench.Serve)
 	}
-	return errors.New("unknown role of a child")
+	return tiers.ServeChild(role, os.Stdin, os.Stdout)
 }

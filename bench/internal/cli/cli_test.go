@@ -6,20 +6,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"redoubt/bench/internal/child"
-	"redoubt/bench/internal/out"
+	"redoubt/bench/internal/measure"
+	"redoubt/deploy/pages"
 	"redoubt/wire/kit/proctest"
 	"redoubt/wire/kit/program"
 )
 
 // TestMain lets this test binary be the child of its own measurements.
 func TestMain(m *testing.M) {
-	if role := os.Getenv(child.Variable); role != "" {
+	if role := os.Getenv(measure.ChildVariable); role != "" {
 		if err := serveChild(role); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -39,19 +40,19 @@ func TestMain(m *testing.M) {
 }
 
 // bench runs a command with --json and returns its lines.
-func bench(t *testing.T, want int, args ...string) map[string]out.Line {
+func bench(t *testing.T, want int, args ...string) map[string]measure.Line {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	code := run(context.Background(), append([]string{"--json"}, args...), "dev", &stdout, &stderr)
 	if code != want {
 		t.Fatalf("%v: status %d, want %d\n%s", args, code, want, stderr.String())
 	}
-	lines := make(map[string]out.Line)
+	lines := make(map[string]measure.Line)
 	for _, text := range strings.Split(strings.TrimSpace(stdout.String()), "\n") {
 		if text == "" {
 			continue
 		}
-		var l out.Line
+		var l measure.Line
 		if err := json.Unmarshal([]byte(text), &l); err != nil || l.Name == "" {
 			t.Fatalf("standard output has %q: %v", text, err)
 		}
@@ -60,7 +61,7 @@ func bench(t *testing.T, want int, args ...string) map[string]out.Line {
 	return lines
 }
 
-func mustHave(t *testing.T, lines map[string]out.Line, names ...string) {
+func mustHave(t *testing.T, lines map[string]measure.Line, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if l, ok := lines[name]; !ok || !(l.Value > 0) {
@@ -120,7 +121,7 @@ func TestStatusIsOneForAMissedGoalAlone(t *testing.T) {
 	bench(t, program.Usage, "no-such-command")
 	bench(t, program.Usage, "http")
 	bench(t, program.Usage, "wire", "--in-flight", "0")
-	if err := errors.Join(out.ErrGoal, errors.New("other")); onlyGoals(err) {
+	if err := errors.Join(measure.ErrGoal, errors.New("other")); onlyGoals(err) {
 		t.Error("another error hides behind a goal")
 	}
 }
@@ -142,8 +143,8 @@ func TestReportAndCompare(t *testing.T) {
 	var files []string
 	for i, time := range []float64{100, 80} {
 		var b bytes.Buffer
-		s := out.NewSink(&b, new(bytes.Buffer), true, nil)
-		s.Add(out.Value("a/p50", time, "us", 5).With([]float64{time, time + 1, time + 2, time + 3, time + 4}))
+		s := measure.NewSink(&b, new(bytes.Buffer), true, nil)
+		s.Add(measure.Value("a/p50", time, "us", 5).With([]float64{time, time + 1, time + 2, time + 3, time + 4}))
 		path := filepath.Join(dir, fmt.Sprintf("%d.jsonl", i))
 		if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
 			t.Fatal(err)
@@ -227,4 +228,12 @@ func TestSoak(t *testing.T) {
 	if l := lines["soak/enclave/descriptors-growth"]; l.Holds == nil || !*l.Holds {
 		t.Errorf("%+v", l)
 	}
+}
+
+func TestTheReferenceIsCurrent(t *testing.T) {
+	k, err := newParser(&commands{}, "dev", io.Discard, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages.Reference(t, "bench", pages.Flags(t, k.Model))
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"redoubt/bench/internal/cryptobench"
-	"redoubt/bench/internal/out"
+	"redoubt/bench/internal/measure"
 	"redoubt/bench/internal/wirebench"
 	"redoubt/wire/kit/program"
 	"redoubt/wire/kit/sealed"
@@ -18,7 +18,7 @@ type wireCommand struct {
 }
 
 // Run measures the wire.
-func (c *wireCommand) Run(ctx context.Context, sink *out.Sink) error {
+func (c *wireCommand) Run(ctx context.Context, sink *measure.Sink) error {
 	for _, n := range c.InFlight {
 		if n < 1 || n > 4096 {
 			return program.Mistake("--in-flight must be between 1 and 4096")
@@ -38,7 +38,7 @@ type cryptoCommand struct {
 }
 
 // Run measures the cryptography.
-func (c *cryptoCommand) Run(ctx context.Context, sink *out.Sink) error {
+func (c *cryptoCommand) Run(ctx context.Context, sink *measure.Sink) error {
 	o := cryptobench.Options{Fields: c.Fields, Budget: c.Budget, Min: c.Min}
 	if c.Budget <= 0 || c.Min < 1 {
 		return program.Mistake("--budget must be more than 0, --min at least 1")

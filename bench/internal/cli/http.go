@@ -2,66 +2,18 @@ package cli
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
-	"redoubt/bench/internal/bed"
 	"redoubt/bench/internal/corpus"
 	"redoubt/bench/internal/httpload"
-	"redoubt/bench/internal/loadrun"
-	"redoubt/bench/internal/out"
+	"redoubt/bench/internal/measure"
+	"redoubt/bench/internal/tiers"
 	"redoubt/wire"
 	"redoubt/wire/kit/program"
 )
-
-// where are the flags that say what is spoken to.
-type where struct {
-	URL        string `help:"Parent or API: http://HOST:PORT or https://HOST." placeholder:"URL"`
-	BearerFile string `help:"File with the key for 'Authorization: Bearer KEY'." type:"path" placeholder:"FILE"`
-	CA         string `name:"ca" help:"PEM file of the roots that https is trusted by, instead of the system's." type:"path" placeholder:"FILE"`
-}
-
-func (w *where) tls() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if w.CA == "" {
-		return config, nil
-	}
-	pem, err := os.ReadFile(w.CA)
-	if err != nil {
-		return nil, err
-	}
-	config.RootCAs = x509.NewCertPool()
-	if !config.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, errors.New("--ca: no certificate in it")
-	}
-	return config, nil
-}
-
-func (w *where) bearer() (string, error) {
-	if w.BearerFile == "" {
-		return "", nil
-	}
-	b, err := os.ReadFile(w.BearerFile)
-	return strings.TrimSpace(string(b)), err
-}
-
-func (w *where) target() (*httpload.Target, error) {
-	config, err := w.tls()
-	if err != nil {
-		return nil, err
-	}
-	e, err := httpload.NewEndpoint(w.URL, config)
-	if err != nil {
-		return nil, err
-	}
-	bearer, err := w.bearer()
-	return &httpload.Target{Endpoint: e, Bearer: bearer}, err
-}
 
 type httpCommand struct {
 	where
@@ -89,7 +41,7 @@ type httpCommand struct {
 }
 
 // Run offers the load.
-func (c *httpCommand) Run(ctx context.Context, sink *out.Sink) error {
+func (c *httpCommand) Run(ctx context.Context, sink *measure.Sink) error {
 	if c.Local == (c.URL != "") || c.Local == (c.Corpus != "") {
 		return program.Mistake("give --local, or both --url and --corpus")
 	}
@@ -118,13 +70,13 @@ func (c *httpCommand) Run(ctx context.Context, sink *out.Sink) error {
 }
 
 // setup makes the requests, and the stack when it is to be a local one.
-func (c *httpCommand) setup(ctx context.Context, sink *out.Sink) (s *loadrun.Setup, stop func() error, err error) {
+func (c *httpCommand) setup(ctx context.Context, sink *measure.Sink) (s *httpload.Setup, stop func() error, err error) {
 	stop = func() error { return nil }
 	var records *corpus.Corpus
 	var t *httpload.Target
 	var cpu func() (map[string]time.Duration, error)
 	if c.Local {
-		var b *bed.Bed
+		var b *tiers.Stack
 		if b, records, err = c.local(ctx, sink); err != nil {
 			return nil, nil, err
 		}
@@ -152,7 +104,7 @@ func (c *httpCommand) setup(ctx context.Context, sink *out.Sink) (s *loadrun.Set
 	if err != nil {
 		return nil, nil, errors.Join(err, stop())
 	}
-	return &loadrun.Setup{Target: t, Source: source, Name: c.name(), Seed: c.Seed, CPU: cpu}, stop, nil
+	return &httpload.Setup{Target: t, Source: source, Name: c.name(), Seed: c.Seed, CPU: cpu}, stop, nil
 }
 
 // name begins the names of the lines.
@@ -164,7 +116,7 @@ func (c *httpCommand) name() string {
 }
 
 // local starts a stack whose caches are small when the mix is to find them cold.
-func (c *httpCommand) local(ctx context.Context, sink *out.Sink) (*bed.Bed, *corpus.Corpus, error) {
+func (c *httpCommand) local(ctx context.Context, sink *measure.Sink) (*tiers.Stack, *corpus.Corpus, error) {
 	o := corpus.Options{Vaults: 200, Fields: c.Fields, Writes: 1}
 	var config map[string]any
 	switch c.Mix {
@@ -176,7 +128,7 @@ func (c *httpCommand) local(ctx context.Context, sink *out.Sink) (*bed.Bed, *cor
 		config = map[string]any{"cache": map[string]any{"keys": 64, "contexts": 64}}
 	}
 	sink.Progress("http: starting a local stack, sealing %d writes", o.Vaults*o.Writes)
-	b, err := bed.Start(ctx, bed.Options{Bin: c.Bin, EnclaveConfig: config, ParentArgs: c.ParentFlags})
+	b, err := tiers.StartStack(ctx, tiers.StackOptions{Bin: c.Bin, EnclaveConfig: config, ParentArgs: c.ParentFlags})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -192,7 +144,7 @@ func (c *httpCommand) local(ctx context.Context, sink *out.Sink) (*bed.Bed, *cor
 	return b, records, nil
 }
 
-func (c *httpCommand) measure(ctx context.Context, s *loadrun.Setup, factor float64, sink *out.Sink) error {
+func (c *httpCommand) measure(ctx context.Context, s *httpload.Setup, factor float64, sink *measure.Sink) error {
 	if c.Mix != httpload.ColdContext && c.Mix != httpload.ColdKey {
 		l := httpload.NewLoad(s.Target, s.Source, 16, c.Seed)
 		defer l.Close()
@@ -201,14 +153,14 @@ func (c *httpCommand) measure(ctx context.Context, s *loadrun.Setup, factor floa
 		}
 	}
 	if c.FindPeak || factor > 0 {
-		peak, err := loadrun.Peak(ctx, s, c.Duration, sink)
+		peak, err := httpload.Peak(ctx, s, c.Duration, sink)
 		if err != nil {
 			return err
 		}
 		switch {
 		case factor > 0:
 			s.Name += "/overload-" + strings.TrimSuffix(c.Overload, "x") + "x"
-			return loadrun.Overload(ctx, s, peak, factor, c.Duration, sink)
+			return httpload.Overload(ctx, s, peak, factor, c.Duration, sink)
 		case c.At > 0:
 			c.Rate = c.At * peak
 		default:
@@ -216,11 +168,11 @@ func (c *httpCommand) measure(ctx context.Context, s *loadrun.Setup, factor floa
 		}
 	}
 	if c.Rate == 0 {
-		_, err := loadrun.Closed(ctx, s, c.InFlight, c.Duration, sink)
+		_, err := httpload.Closed(ctx, s, c.InFlight, c.Duration, sink)
 		return err
 	}
 	s.Name += "/open"
-	_, err := loadrun.Open(ctx, s, loadrun.OpenOptions{
+	_, err := httpload.Open(ctx, s, httpload.OpenOptions{
 		Rate: c.Rate, Callers: c.InFlight, Duration: c.Duration, Even: c.Even,
 	}, sink)
 	return err

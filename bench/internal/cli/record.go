@@ -9,7 +9,7 @@ import (
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"redoubt/bench/internal/corpus"
-	"redoubt/bench/internal/out"
+	"redoubt/bench/internal/measure"
 	"redoubt/deploy/local/kms"
 	"redoubt/deploy/local/localstack"
 	"redoubt/wire/kit/awsconfig"
@@ -33,7 +33,7 @@ type recordCommand struct {
 }
 
 // Run makes a corpus: through an API when --url is given, else sealed here.
-func (c *recordCommand) Run(ctx context.Context, sink *out.Sink) error {
+func (c *recordCommand) Run(ctx context.Context, sink *measure.Sink) error {
 	o := corpus.Options{
 		Vaults: c.Vaults, Fields: c.Fields, Writes: c.Writes, Encoding: sealed.Encoding(c.Encoding),
 		Region: c.Region, Prefix: c.Prefix,
@@ -52,11 +52,11 @@ func (c *recordCommand) Run(ctx context.Context, sink *out.Sink) error {
 		return err
 	}
 	n := c.Vaults * c.Writes
-	sink.Add(out.Value("record/rate", float64(n)/time.Since(began).Seconds(), "writes/s", int64(n)))
+	sink.Add(measure.Value("record/rate", float64(n)/time.Since(began).Seconds(), "writes/s", int64(n)))
 	return nil
 }
 
-func (c *recordCommand) make(ctx context.Context, o corpus.Options, sink *out.Sink) (*corpus.Corpus, error) {
+func (c *recordCommand) make(ctx context.Context, o corpus.Options, sink *measure.Sink) (*corpus.Corpus, error) {
 	var n atomic.Int64
 	progress := func(int) {
 		if d := int(n.Add(1)); d%max(1, o.Vaults/10) == 0 {

@@ -11,8 +11,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"redoubt/bench/internal/compare"
-	"redoubt/bench/internal/out"
+	"redoubt/bench/internal/measure"
 	"redoubt/bench/internal/report"
 )
 
@@ -22,7 +21,7 @@ type reportCommand struct {
 }
 
 // Run writes the page.
-func (c *reportCommand) Run(sink *out.Sink) (err error) {
+func (c *reportCommand) Run(sink *measure.Sink) (err error) {
 	var sets []report.Set
 	for _, path := range c.Files {
 		lines, err := readFile(path)
@@ -45,13 +44,13 @@ func (c *reportCommand) Run(sink *out.Sink) (err error) {
 	return nil
 }
 
-func readFile(path string) ([]out.Line, error) {
+func readFile(path string) ([]measure.Line, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	lines, err := out.Read(f)
+	lines, err := measure.Read(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -65,7 +64,7 @@ type compareCommand struct {
 }
 
 // Run compares two files.
-func (c *compareCommand) Run(sink *out.Sink) error {
+func (c *compareCommand) Run(sink *measure.Sink) error {
 	before, err := readFile(c.Old)
 	if err != nil {
 		return err
@@ -74,26 +73,26 @@ func (c *compareCommand) Run(sink *out.Sink) error {
 	if err != nil {
 		return err
 	}
-	changes := compare.Compare(before, after)
+	changes := measure.Compare(before, after)
 	for i := range changes {
 		x := &changes[i]
 		if math.IsNaN(x.Old) || math.IsNaN(x.New) || x.Old == 0 {
 			continue
 		}
-		l := out.Ratio("compare/"+x.Name, x.New/x.Old, 1, "old", nil)
+		l := measure.Ratio("compare/"+x.Name, x.New/x.Old, 1, "old", nil)
 		l.Note = string(x.Verdict)
 		sink.Record(l)
 	}
 	return c.table(sink.Tables(), changes)
 }
 
-func (c *compareCommand) table(w io.Writer, changes []compare.Change) error {
+func (c *compareCommand) table(w io.Writer, changes []measure.Change) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "name\told\tnew\tchange\tspread\tp\tverdict\t")
 	hidden := 0
 	for i := range changes {
 		x := &changes[i]
-		if !c.All && (x.Verdict == compare.Noise || x.Verdict == compare.Unknown) {
+		if !c.All && (x.Verdict == measure.Noise || x.Verdict == measure.Unknown) {
 			hidden++
 			continue
 		}

@@ -9,9 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"redoubt/bench/internal/out"
-	"redoubt/bench/internal/soak"
-	"redoubt/bench/internal/targets"
+	"redoubt/bench/internal/measure"
+	"redoubt/bench/internal/tiers"
 	"redoubt/wire/kit/program"
 )
 
@@ -24,11 +23,11 @@ type targetsCommand struct {
 }
 
 // Run measures the targets.
-func (c *targetsCommand) Run(ctx context.Context, sink *out.Sink) error {
+func (c *targetsCommand) Run(ctx context.Context, sink *measure.Sink) error {
 	if c.Rounds < 1 || c.Turn < time.Millisecond || c.Duration <= 0 {
 		return program.Mistake("--rounds must be at least 1, --turn at least 1ms, --duration more than 0")
 	}
-	return targets.Run(ctx, targets.Options{
+	return tiers.Run(ctx, tiers.Options{
 		Bin: c.Bin, Rows: c.Rows, Rounds: c.Rounds, Turn: c.Turn, Duration: c.Duration,
 	}, sink)
 }
@@ -40,19 +39,19 @@ type soakCommand struct {
 }
 
 // Run soaks a local stack.
-func (c *soakCommand) Run(ctx context.Context, sink *out.Sink) error {
+func (c *soakCommand) Run(ctx context.Context, sink *measure.Sink) error {
 	if c.InFlight < 1 {
 		return program.Mistake("--in-flight must be at least 1")
 	}
-	return soak.Run(ctx, soak.Options{Bin: c.Bin, Requests: c.Requests, InFlight: c.InFlight}, sink)
+	return tiers.Soak(ctx, tiers.SoakOptions{Bin: c.Bin, Requests: c.Requests, InFlight: c.InFlight}, sink)
 }
 
 type metaCommand struct{}
 
 // Run gives one line that says where and when.
-func (c *metaCommand) Run(ctx context.Context, sink *out.Sink) error {
+func (c *metaCommand) Run(ctx context.Context, sink *measure.Sink) error {
 	now := time.Now().UTC()
-	l := out.Value("meta", float64(now.Unix()), "s", 1)
+	l := measure.Value("meta", float64(now.Unix()), "s", 1)
 	l.Meta = machine(ctx)
 	l.Meta["time"] = now.Format(time.RFC3339)
 	sink.Add(l)

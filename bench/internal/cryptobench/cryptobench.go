@@ -17,8 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"redoubt/bench/internal/hist"
-	"redoubt/bench/internal/out"
+	"redoubt/bench/internal/measure"
 	"redoubt/wire/kit/sealed"
 )
 
@@ -74,7 +73,7 @@ func (b *bed) ecdh() error {
 }
 
 // Run measures and gives the lines to sink.
-func Run(ctx context.Context, o Options, sink *out.Sink) error {
+func Run(ctx context.Context, o Options, sink *measure.Sink) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	for _, s := range o.Suites {
@@ -87,7 +86,7 @@ func Run(ctx context.Context, o Options, sink *out.Sink) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if err := measure(b, &op, &o, sink); err != nil {
+			if err := measureOne(b, &op, &o, sink); err != nil {
 				return fmt.Errorf("%s: %w", op.name, err)
 			}
 		}
@@ -96,7 +95,7 @@ func Run(ctx context.Context, o Options, sink *out.Sink) error {
 	return nil
 }
 
-func measure(b *bed, op *operation, o *Options, sink *out.Sink) error {
+func measureOne(b *bed, op *operation, o *Options, sink *measure.Sink) error {
 	do, err := op.prepare()
 	if err != nil {
 		return err
@@ -105,11 +104,11 @@ func measure(b *bed, op *operation, o *Options, sink *out.Sink) error {
 	if err != nil {
 		return err
 	}
-	one, all := hist.New(), hist.New()
+	one, all := measure.NewHist(), measure.NewHist()
 	var samples []float64
 	each := max(1, o.Min/blocks)
 	for end := time.Now().Add(o.Budget); len(samples) < blocks || time.Now().Before(end); {
-		a, c := hist.New(), hist.New()
+		a, c := measure.NewHist(), measure.NewHist()
 		for range each {
 			if err := timed(a, 1, b.ecdh); err != nil {
 				return err
@@ -125,9 +124,9 @@ func measure(b *bed, op *operation, o *Options, sink *out.Sink) error {
 	n := all.N() * int64(repeat)
 	took := all.Quantile(0.5) / float64(repeat)
 	name := fmt.Sprintf("crypto/%v/%s", b.suite, op.name)
-	sink.Add(out.Value(name+"/time", took, "us", n))
+	sink.Add(measure.Value(name+"/time", took, "us", n))
 	ratio := took / one.Quantile(0.5)
-	sink.Add(out.Ratio(name+"/x-ecdh", ratio, n, "one ECDH", target(b.suite, op)).With(thin(samples)))
+	sink.Add(measure.Ratio(name+"/x-ecdh", ratio, n, "one ECDH", target(b.suite, op)).With(thin(samples)))
 	return nil
 }
 
@@ -137,7 +136,7 @@ const least = 100 * time.Microsecond
 // repeats says how often to do it within one timing; it also warms up.
 func repeats(do func() error) (int, error) {
 	for n := 1; ; n *= 2 {
-		h := hist.New()
+		h := measure.NewHist()
 		if err := timed(h, n, do); err != nil {
 			return 0, err
 		}
@@ -148,7 +147,7 @@ func repeats(do func() error) (int, error) {
 }
 
 // timed records the thread's CPU time of n repetitions.
-func timed(h *hist.Hist, n int, do func() error) error {
+func timed(h *measure.Hist, n int, do func() error) error {
 	before, err := threadTime()
 	if err != nil {
 		return err
@@ -175,22 +174,22 @@ func threadTime() (time.Duration, error) {
 func thin(samples []float64) []float64 {
 	var few []float64
 	for i := range blocks {
-		few = append(few, hist.Median(samples[i*len(samples)/blocks:(i+1)*len(samples)/blocks]))
+		few = append(few, measure.Median(samples[i*len(samples)/blocks:(i+1)*len(samples)/blocks]))
 	}
 	return few
 }
 
 // target is the design's for an operation, or nil.
-func target(s sealed.Suite, op *operation) *out.Target {
+func target(s sealed.Suite, op *operation) *measure.Target {
 	switch {
 	case op.kind != keyCached:
 		return nil
 	case op.encoding == sealed.EncodingField && op.fields == 1 && s == sealed.P384:
-		return out.AtMost(1.05)
+		return measure.AtMost(1.05)
 	case op.encoding == sealed.EncodingField && op.fields == 1 && s == sealed.P256:
-		return out.AtMost(1.2)
+		return measure.AtMost(1.2)
 	case op.encoding == sealed.EncodingRecord && op.fields == 10 && s == sealed.P384:
-		return out.AtMost(1.15)
+		return measure.AtMost(1.15)
 	}
 	return nil
 }

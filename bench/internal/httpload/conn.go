@@ -1,4 +1,5 @@
-// Package httpload offers load to a parent or an API over HTTP/1.1 and checks every answer.
+// Package httpload offers load to a parent or an API over HTTP/1.1, checks every answer, and says what was measured:
+// closed loops, open loops, the search for the peak, overload (loops.go).
 //
 // Each caller has a connection of its own, kept open, and sends requests that were made before the run: what the load
 // itself costs is a write, a read and a comparison, since it shares the machine with what it measures. Over http one

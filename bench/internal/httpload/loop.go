@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"redoubt/bench/internal/open"
+	"redoubt/bench/internal/measure"
 )
 
 // arrivals say when requests are to be sent. Times are since the run's start.
@@ -25,7 +25,7 @@ type arrivals interface {
 type loop struct {
 	arrivals  arrivals
 	refusable bool
-	done      func(o open.Outcome, at, sent, done time.Duration)
+	done      func(o measure.Outcome, at, sent, done time.Duration)
 
 	start  time.Time
 	epoll  int

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/bench/internal/open"
+	"redoubt/bench/internal/measure"
 )
 
 // testLoad is a load of n callers on a server, with one request whose answer must be {"fields":{"a":"1"}}.
@@ -88,8 +88,8 @@ func TestALineThatTheServerClosesUnusedIsOpenedAgain(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	_, err := l.loop(ctx, &a, false, func(o open.Outcome, _, _, _ time.Duration) {
-		if o == open.OK {
+	_, err := l.loop(ctx, &a, false, func(o measure.Outcome, _, _, _ time.Duration) {
+		if o == measure.OK {
 			answered.Add(1)
 		}
 	})
@@ -155,7 +155,7 @@ func TestAClosedLoopKeepsEachCallerBusy(t *testing.T) {
 	}
 }
 
-// TestAStallIsCountedForAllThatWaitedForALine: as in package open, latency is counted from when a request was due.
+// TestAStallIsCountedForAllThatWaitedForALine: as of every open loop, latency is counted from when a request was due.
 func TestAStallIsCountedForAllThatWaitedForALine(t *testing.T) {
 	const stall = 100 * time.Millisecond
 	var n atomic.Int64
@@ -165,15 +165,15 @@ func TestAStallIsCountedForAllThatWaitedForALine(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, right)
 	})
-	r, err := l.Open(t.Context(), open.Options{Schedule: open.Schedule{Rate: 1000, Even: true}, Duration: 2 * stall})
+	r, err := l.Open(t.Context(), measure.OpenOptions{Schedule: measure.Schedule{Rate: 1000, Even: true}, Duration: 2 * stall})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := r.By[open.OK].N(); got != 200 || r.Offered != 200 {
+	if got := r.By[measure.OK].N(); got != 200 || r.Offered != 200 {
 		t.Errorf("%d answered of %d offered, want 200", got, r.Offered)
 	}
 	// A quarter of them was due in the first half of the stall, and so waited for half of it or more.
-	if p76 := r.By[open.OK].Quantile(0.76); p76 < 45_000 {
+	if p76 := r.By[measure.OK].Quantile(0.76); p76 < 45_000 {
 		t.Errorf("p76 is %v µs: the stall was left out", p76)
 	}
 }
@@ -190,11 +190,11 @@ func TestRefusalsAreOutcomesOfAnOpenLoopAndEndAClosedOne(t *testing.T) {
 			w.WriteHeader(http.StatusGatewayTimeout)
 		}
 	})
-	r, err := l.Open(t.Context(), open.Options{
-		Schedule: open.Schedule{Rate: 3000, Even: true}, Duration: 100 * time.Millisecond,
+	r, err := l.Open(t.Context(), measure.OpenOptions{
+		Schedule: measure.Schedule{Rate: 3000, Even: true}, Duration: 100 * time.Millisecond,
 	})
-	if err != nil || r.By[open.OK].N() != 100 || r.By[open.Refused].N() != 100 || r.By[open.Expired].N() != 100 {
-		t.Errorf("%v: %d %d %d", err, r.By[open.OK].N(), r.By[open.Refused].N(), r.By[open.Expired].N())
+	if err != nil || r.By[measure.OK].N() != 100 || r.By[measure.Refused].N() != 100 || r.By[measure.Expired].N() != 100 {
+		t.Errorf("%v: %d %d %d", err, r.By[measure.OK].N(), r.By[measure.Refused].N(), r.By[measure.Expired].N())
 	}
 	var status *StatusError
 	if _, err := l.ClosedCount(t.Context(), 10); !errors.As(err, &status) {

@@ -5,9 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"redoubt/bench/internal/closed"
-	"redoubt/bench/internal/hist"
-	"redoubt/bench/internal/open"
+	"redoubt/bench/internal/measure"
 )
 
 // Load is a source of requests and the callers that send them.
@@ -105,7 +103,7 @@ func Fetch(t *Target, s *Source) ([]byte, error) {
 }
 
 // send sends a request and checks the answer; refusals are outcomes only when they are expected.
-func (c *caller) send(r *Request, refusable bool) (open.Outcome, error) {
+func (c *caller) send(r *Request, refusable bool) (measure.Outcome, error) {
 	a, err := c.conn.do(r.raw)
 	if err != nil {
 		return 0, err
@@ -114,21 +112,21 @@ func (c *caller) send(r *Request, refusable bool) (open.Outcome, error) {
 }
 
 // outcome judges an answer.
-func (r *Request) outcome(a *answered, refusable bool) (open.Outcome, error) {
+func (r *Request) outcome(a *answered, refusable bool) (measure.Outcome, error) {
 	switch {
 	case a.status == http.StatusOK:
-		return open.OK, r.check(a.body)
+		return measure.OK, r.check(a.body)
 	case refusable && a.status == http.StatusServiceUnavailable:
-		return open.Refused, nil
+		return measure.Refused, nil
 	case refusable && a.status == http.StatusGatewayTimeout:
-		return open.Expired, nil
+		return measure.Expired, nil
 	}
 	return 0, a.statusError()
 }
 
 // Trips are the callers, each with a connection of its own, for a closed loop in which nothing may be refused.
-func (l *Load) Trips() []closed.Trip {
-	out := make([]closed.Trip, len(l.callers))
+func (l *Load) Trips() []measure.Trip {
+	out := make([]measure.Trip, len(l.callers))
 	for i, c := range l.callers {
 		out[i] = func() error {
 			_, err := c.send(c.pick.next(), false)
@@ -139,37 +137,37 @@ func (l *Load) Trips() []closed.Trip {
 }
 
 // Closed keeps a request of each caller in flight for d.
-func (l *Load) Closed(ctx context.Context, d time.Duration) (*closed.Run, error) {
+func (l *Load) Closed(ctx context.Context, d time.Duration) (*measure.ClosedRun, error) {
 	if l.endpoint.tls != nil {
-		return closed.For(l.Trips(), d)
+		return measure.ClosedFor(l.Trips(), d)
 	}
 	return l.closed(ctx, &untilThen{end: d})
 }
 
 // ClosedCount does so until n requests have been sent.
-func (l *Load) ClosedCount(ctx context.Context, n int64) (*closed.Run, error) {
+func (l *Load) ClosedCount(ctx context.Context, n int64) (*measure.ClosedRun, error) {
 	if l.endpoint.tls != nil {
-		return closed.Count(l.Trips(), n)
+		return measure.ClosedCount(l.Trips(), n)
 	}
 	return l.closed(ctx, &untilThen{left: n})
 }
 
-func (l *Load) closed(ctx context.Context, a arrivals) (*closed.Run, error) {
-	h := hist.New()
-	last, err := l.loop(ctx, a, false, func(_ open.Outcome, at, _, done time.Duration) { h.Add(done - at) })
-	return &closed.Run{N: h.N(), Elapsed: last, Hist: h}, err
+func (l *Load) closed(ctx context.Context, a arrivals) (*measure.ClosedRun, error) {
+	h := measure.NewHist()
+	last, err := l.loop(ctx, a, false, func(_ measure.Outcome, at, _, done time.Duration) { h.Add(done - at) })
+	return &measure.ClosedRun{N: h.N(), Elapsed: last, Hist: h}, err
 }
 
 // Open sends requests when a schedule says so, whether earlier ones were answered or not. What the system refuses is
 // an outcome as others are.
-func (l *Load) Open(ctx context.Context, o open.Options) (*open.Result, error) {
+func (l *Load) Open(ctx context.Context, o measure.OpenOptions) (*measure.OpenRun, error) {
 	if l.endpoint.tls != nil {
 		if err := l.connect(); err != nil {
 			return nil, err
 		}
-		return open.Run(ctx, o, l.openTrips())
+		return measure.Open(ctx, o, l.openTrips())
 	}
-	a, r := newScheduled(&o), open.NewResult()
+	a, r := newScheduled(&o), measure.NewOpenRun()
 	last, err := l.loop(ctx, a, true, r.Record)
 	r.Offered, r.Elapsed = a.offered, max(o.Duration, last)
 	return r, err
@@ -177,7 +175,7 @@ func (l *Load) Open(ctx context.Context, o open.Options) (*open.Result, error) {
 
 // loop runs all callers on one thread.
 func (l *Load) loop(
-	ctx context.Context, a arrivals, refusable bool, done func(o open.Outcome, at, sent, done time.Duration),
+	ctx context.Context, a arrivals, refusable bool, done func(o measure.Outcome, at, sent, done time.Duration),
 ) (last time.Duration, err error) {
 	for _, c := range l.callers[len(l.lines):] {
 		l.lines = append(l.lines, &line{caller: c, fd: -1})
@@ -194,10 +192,52 @@ func (l *Load) loop(
 }
 
 // openTrips are the callers for an open loop.
-func (l *Load) openTrips() []open.Trip {
-	out := make([]open.Trip, len(l.callers))
+func (l *Load) openTrips() []measure.OpenTrip {
+	out := make([]measure.OpenTrip, len(l.callers))
 	for i, c := range l.callers {
-		out[i] = func() (open.Outcome, error) { return c.send(c.pick.next(), true) }
+		out[i] = func() (measure.Outcome, error) { return c.send(c.pick.next(), true) }
 	}
 	return out
 }
+
+// untilThen are the arrivals of a closed loop: there is always one, until a time has passed or a number has been sent.
+type untilThen struct {
+	end  time.Duration // 0: none
+	left int64         // used when there is no end
+}
+
+func (a *untilThen) due(now time.Duration) (time.Duration, bool) {
+	if a.end > 0 {
+		return now, now < a.end
+	}
+	a.left--
+	return now, a.left >= 0
+}
+
+func (*untilThen) next() (time.Duration, bool) { return 0, false }
+
+// scheduled are those of an open loop. What waits for a line stays in the schedule.
+type scheduled struct {
+	schedule measure.Schedule
+	duration time.Duration
+	at       time.Duration // of the next
+	offered  int64
+}
+
+func newScheduled(o *measure.OpenOptions) *scheduled {
+	s := &scheduled{schedule: o.Schedule, duration: o.Duration}
+	s.at = s.schedule.Next()
+	return s
+}
+
+func (s *scheduled) due(now time.Duration) (time.Duration, bool) {
+	at := s.at
+	if at >= s.duration || at > now {
+		return 0, false
+	}
+	s.offered++
+	s.at = s.schedule.Next()
+	return at, true
+}
+
+func (s *scheduled) next() (time.Duration, bool) { return s.at, s.at < s.duration }

@@ -7,7 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"redoubt/bench/internal/out"
+	"redoubt/bench/internal/measure"
 )
 
 func TestNumbersAreShort(t *testing.T) {
@@ -54,17 +54,17 @@ func TestAxesCoverTheirValuesWithTicksWithin(t *testing.T) {
 func TestAMarginPointsTheWayItsTargetDoes(t *testing.T) {
 	for _, c := range []struct {
 		value  float64
-		target *out.Target
+		target *measure.Target
 		want   string
 	}{
-		{12, out.AtLeast(6), "2 × better"},
-		{3, out.AtLeast(6), "2 × short"},
-		{3, out.AtMost(6), "2 × better"},
-		{12, out.AtMost(6), "2 × short"},
-		{0, out.AtLeast(6), ""},
-		{0, out.AtMost(6), ""},
+		{12, measure.AtLeast(6), "2 × better"},
+		{3, measure.AtLeast(6), "2 × short"},
+		{3, measure.AtMost(6), "2 × better"},
+		{12, measure.AtMost(6), "2 × short"},
+		{0, measure.AtLeast(6), ""},
+		{0, measure.AtMost(6), ""},
 	} {
-		l := out.Ratio("x", c.value, 1, "y", c.target)
+		l := measure.Ratio("x", c.value, 1, "y", c.target)
 		if got, _ := margin(&l); got != c.want {
 			t.Errorf("%g, target %v: %q, want %q", c.value, c.target, got, c.want)
 		}

@@ -6,7 +6,7 @@ import (
 	"math"
 	"strings"
 
-	"redoubt/bench/internal/out"
+	"redoubt/bench/internal/measure"
 )
 
 // bar is one bar of a chart. Bound, if any, is its target's, and good whether it holds.
@@ -71,7 +71,7 @@ func bars(title string, all []bar) chart {
 }
 
 // margin says how far a value is from its target, by a factor, and draws it: to the right what is better.
-func margin(l *out.Line) (string, template.HTML) {
+func margin(l *measure.Line) (string, template.HTML) {
 	const wide, high, most = 120, 14, 10.0
 	ratio := l.Value / l.Target.Bound
 	if !l.Target.AtLeast {

@@ -4,11 +4,11 @@ import (
 	"path"
 	"strings"
 
-	"redoubt/bench/internal/out"
+	"redoubt/bench/internal/measure"
 )
 
 // comparisons draws rates side by side, and what cryptography costs in ECDHs.
-func comparisons(all []out.Line) (charts []chart) {
+func comparisons(all []measure.Line) (charts []chart) {
 	groups := make(map[string][]bar)
 	for i := range all {
 		l := &all[i]

@@ -4,6 +4,7 @@
 package report
 
 import (
+	_ "embed"
 	"fmt"
 	"html/template"
 	"io"
@@ -13,13 +14,13 @@ import (
 	"strings"
 	"time"
 
-	"redoubt/bench/internal/out"
+	"redoubt/bench/internal/measure"
 )
 
 // Set is the measurements of one file.
 type Set struct {
 	Name  string // the file's, or the commit's
-	Lines []out.Line
+	Lines []measure.Line
 }
 
 // Meta is what a set says of its run, or nil.
@@ -47,7 +48,7 @@ type key struct {
 
 // target is a row of the table of targets.
 type target struct {
-	out.Line
+	measure.Line
 	Measured, Bound, Margin string
 	Result, Class           string
 	Plot                    template.HTML
@@ -60,7 +61,7 @@ type page struct {
 	Held     int
 	Targets  []target
 	Sections []section
-	All      []out.Line
+	All      []measure.Line
 }
 
 type section struct {
@@ -109,7 +110,7 @@ func Write(w io.Writer, sets []Set) error {
 	return tmpl.Execute(w, &p)
 }
 
-func row(l *out.Line) target {
+func row(l *measure.Line) target {
 	t := target{Line: *l, Measured: quantity(l.Value, l.Unit), Bound: sign(l), Result: "✗ missed", Class: "misses"}
 	t.Margin, t.Plot = margin(l)
 	switch {
@@ -122,7 +123,7 @@ func row(l *out.Line) target {
 }
 
 // sign writes a line's target with a mathematician's signs, times with their unit.
-func sign(l *out.Line) string {
+func sign(l *measure.Line) string {
 	bound := short(l.Target.Bound)
 	if l.Unit == "us" {
 		bound = duration(l.Target.Bound)
@@ -145,3 +146,15 @@ func readable(s string) string {
 	}
 	return s
 }
+
+//go:embed page.html
+var source string
+
+//go:embed page.css
+var style string
+
+var tmpl = template.Must(template.New("page").Funcs(template.FuncMap{
+	"style": func() template.CSS { return template.CSS(style) }, //nolint:gosec // our own file
+	"value": func(l measure.Line) string { return short(l.Value) },
+	"count": func(n int64) string { return short(float64(n)) },
+}).Parse(source))

@@ -8,21 +8,21 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/bench/internal/out"
+	"redoubt/bench/internal/measure"
 )
 
 func sample(commit, time string, p50 float64) Set {
-	l := out.Value("http/hot/64/p50", p50, "us", 100)
+	l := measure.Value("http/hot/64/p50", p50, "us", 100)
 	l.Curve = [][2]float64{{0, 1}, {0.5, p50}, {0.9, 2 * p50}, {0.99, 9 * p50}, {1, 20 * p50}}
-	meta := out.Value("meta", 1, "s", 1)
+	meta := measure.Value("meta", 1, "s", 1)
 	meta.Meta = map[string]string{"commit": commit, "time": time}
-	return Set{commit, []out.Line{
-		meta, l, out.Value("http/hot/64/rate", 20_000, "req/s", 100), out.Value("http/reference/64/rate", 4000, "req/s", 100),
-		out.Value("http/hot/closed-8/rate", 1000, "req/s", 9), out.Value("http/hot/closed-8/p50", 80, "us", 9),
-		out.Value("http/hot/closed-8/p99", 90, "us", 9), out.Value("http/hot/closed-16/rate", 1900, "req/s", 9),
-		out.Value("http/hot/closed-16/p50", 85, "us", 9), out.Value("http/hot/closed-16/p99", 99, "us", 9),
-		out.Ratio("wire/ours-of-bare/128/rate", 0.7, 9, "bare", out.AtLeast(0.6)),
-		out.Ratio("crypto/P-384/open/x-ecdh", 1.1, 9, "one ECDH", out.AtMost(1.05)),
+	return Set{commit, []measure.Line{
+		meta, l, measure.Value("http/hot/64/rate", 20_000, "req/s", 100), measure.Value("http/reference/64/rate", 4000, "req/s", 100),
+		measure.Value("http/hot/closed-8/rate", 1000, "req/s", 9), measure.Value("http/hot/closed-8/p50", 80, "us", 9),
+		measure.Value("http/hot/closed-8/p99", 90, "us", 9), measure.Value("http/hot/closed-16/rate", 1900, "req/s", 9),
+		measure.Value("http/hot/closed-16/p50", 85, "us", 9), measure.Value("http/hot/closed-16/p99", 99, "us", 9),
+		measure.Ratio("wire/ours-of-bare/128/rate", 0.7, 9, "bare", measure.AtLeast(0.6)),
+		measure.Ratio("crypto/P-384/open/x-ecdh", 1.1, 9, "one ECDH", measure.AtMost(1.05)),
 	}}
 }
 

@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"redoubt/bench/internal/out"
+	"redoubt/bench/internal/measure"
 )
 
 var (
@@ -58,7 +58,7 @@ func familyOf(name string) (family, series string) {
 }
 
 // curves draws the distributions of each family of names, x being the number of nines.
-func curves(all []out.Line) (charts []chart) {
+func curves(all []measure.Line) (charts []chart) {
 	families := make(map[string][]line)
 	for i := range all {
 		if len(all[i].Curve) == 0 {
@@ -130,7 +130,7 @@ func fitBoth(x, y *axis, series []line) {
 }
 
 // throughput draws latency over rate as the callers of closed loops grow.
-func throughput(all []out.Line) (charts []chart) {
+func throughput(all []measure.Line) (charts []chart) {
 	loads := make(map[string]map[int]map[string]float64)
 	for i := range all {
 		m := closedName.FindStringSubmatch(all[i].Name)
@@ -172,7 +172,7 @@ func throughput(all []out.Line) (charts []chart) {
 // history draws each target's value over the sets.
 func history(sets []Set) (charts []chart) {
 	course := make(map[string][][2]float64)
-	latest := make(map[string]*out.Line)
+	latest := make(map[string]*measure.Line)
 	for i := range sets {
 		for k := range sets[i].Lines {
 			if l := &sets[i].Lines[k]; l.Target != nil {

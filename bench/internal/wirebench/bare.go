@@ -10,7 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"redoubt/bench/internal/closed"
+	"redoubt/bench/internal/measure"
 )
 
 // bareHeader is length (u32) and id (u64).
@@ -100,7 +100,7 @@ func serveBare(ln net.Listener) {
 	})
 }
 
-func dialBare(ctx context.Context, socket string) (func() closed.Trip, func(), error) {
+func dialBare(ctx context.Context, socket string) (func() measure.Trip, func(), error) {
 	conn, err := dial(ctx, socket)
 	if err != nil {
 		return nil, nil, err
@@ -114,7 +114,7 @@ func dialBare(ctx context.Context, socket string) (func() closed.Trip, func(), e
 		b.read(func(id uint64, body []byte) { waiting[id%maxCallers] <- len(body) })
 	}()
 	payload := make([]byte, Body)
-	caller := func() closed.Trip {
+	caller := func() measure.Trip {
 		w := make(chan int, 1)
 		id := callers.Add(1)
 		waiting[id%maxCallers] = w // before its first frame is sent

@@ -10,7 +10,7 @@ import (
 
 	"github.com/valyala/fastjson"
 
-	"redoubt/bench/internal/closed"
+	"redoubt/bench/internal/measure"
 )
 
 // document is a JSON object of Body bytes: the reference sends and answers JSON.
@@ -59,13 +59,13 @@ func serveConn(ln net.Listener) {
 }
 
 // dialConn opens a connection for each request, and parses the answer.
-func dialConn(ctx context.Context, socket string) (func() closed.Trip, func(), error) {
+func dialConn(ctx context.Context, socket string) (func() measure.Trip, func(), error) {
 	c, err := dial(ctx, socket)
 	if err != nil {
 		return nil, nil, err
 	}
 	_ = c.Close() // it was only to see that one answers
-	caller := func() closed.Trip {
+	caller := func() measure.Trip {
 		var p fastjson.Parser
 		in, out := make([]byte, 2*Body), make([]byte, 0, 2*Body)
 		return func() error {

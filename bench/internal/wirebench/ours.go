@@ -4,7 +4,7 @@ import (
 	"context"
 	"net"
 
-	"redoubt/bench/internal/closed"
+	"redoubt/bench/internal/measure"
 	"redoubt/wire"
 	"redoubt/wire/session"
 )
@@ -32,7 +32,7 @@ func serveOurs(ln net.Listener) {
 	})
 }
 
-func dialOurs(ctx context.Context, socket string) (func() closed.Trip, func(), error) {
+func dialOurs(ctx context.Context, socket string) (func() measure.Trip, func(), error) {
 	conn, err := dial(ctx, socket)
 	if err != nil {
 		return nil, nil, err
@@ -42,7 +42,7 @@ func dialOurs(ctx context.Context, socket string) (func() closed.Trip, func(), e
 		return nil, nil, err
 	}
 	payload := make([]byte, Body)
-	caller := func() closed.Trip {
+	caller := func() measure.Trip {
 		call := c.NewCall()
 		return func() error {
 			call.Body = append(call.Body[:0], payload...)

@@ -14,8 +14,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"redoubt/bench/internal/child"
-	"redoubt/bench/internal/closed"
+	"redoubt/bench/internal/measure"
 )
 
 // Body is the size of a request and of an answer, in bytes.
@@ -36,7 +35,7 @@ const (
 func Modes() []string { return []string{Ours, Bare, Stream, Conn} }
 
 // dialer makes the parent's side of a mode: a function that makes callers, and one that ends it.
-type dialer func(ctx context.Context, socket string) (caller func() closed.Trip, stop func(), err error)
+type dialer func(ctx context.Context, socket string) (caller func() measure.Trip, stop func(), err error)
 
 // side is both sides of a mode.
 type side struct {
@@ -74,8 +73,8 @@ func Serve(c Config) (string, error) {
 // rig is a mode ready to be driven.
 type rig struct {
 	mode   string
-	server *child.Child
-	caller func() closed.Trip
+	server *measure.Child
+	caller func() measure.Trip
 	stop   func()
 }
 
@@ -83,7 +82,7 @@ type rig struct {
 func newRig(ctx context.Context, dir, mode string) (*rig, error) {
 	socket := filepath.Join(dir, mode[:2])
 	var ready string
-	server, err := child.Start(ctx, Role, Config{Mode: mode, Socket: socket}, &ready)
+	server, err := measure.StartChild(ctx, Role, Config{Mode: mode, Socket: socket}, &ready)
 	if err != nil {
 		return nil, err
 	}

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"redoubt/bench/internal/child"
-	"redoubt/bench/internal/closed"
-	"redoubt/bench/internal/hist"
-	"redoubt/bench/internal/out"
+	"redoubt/bench/internal/measure"
 )
 
 // Options of Run.
@@ -22,12 +19,12 @@ type Options struct {
 // total is what the turns of one mode came to.
 type total struct {
 	rates          []float64
-	hist           *hist.Hist
-	client, server child.Usage
+	hist           *measure.Hist
+	client, server measure.Usage
 }
 
 // Run measures all modes and gives the lines to sink.
-func Run(ctx context.Context, o Options, sink *out.Sink) (err error) {
+func Run(ctx context.Context, o Options, sink *measure.Sink) (err error) {
 	all, stop, err := rigs(ctx)
 	if err != nil {
 		return err
@@ -35,7 +32,7 @@ func Run(ctx context.Context, o Options, sink *out.Sink) (err error) {
 	defer func() { err = errors.Join(err, stop()) }()
 	for _, n := range o.InFlight {
 		sink.Progress("wire: %d in flight, %d turns of %v of each of %d ways", n, o.Rounds, o.Turn, len(all))
-		totals, err := measure(ctx, all, n, &o)
+		totals, err := inTurns(ctx, all, n, &o)
 		if err != nil {
 			return err
 		}
@@ -48,15 +45,15 @@ func Run(ctx context.Context, o Options, sink *out.Sink) (err error) {
 	return nil
 }
 
-func measure(ctx context.Context, all []*rig, inFlight int, o *Options) (map[string]*total, error) {
+func inTurns(ctx context.Context, all []*rig, inFlight int, o *Options) (map[string]*total, error) {
 	totals := make(map[string]*total)
-	trips := make(map[string][]closed.Trip)
+	trips := make(map[string][]measure.Trip)
 	for _, r := range all {
-		totals[r.mode] = &total{hist: hist.New()}
+		totals[r.mode] = &total{hist: measure.NewHist()}
 		for range inFlight {
 			trips[r.mode] = append(trips[r.mode], r.caller())
 		}
-		if _, err := closed.For(trips[r.mode], o.Turn/4); err != nil { // warm up
+		if _, err := measure.ClosedFor(trips[r.mode], o.Turn/4); err != nil { // warm up
 			return nil, fmt.Errorf("%s: %w", r.mode, err)
 		}
 	}
@@ -73,20 +70,20 @@ func measure(ctx context.Context, all []*rig, inFlight int, o *Options) (map[str
 	return totals, nil
 }
 
-func turn(r *rig, trips []closed.Trip, d time.Duration, t *total) error {
+func turn(r *rig, trips []measure.Trip, d time.Duration, t *total) error {
 	serverBefore, err := r.server.Usage()
 	if err != nil {
 		return err
 	}
-	before, err := child.Self()
+	before, err := measure.OwnUsage()
 	if err != nil {
 		return err
 	}
-	run, err := closed.For(trips, d)
+	run, err := measure.ClosedFor(trips, d)
 	if err != nil {
 		return err
 	}
-	after, err := child.Self()
+	after, err := measure.OwnUsage()
 	if err != nil {
 		return err
 	}
@@ -103,31 +100,31 @@ func turn(r *rig, trips []closed.Trip, d time.Duration, t *total) error {
 	return nil
 }
 
-func report(sink *out.Sink, mode string, inFlight int, t *total) {
+func report(sink *measure.Sink, mode string, inFlight int, t *total) {
 	n := t.hist.N()
 	at := func(what string) string { return fmt.Sprintf("wire/%s/%d/%s", mode, inFlight, what) }
-	sink.Add(out.Value(at("rate"), hist.Median(t.rates), "req/s", n).With(t.rates))
-	p50 := out.Value(at("p50"), t.hist.Quantile(0.5), "us", n)
+	sink.Add(measure.Value(at("rate"), measure.Median(t.rates), "req/s", n).With(t.rates))
+	p50 := measure.Value(at("p50"), t.hist.Quantile(0.5), "us", n)
 	p50.Curve = t.hist.Curve()
 	sink.Add(p50)
-	sink.Add(out.Value(at("p99"), t.hist.Quantile(0.99), "us", n))
-	sink.Add(out.Value(at("p99.9"), t.hist.Quantile(0.999), "us", n))
+	sink.Add(measure.Value(at("p99"), t.hist.Quantile(0.99), "us", n))
+	sink.Add(measure.Value(at("p99.9"), t.hist.Quantile(0.999), "us", n))
 	each := func(v float64) float64 { return v / float64(n) }
-	sink.Add(out.Value(at("cpu-client"), each(float64(t.client.CPU.Nanoseconds())/1000), "us/req", n))
-	sink.Add(out.Value(at("cpu-server"), each(float64(t.server.CPU.Nanoseconds())/1000), "us/req", n))
-	sink.Add(out.Value(at("allocs-client"), each(float64(t.client.Mallocs)), "allocs/req", n))
-	sink.Add(out.Value(at("allocs-server"), each(float64(t.server.Mallocs)), "allocs/req", n))
+	sink.Add(measure.Value(at("cpu-client"), each(float64(t.client.CPU.Nanoseconds())/1000), "us/req", n))
+	sink.Add(measure.Value(at("cpu-server"), each(float64(t.server.CPU.Nanoseconds())/1000), "us/req", n))
+	sink.Add(measure.Value(at("allocs-client"), each(float64(t.client.Mallocs)), "allocs/req", n))
+	sink.Add(measure.Value(at("allocs-server"), each(float64(t.server.Mallocs)), "allocs/req", n))
 }
 
 // the design's targets hold at this number in flight.
 const targetInFlight = 128
 
-func ratios(sink *out.Sink, inFlight int, totals map[string]*total) {
+func ratios(sink *measure.Sink, inFlight int, totals map[string]*total) {
 	ours := totals[Ours]
 	for _, c := range []struct {
 		against string
-		target  *out.Target
-	}{{Bare, out.AtLeast(0.6)}, {Stream, out.AtLeast(12)}, {Conn, nil}} {
+		target  *measure.Target
+	}{{Bare, measure.AtLeast(0.6)}, {Stream, measure.AtLeast(12)}, {Conn, nil}} {
 		if inFlight != targetInFlight {
 			c.target = nil
 		}
@@ -137,6 +134,6 @@ func ratios(sink *out.Sink, inFlight int, totals map[string]*total) {
 			each = append(each, ours.rates[i]/other.rates[i])
 		}
 		name := fmt.Sprintf("wire/ours-of-%s/%d/rate", c.against, inFlight)
-		sink.Add(out.Ratio(name, hist.Median(each), ours.hist.N(), c.against, c.target).With(each))
+		sink.Add(measure.Ratio(name, measure.Median(each), ours.hist.N(), c.against, c.target).With(each))
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/hashicorp/yamux"
 
-	"redoubt/bench/internal/closed"
+	"redoubt/bench/internal/measure"
 )
 
 var errAnswer = errors.New("the answer is not the request")
@@ -58,7 +58,7 @@ func serveStream(ln net.Listener) {
 }
 
 // dialStream opens a stream on one session for each request.
-func dialStream(ctx context.Context, socket string) (func() closed.Trip, func(), error) {
+func dialStream(ctx context.Context, socket string) (func() measure.Trip, func(), error) {
 	conn, err := dial(ctx, socket)
 	if err != nil {
 		return nil, nil, err
@@ -67,7 +67,7 @@ func dialStream(ctx context.Context, socket string) (func() closed.Trip, func(),
 	if err != nil {
 		return nil, nil, err
 	}
-	caller := func() closed.Trip {
+	caller := func() measure.Trip {
 		b := make([]byte, Body)
 		return func() error {
 			st, err := s.Open()
