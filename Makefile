@@ -146,7 +146,7 @@ NOT_EMULATED := TestTooLowALimit|TestHardenProcess|TestReadingADestroyedBuffer|T
 .PHONY: test-arm64
 test-arm64: ## Everything checked for arm64; wire, enclave and parent tested under qemu-user (by apt when absent)
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) vet ./...
-	command -v qemu-aarch64-static >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends qemu-user-static >/dev/null; }
+	command -v qemu-aarch64-static >/dev/null || .ci/apt qemu-user-static
 	REDOUBT_TEST_ALONE=1 CGO_ENABLED=0 GOARCH=arm64 $(GO) test -exec qemu-aarch64-static -run '^TestADayOfRotation$$' $(TESTFLAGS) \
 		./enclave/internal/server ./enclave/internal/kms
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) test -exec qemu-aarch64-static -skip '$(NOT_EMULATED)|^TestADayOfRotation$$' $(TESTFLAGS) \

@@ -25,7 +25,7 @@ trap finish EXIT
 
 PATH=$PATH:/usr/sbin
 need() { # PROGRAM PACKAGE...
-  command -v "$1" >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends "${@:2}"; }
+  command -v "$1" >/dev/null || .ci/apt "${@:2}"
 }
 need promtool prometheus
 need haproxy haproxy

@@ -6,7 +6,7 @@
 # its version into them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-command -v buildah >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends buildah >/dev/null; }
+command -v buildah >/dev/null || .ci/apt buildah >&2
 # Storage of our own, with the driver that needs neither overlay mounts nor a running daemon.
 store=$(mktemp -d)
 trap 'rm -rf "$store"' EXIT

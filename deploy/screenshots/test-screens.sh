@@ -7,9 +7,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
 unset AWS_CA_BUNDLE AWS_PROFILE
-if ! command -v chromium >/dev/null; then
-  apt-get update -q && apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core fonts-liberation
-fi
+command -v chromium >/dev/null || .ci/apt chromium fonts-dejavu-core fonts-liberation
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/bin" "$work/out"

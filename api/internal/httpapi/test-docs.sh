@@ -7,9 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../../.."
 unset AWS_CA_BUNDLE AWS_PROFILE
 .ci/venv
-if ! command -v chromium >/dev/null; then
-  apt-get update -q && apt-get install -y -q chromium
-fi
+command -v chromium >/dev/null || .ci/apt chromium fonts-dejavu-core fonts-liberation
 dir=$(mktemp -d)
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true; rm -rf "$dir"' EXIT
 go build -o "$dir/stack" ./api/internal/apistack/stack

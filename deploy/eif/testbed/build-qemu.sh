@@ -5,11 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")"
 . ./lib.sh
 [ ! -x "$TESTBED/qemu-nsm" ] || exit 0
+alone
+[ ! -x "$TESTBED/qemu-nsm" ] || exit 0
 echo "testbed: building QEMU, once"
-apt-get update -qq
-apt-get install -y -qq --no-install-recommends gcc g++ make pkg-config ninja-build flex bison python3 python3-venv \
+../../../.ci/apt gcc g++ make pkg-config ninja-build flex bison python3 python3-venv \
 	python3-setuptools python3-wheel python3-pip libglib2.0-dev libpixman-1-dev libcbor-dev libgnutls28-dev zlib1g-dev \
-	libfdt-dev xz-utils patch dpkg-dev qemu-system-x86 seabios >/dev/null
+	libfdt-dev xz-utils patch dpkg-dev qemu-system-x86 seabios
 cd "$TESTBED"
 suite bookworm-backports
 apt-get "${APT[@]}" download meson >/dev/null

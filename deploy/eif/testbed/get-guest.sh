@@ -7,9 +7,10 @@ cd "$(dirname "$0")"
 . ./lib.sh
 guest=$TESTBED/guest
 [ ! -f "$guest/complete-2" ] || exit 0 # counted up when more is kept here
+alone
+[ ! -f "$guest/complete-2" ] || exit 0
 echo "testbed: fetching the guest's kernel and vhost-device-vsock, once"
-apt-get update -qq
-apt-get install -y -qq --no-install-recommends xz-utils dpkg-dev seabios qemu-system-x86 >/dev/null
+../../../.ci/apt xz-utils dpkg-dev seabios qemu-system-x86
 rm -rf "$guest"
 mkdir -p "$guest/root" "$guest/modules" "$guest/blobs"
 cd "$guest"

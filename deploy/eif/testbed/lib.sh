@@ -3,6 +3,12 @@
 TESTBED=${TESTBED:-${XDG_CACHE_HOME:-$HOME/.cache}/redoubt/testbed}
 mkdir -p "$TESTBED"
 
+# alone: waits for another script that fills TESTBED, then lets none in until this one ends.
+alone() {
+	exec 9>"$TESTBED/lock"
+	flock 9
+}
+
 # suite NAME: sets APT to the options of a private apt configuration for one more Debian suite. The machine's own
 # sources stay as they are; the mirror is the one that the machine uses already.
 suite() {
