@@ -16,6 +16,7 @@ import (
 	"redoubt/api/internal/strictjson"
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
+	"redoubt/wire/kit/jsonscan"
 )
 
 const (
@@ -243,7 +244,7 @@ func (d *decryptedBody) appendTo(b []byte) ([]byte, error) {
 	}
 	room := len(`{"data":{},`) + len(rest)
 	for name, value := range d.Data {
-		room += len(`"":,`) + maxEscape*len(name) + len(value)
+		room += len(`"":,`) + jsonscan.MaxEscaped*len(name) + len(value)
 	}
 	b = append(slices.Grow(b, room), `{"data":{`...) // at once: what growing leaves behind is not wiped
 	for i, name := range slices.Sorted(maps.Keys(d.Data)) {
@@ -259,9 +260,6 @@ func (d *decryptedBody) appendTo(b []byte) ([]byte, error) {
 	b = append(b, "},"...)
 	return append(b, rest[1:]...), nil
 }
-
-// maxEscape is the most bytes of JSON for a byte of a string.
-const maxEscape = 6
 
 func replyKey(o *strictjson.Object) *upstream.ReplyKey {
 	in := o.Object("reply_key")

@@ -43,8 +43,6 @@ const (
 	body = "body"
 	// maxKey bounds a key in bytes; no route knows one that is as long.
 	maxKey = 1024
-	// maxEscaped is the most bytes of JSON that stand for one byte of a string.
-	maxEscaped = 6
 )
 
 // Object is a JSON object that is being read. Its methods collect problems; Done returns them. It borrows the
@@ -134,7 +132,7 @@ func (o *Object) String(name string, required bool, limit int) string {
 	case v[0] != '"':
 		o.add(join(o.path, name), textString)
 		return ""
-	case len(v) <= maxEscaped*limit+2:
+	case len(v) <= jsonscan.MaxEscaped*limit+2:
 		if s := unquote(v); len(s) <= limit {
 			return s
 		}

@@ -12,6 +12,8 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
+
+	"redoubt/wire/kit/jsonscan"
 )
 
 // maxJSONDepth bounds lists in lists in a result.
@@ -162,8 +164,6 @@ func (e *encoder) object(m traits.Mapper, depth int) {
 	e.raw("}")
 }
 
-const hexDigits = "0123456789abcdef"
-
 // string appends s quoted, with the escapes of RFC 8259 that are needed and no others.
 func (e *encoder) string(s string) {
 	e.charge(len(s) / quotedPerUnit)
@@ -171,52 +171,8 @@ func (e *encoder) string(s string) {
 		e.err = KindNotJSON
 		return
 	}
-	size := len(s) + 2
-	for i := range len(s) {
-		size += escapeSize(s[i]) - 1
-	}
-	if !e.room(size) {
-		return
-	}
-	e.out = append(e.out, '"')
-	start := 0
-	for i := range len(s) {
-		if escapeSize(s[i]) > 1 {
-			e.out = appendEscape(append(e.out, s[start:i]...), s[i])
-			start = i + 1
-		}
-	}
-	e.out = append(append(e.out, s[start:]...), '"')
-}
-
-// escapeSize is how many bytes c takes in a quoted string.
-func escapeSize(c byte) int {
-	switch {
-	case c == '"' || c == '\\' || c == '\b' || c == '\f' || c == '\n' || c == '\r' || c == '\t':
-		return 2
-	case c < ' ':
-		return 6
-	default:
-		return 1
-	}
-}
-
-func appendEscape(out []byte, c byte) []byte {
-	switch c {
-	case '"', '\\':
-		return append(out, '\\', c)
-	case '\b':
-		return append(out, `\b`...)
-	case '\f':
-		return append(out, `\f`...)
-	case '\n':
-		return append(out, `\n`...)
-	case '\r':
-		return append(out, `\r`...)
-	case '\t':
-		return append(out, `\t`...)
-	default:
-		return append(out, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+	if b := bytesOf(s); e.room(jsonscan.EscapedLen(b) + 2) {
+		e.out = jsonscan.AppendString(e.out, b)
 	}
 }
 

@@ -1,6 +1,9 @@
 package front
 
-import "redoubt/wire"
+import (
+	"redoubt/wire"
+	"redoubt/wire/kit/jsonscan"
+)
 
 // readsExist says whether the access report names expressions and fields of the request alone.
 func (a *answer) readsExist(r *request) bool {
@@ -22,7 +25,7 @@ func (a *answer) accessSize(r *request) int {
 	}
 	n := accessRoom
 	for i := range r.exprs {
-		n += maxEscaped*len(r.exprs[i].name) + accessRoom
+		n += jsonscan.MaxEscaped*len(r.exprs[i].name) + accessRoom
 	}
 	for _, read := range a.msg.Reads {
 		n += 2 * (len(r.fields[read.Field].name) + 3)

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"redoubt/wire"
+	"redoubt/wire/kit/jsonscan"
 )
 
 // answer turns an enclave's response into JSON. It is reusable, and keeps nothing of a response after reset.
@@ -154,18 +155,18 @@ func (a *answer) size(r *request, encoded int) int {
 	results := len(r.fields) + len(r.exprs)
 	n := answerRoom + results*resultRoom + len(a.msg.Failures)*wire.MaxProblem + a.accessSize(r)
 	for i := range r.fields {
-		n += 2 * maxEscaped * len(r.fields[i].name)
+		n += 2 * jsonscan.MaxEscaped * len(r.fields[i].name)
 	}
 	for i := range r.exprs {
-		n += 2 * maxEscaped * len(r.exprs[i].name)
+		n += 2 * jsonscan.MaxEscaped * len(r.exprs[i].name)
 	}
-	if most := maxEscaped * encoded; most <= roomUnseen {
+	if most := jsonscan.MaxEscaped * encoded; most <= roomUnseen {
 		return n + most
 	}
 	for i := range a.msg.Results {
 		switch res := &a.msg.Results[i]; res.ValueKind {
 		case wire.ValueString:
-			n += escapedLen(res.Value)
+			n += jsonscan.EscapedLen(res.Value)
 		case wire.ValueSealed:
 			n += strictBase64.EncodedLen(len(res.Value))
 		default:

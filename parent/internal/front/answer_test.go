@@ -12,6 +12,7 @@ import (
 
 	"redoubt/wire"
 	"redoubt/wire/kit/budget"
+	"redoubt/wire/kit/jsonscan"
 )
 
 // drawAnswer makes a request, as decode would have read it, and an answer to it.
@@ -34,7 +35,7 @@ func drawAnswer(t *rapid.T) (*request, []byte) {
 		default:
 			res.Value = []byte(value.Draw(t, "value"))
 			if res.ValueKind = wire.ValueString; rapid.Bool().Draw(t, "json") {
-				res.ValueKind, res.Value = wire.ValueJSON, appendString(nil, res.Value)
+				res.ValueKind, res.Value = wire.ValueJSON, jsonscan.AppendString(nil, res.Value)
 			}
 		}
 		resp.Add(res)

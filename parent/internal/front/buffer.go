@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"redoubt/wire/kit/budget"
+	"redoubt/wire/kit/jsonscan"
 	"redoubt/wire/kit/secret"
 )
 
@@ -80,21 +81,21 @@ func (b *buffer) text(s string) {
 // str appends s as a JSON string.
 func (b *buffer) str(s []byte) {
 	b.reserve(roomFor(s) + 2)
-	b.b = appendString(b.b, s)
+	b.b = jsonscan.AppendString(b.b, s)
 }
 
 // inner appends s as the inside of a JSON string.
 func (b *buffer) inner(s []byte) {
 	b.reserve(roomFor(s))
-	b.b = appendInner(b.b, s)
+	b.b = jsonscan.AppendInner(b.b, s)
 }
 
 // roomFor is enough for s escaped: of a short s, without looking at it.
 func roomFor(s []byte) int {
-	if n := maxEscaped * len(s); n <= roomUnseen {
+	if n := jsonscan.MaxEscaped * len(s); n <= roomUnseen {
 		return n
 	}
-	return escapedLen(s)
+	return jsonscan.EscapedLen(s)
 }
 
 // base64 appends s as a JSON string of standard base64.

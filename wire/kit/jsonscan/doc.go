@@ -5,5 +5,7 @@
 // It is strict: UTF-8 only, no control characters in strings, no lone surrogates, numbers by the grammar. It takes no
 // memory but one bit for each level. It does not see that a key is given twice, nor what a key or a value means.
 //
+// It also writes strings, and says before how long they become, so that a buffer with plaintext need not grow.
+//
 // Source: RFC 8259; RFC 7493 (I-JSON), section 2.1.
 package jsonscan
