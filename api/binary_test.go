@@ -18,7 +18,7 @@ import (
 	"redoubt/api/client"
 	"redoubt/api/internal/apistack"
 	"redoubt/api/internal/apitest"
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // binary is the api program, built once for all tests.

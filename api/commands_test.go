@@ -25,7 +25,7 @@ import (
 
 	"redoubt/api/client"
 	"redoubt/api/internal/apistack"
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 func TestOperatorsDay(t *testing.T) {

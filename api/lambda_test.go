@@ -16,7 +16,7 @@ import (
 
 	"redoubt/api/internal/apistack"
 	"redoubt/api/internal/apitest"
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // runtimeAPI plays Lambda's side of the custom runtime API (2018-06-01).

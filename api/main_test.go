@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 const nobody = 65534

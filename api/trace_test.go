@@ -11,12 +11,7 @@ import (
 	"time"
 
 	"redoubt/api/internal/apistack"
-	"redoubt/wire/kit/trace/otlp/otlptest"
-)
-
-const (
-	callersTrace = "4bf92f3577b34da6a3ce929d0e0e4736"
-	callersSpan  = "00f067aa0ba902b7"
+	"redoubt/wire/kit/test/tracetest"
 )
 
 // traced posts JSON within the caller's trace, and returns the answer.
@@ -29,7 +24,7 @@ func (s *server) traced(t *testing.T, path, body string) string {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("traceparent", "00-"+callersTrace+"-"+callersSpan+"-01")
+	req.Header.Set("traceparent", tracetest.Sampled)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +38,7 @@ func (s *server) traced(t *testing.T, path, body string) string {
 }
 
 func TestARequestAndWhatItCallsAreOneTrace(t *testing.T) {
-	c := otlptest.Start(t, nil)
+	c := tracetest.StartCollector(t, nil)
 	s := start(t, apistack.New(t), filepath.Join(t.TempDir(), "store.db"), "--suite", "P-256", "--otlp-endpoint", c.URL)
 	created := s.traced(t, "/v1/vaults", `{"email":"a@example.com"}`)
 	id := strings.Split(created, `"`)[3]
@@ -51,10 +46,10 @@ func TestARequestAndWhatItCallsAreOneTrace(t *testing.T) {
 	if err := s.stop(t); err != nil { // sends the last spans
 		t.Fatal(err)
 	}
-	spans := map[string]otlptest.Span{}
+	spans := map[string]tracetest.Span{}
 	for _, x := range c.Spans() {
 		spans[x.GetName()] = x
-		if x.Trace() != callersTrace || x.Resource["service.name"] != "redoubt-api" {
+		if x.Trace() != tracetest.CallerTrace || x.Resource["service.name"] != "redoubt-api" {
 			t.Errorf("%v", x)
 		}
 		if strings.Contains(x.String(), id) || strings.Contains(x.String(), "example.com") {
@@ -66,7 +61,7 @@ func TestARequestAndWhatItCallsAreOneTrace(t *testing.T) {
 		"POST /vaults/{id}/decrypt": {"store get", "parent decrypt", "store append_audit"},
 	} {
 		w, ok := spans[whole]
-		if !ok || w.Parent() != callersSpan {
+		if !ok || w.Parent() != tracetest.CallerSpan {
 			t.Errorf("%s: %v", whole, w)
 		}
 		for _, part := range parts {

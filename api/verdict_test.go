@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"redoubt/api/internal/apistack"
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // TestVerifyTellsNotAskedFromTampered by its exit status: 1 is for a log that has problems, 3 for one of which nothing is

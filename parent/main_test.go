@@ -26,8 +26,7 @@ import (
 	"redoubt/parent/internal/config"
 	"redoubt/parent/internal/fakeenclave"
 	"redoubt/wire"
-	"redoubt/wire/kit/logtest"
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // asParent makes this test binary the parent itself: "1" as it is, "readable" without making itself unreadable, for
@@ -75,7 +74,7 @@ type process struct {
 	t            *testing.T
 	cmd          *exec.Cmd
 	url, metrics string
-	log          *logtest.Buffer
+	log          *proctest.Buffer
 	done         chan error
 }
 
@@ -95,7 +94,7 @@ func startParent(t *testing.T, mode string, args ...string) *process {
 		"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--credentials", "static",
 		"--static-credentials-file", creds, "--ping-every", "1s", "--ready-wait", "0s",
 	}, args...)
-	p := &process{t: t, cmd: self(context.Background(), args...), log: &logtest.Buffer{}, done: make(chan error, 1)}
+	p := &process{t: t, cmd: self(context.Background(), args...), log: &proctest.Buffer{}, done: make(chan error, 1)}
 	p.cmd.Env = environment(mode)
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {

@@ -12,14 +12,7 @@ import (
 	"time"
 
 	"redoubt/parent/internal/fakeenclave"
-	"redoubt/wire/kit/trace/otlp/otlptest"
-)
-
-// Of a caller that samples its request.
-const (
-	callersTrace = "4bf92f3577b34da6a3ce929d0e0e4736"
-	callersSpan  = "00f067aa0ba902b7"
-	traceparent  = "00-" + callersTrace + "-" + callersSpan + "-01"
+	"redoubt/wire/kit/test/tracetest"
 )
 
 // traced is a client whose requests are of the caller's trace.
@@ -29,7 +22,7 @@ type tracing struct{}
 
 func (tracing) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	r.Header.Set("traceparent", traceparent)
+	r.Header.Set("traceparent", tracetest.Sampled)
 	return http.DefaultTransport.RoundTrip(r)
 }
 
@@ -67,19 +60,19 @@ func TestLatencyHasExemplarsInOpenMetricsAlone(t *testing.T) {
 		t.Fatal(status, body, err)
 	}
 	bucket := regexp.MustCompile(`(?m)^redoubt_parent_http_request_duration_seconds_bucket\{route="/v1/decrypt",le="[^"]+"\} ` +
-		`\d+ # \{trace_id="` + callersTrace + `"\} [0-9.e-]+ [0-9.e+]+$`)
+		`\d+ # \{trace_id="` + tracetest.CallerTrace + `"\} [0-9.e-]+ [0-9.e+]+$`)
 	kind, text := p.scrape(open)
 	if !strings.HasPrefix(kind, "application/openmetrics-text") || !strings.HasSuffix(text, "# EOF\n") ||
 		!bucket.MatchString(text) {
 		t.Errorf("%s without the exemplar", kind)
 	}
-	if kind, text = p.scrape(classic); !strings.HasPrefix(kind, "text/plain") || strings.Contains(text, callersTrace) {
+	if kind, text = p.scrape(classic); !strings.HasPrefix(kind, "text/plain") || strings.Contains(text, tracetest.CallerTrace) {
 		t.Errorf("%s with an exemplar", kind)
 	}
 }
 
 func TestTheLastSpansAreSentAtTheEnd(t *testing.T) {
-	c := otlptest.Start(t, nil)
+	c := tracetest.StartCollector(t, nil)
 	p := startParent(t, "1", "--enclave", fakeenclave.Start(t, nil).URL, "--otlp-endpoint", c.URL)
 	p.waitReady()
 	if _, text := p.scrape("text/plain"); !strings.Contains(text, `redoubt_parent_trace_spans_total{outcome="exported"} 0`) {
@@ -92,14 +85,14 @@ func TestTheLastSpansAreSentAtTheEnd(t *testing.T) {
 	if status := p.end(); status != 0 {
 		t.Errorf("ended with %d: %s", status, p.log)
 	}
-	whole := c.Wait("the request", func(s *otlptest.Span) bool { return s.Parent() == callersSpan })
-	if whole.Trace() != callersTrace || whole.GetName() != "/v1/decrypt" || whole.Resource["service.name"] != "redoubt-parent" ||
+	whole := c.Wait("the request", func(s *tracetest.Span) bool { return s.Parent() == tracetest.CallerSpan })
+	if whole.Trace() != tracetest.CallerTrace || whole.GetName() != "/v1/decrypt" || whole.Resource["service.name"] != "redoubt-parent" ||
 		whole.Attr("redoubt.code") != "ok" || len(whole.Attr("redoubt.request_id")) != 32 {
 		t.Errorf("%v", whole)
 	}
 	for _, part := range []string{"read request", "ask enclave", "write answer"} {
-		s := c.Wait(part, func(s *otlptest.Span) bool { return s.GetName() == part })
-		if s.Parent() != whole.ID() || s.Trace() != callersTrace {
+		s := c.Wait(part, func(s *tracetest.Span) bool { return s.GetName() == part })
+		if s.Parent() != whole.ID() || s.Trace() != tracetest.CallerTrace {
 			t.Errorf("%v", s)
 		}
 	}

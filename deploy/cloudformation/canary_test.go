@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"redoubt/deploy/local/kms"
+	"redoubt/wire/kit/test/kms"
 )
 
 // guards are the statements that refuse the canary; each does so alone.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/deploy/local/kms"
+	"redoubt/wire/kit/test/kms"
 )
 
 var (

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/local/kms"
+	"redoubt/wire/kit/test/kms"
 )
 
 // The principals that API Gateway names: a role's session has no path in its ARN.

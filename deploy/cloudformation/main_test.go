@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // bin is the folder of the programs, built once, and stubs that of the stand-ins for what a host has.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"redoubt/deploy/pages"
+	"redoubt/wire/kit/test/pages"
 )
 
 // agentFiles are the agent's configuration, as far as it is ours to get right.

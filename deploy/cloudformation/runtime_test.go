@@ -13,8 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/wire/kit/logtest"
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // function is a program that runs as a Lambda function of a template: named bootstrap, without arguments, with the
@@ -23,7 +22,7 @@ type function struct {
 	t       *testing.T
 	events  chan string
 	answers chan []byte
-	out     logtest.Buffer
+	out     proctest.Buffer
 }
 
 // deployFunction starts the program with the variables of the template's Function. edit replaces what must be another

@@ -22,8 +22,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/freeport"
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // agentDir is where the CloudWatch agent's configuration is.
@@ -184,7 +183,7 @@ func bundle(t *testing.T, serial int64) []byte {
 // freePort is a port of loopback that nobody listens on.
 func freePort(t *testing.T) string {
 	t.Helper()
-	addresses, err := freeport.Pick(t.Context(), 1)
+	addresses, err := proctest.FreePorts(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

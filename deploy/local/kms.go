@@ -11,9 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"redoubt/deploy/local/kms"
 	"redoubt/wire/kit/attest"
 	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/test/kms"
 )
 
 // kmsCommand runs the KMS stand-in alone.

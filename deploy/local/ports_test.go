@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/freeport"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // TestRunTriesItsPortsBeforeAnythingStarts: an address that another program has, or that two flags name, is told with
@@ -21,7 +21,7 @@ func TestRunTriesItsPortsBeforeAnythingStarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	free, err := freeport.Pick(t.Context(), 5)
+	free, err := proctest.FreePorts(t.Context(), 5)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,8 +16,8 @@ import (
 
 	"redoubt/deploy/local/internal/record"
 	"redoubt/deploy/local/internal/stack"
-	"redoubt/deploy/local/kms"
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/test/kms"
 )
 
 // sample is a person who does not exist; 078-05-1120 is the number that was never one.

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // measured is what bench writes on a line, as its README tells.

@@ -18,8 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
-	"redoubt/deploy/local/kms"
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/test/kms"
 )
 
 // Stack is the stand-in and the parent, on loopback.

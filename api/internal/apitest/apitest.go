@@ -18,9 +18,9 @@ import (
 	"redoubt/api/internal/store/bolt"
 	"redoubt/api/internal/vault"
 	"redoubt/api/internal/vaulttest"
-	"redoubt/wire/kit/logtest"
 	"redoubt/wire/kit/program"
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // API is a handler under test.
@@ -32,7 +32,7 @@ type API struct {
 	Metrics *httpapi.Metrics
 	Handler http.Handler // validates what it answers
 	Spec    []byte
-	Log     *logtest.Buffer
+	Log     *proctest.Buffer
 
 	contract *Contract
 }
@@ -48,7 +48,7 @@ func New(t *testing.T, options ...Option) *API {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	a := &API{T: t, World: vaulttest.New(), Store: db, Metrics: httpapi.NewMetrics("test"), Log: &logtest.Buffer{}}
+	a := &API{T: t, World: vaulttest.New(), Store: db, Metrics: httpapi.NewMetrics("test"), Log: &proctest.Buffer{}}
 	vc := vault.Config{
 		Store: db, Keys: a.World, Opener: a.World, Schema: schema.Default(), Suite: sealed.P256,
 		Encoding: sealed.EncodingRecord,

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"redoubt/api/internal/store"
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // TestAnotherProgramComputesTheSameMACs: testdata/mac.py knows the format from doc.go, and the standard library.

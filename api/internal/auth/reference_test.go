@@ -3,7 +3,7 @@ package auth
 import (
 	"testing"
 
-	"redoubt/deploy/pages"
+	"redoubt/wire/kit/test/pages"
 )
 
 func TestTheReferenceOfPoliciesIsCurrent(t *testing.T) {

@@ -17,14 +17,14 @@ import (
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/httpapi"
 	"redoubt/api/internal/vault"
-	"redoubt/wire/kit/logtest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 func TestServeTakesANewConnectionInThePlaceOfAnIdleOne(t *testing.T) {
 	a := apitest.New(t, func(_ *vault.Config, c *httpapi.Config) {
 		c.Authenticators = []httpapi.Authenticator{anyBearer{}}
 	})
-	log := &logtest.Buffer{}
+	log := &proctest.Buffer{}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	cmd := &serveCmd{
@@ -88,7 +88,7 @@ func (anyBearer) Authenticate(r *http.Request) (auth.Principal, bool, error) {
 var servingAt = regexp.MustCompile(`address=(\S+)`)
 
 // addressIn waits until serve has logged where it serves.
-func addressIn(t *testing.T, log *logtest.Buffer) string {
+func addressIn(t *testing.T, log *proctest.Buffer) string {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

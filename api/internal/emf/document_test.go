@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/pages"
+	"redoubt/wire/kit/test/pages"
 )
 
 func TestTheDocumentListsEveryMetric(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/pb33f/jsonschema/v6"
 
 	"redoubt/api/internal/httpapi"
-	"redoubt/deploy/emfschema"
+	"redoubt/wire/kit/test/pages"
 )
 
 var _ httpapi.Recorder = (*Recorder)(nil)
@@ -27,7 +27,7 @@ type document struct {
 // read checks each line against the published schema and against the rules that the schema does not hold.
 func read(t *testing.T, out string) []document {
 	t.Helper()
-	schema := emfschema.Compile(t)
+	schema := pages.EMF(t)
 	var docs []document
 	for text := range strings.Lines(out) {
 		root, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
@@ -143,7 +143,7 @@ func TestEachLineIsADocumentOfTheFormat(t *testing.T) {
 }
 
 func TestTheSchemaRefusesWhatIsNotOfTheFormat(t *testing.T) {
-	schema := emfschema.Compile(t)
+	schema := pages.EMF(t)
 	for _, bad := range []string{
 		`{}`, `{"_aws":{"Timestamp":"now","CloudWatchMetrics":[]}}`,
 		`{"_aws":{"Timestamp":1,"CloudWatchMetrics":[{"Namespace":"n","Dimensions":[],"Metrics":[]}]}}`,

@@ -8,7 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"redoubt/deploy/pages"
+	"redoubt/wire/kit/test/pages"
 	"redoubt/wire/kit/trace"
 	"redoubt/wire/kit/trace/otlp"
 )

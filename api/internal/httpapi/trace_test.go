@@ -14,8 +14,8 @@ import (
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/httpapi"
 	"redoubt/api/internal/vault"
+	"redoubt/wire/kit/test/tracetest"
 	"redoubt/wire/kit/trace"
-	"redoubt/wire/kit/trace/tracetest"
 )
 
 // record gives the API a sink.
@@ -49,7 +49,7 @@ func TestEachLineHasRequestAndTraceID(t *testing.T) {
 		t.Fatalf("%d lines", len(got))
 	}
 	for _, l := range got {
-		if l["request_id"] != "mine" || l["trace_id"] != tracetest.Trace {
+		if l["request_id"] != "mine" || l["trace_id"] != tracetest.CallerTrace {
 			t.Errorf("%v", l)
 		}
 	}
@@ -58,7 +58,7 @@ func TestEachLineHasRequestAndTraceID(t *testing.T) {
 		a.Do("GET", "/health", "", "traceparent", bad, "tracestate", "a=1")
 		for _, l := range lines(t, a, since) {
 			id, _ := l["trace_id"].(string)
-			if rid, _ := l["request_id"].(string); len(rid) != 32 || len(id) != 32 || id == tracetest.Trace {
+			if rid, _ := l["request_id"].(string); len(rid) != 32 || len(id) != 32 || id == tracetest.CallerTrace {
 				t.Errorf("%q gives %v", bad, l)
 			}
 		}
@@ -78,7 +78,7 @@ func TestASampledRequestIsRecorded(t *testing.T) {
 		t.Fatalf("%+v", spans)
 	}
 	s := spans[0]
-	if s.Name != "GET /vaults/{id}" || s.Context.Trace.String() != tracetest.Trace || s.Parent.String() != tracetest.Span ||
+	if s.Name != "GET /vaults/{id}" || s.Context.Trace.String() != tracetest.CallerTrace || s.Parent.String() != tracetest.CallerSpan ||
 		s.Context.Span == s.Parent || s.State != "a=1" || s.Kind != trace.KindServer || s.Failed || s.End.Before(s.Start) {
 		t.Errorf("%+v", s)
 	}
@@ -141,10 +141,10 @@ func TestLatencyHasExemplarsInOpenMetricsAlone(t *testing.T) {
 	a.Do("GET", "/v1/schema", "", "traceparent", tracetest.Sampled).WantStatus(200)
 	kind, text := scrape(t, a, openMetrics)
 	if !strings.HasPrefix(kind, "application/openmetrics-text") ||
-		!strings.Contains(text, `# {trace_id="`+tracetest.Trace+`"} `) {
+		!strings.Contains(text, `# {trace_id="`+tracetest.CallerTrace+`"} `) {
 		t.Errorf("%s lacks the exemplar", kind)
 	}
-	if kind, text = scrape(t, a, "text/plain"); strings.Contains(text, tracetest.Trace) {
+	if kind, text = scrape(t, a, "text/plain"); strings.Contains(text, tracetest.CallerTrace) {
 		t.Errorf("%s has an exemplar", kind)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"redoubt/api/internal/kmsclient"
-	"redoubt/deploy/local/kms"
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/test/kms"
 )
 
 func standIn(t *testing.T) (*kms.Server, string) {

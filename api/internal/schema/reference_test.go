@@ -3,7 +3,7 @@ package schema
 import (
 	"testing"
 
-	"redoubt/deploy/pages"
+	"redoubt/wire/kit/test/pages"
 )
 
 func TestTheReferenceIsCurrent(t *testing.T) {

@@ -13,9 +13,9 @@ import (
 	"testing"
 
 	"redoubt/bench/internal/measure"
-	"redoubt/deploy/pages"
-	"redoubt/wire/kit/proctest"
 	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/test/pages"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // TestMain lets this test binary be the child of its own measurements.

@@ -10,11 +10,11 @@ import (
 
 	"redoubt/bench/internal/corpus"
 	"redoubt/bench/internal/measure"
-	"redoubt/deploy/local/kms"
 	"redoubt/deploy/local/localstack"
 	"redoubt/wire/kit/awsconfig"
 	"redoubt/wire/kit/program"
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/test/kms"
 )
 
 type recordCommand struct {

@@ -16,8 +16,8 @@ import (
 
 	"redoubt/bench/internal/corpus"
 	"redoubt/bench/internal/httpload"
-	"redoubt/deploy/local/kms"
 	"redoubt/deploy/local/localstack"
+	"redoubt/wire/kit/test/kms"
 )
 
 // StackOptions are those of StartStack.

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"redoubt/deploy/eif/internal/cpio"
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // testbed is the folder that testbed/*.sh fill.

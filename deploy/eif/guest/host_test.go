@@ -28,8 +28,7 @@ import (
 	"redoubt/deploy/eif/guest/check"
 	"redoubt/deploy/eif/internal/command"
 	"redoubt/deploy/eif/internal/image"
-	"redoubt/deploy/freeport"
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // emulation is what a kernel needs under emulation beside the command line of its image, which alone is measured.
@@ -55,7 +54,7 @@ type hostSide struct {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	addresses, err := freeport.Pick(t.Context(), 1)
+	addresses, err := proctest.FreePorts(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // TestAnotherAptIsWaitedFor has an apt-get whose lists are locked at first, as by another one that runs.

@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"redoubt/deploy/local/internal/stack"
-	"redoubt/deploy/local/kms"
+	"redoubt/wire/kit/test/kms"
 )
 
 // notCaused are the alerts whose fault is not caused here, and why. alerts_test.yaml shows them.

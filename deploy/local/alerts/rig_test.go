@@ -24,12 +24,11 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/freeport"
 	"redoubt/deploy/local/internal/proc"
 	"redoubt/deploy/local/internal/record"
 	"redoubt/deploy/local/internal/stack"
-	"redoubt/deploy/local/kms"
-	"redoubt/wire/kit/logtest"
+	"redoubt/wire/kit/test/kms"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // bin is the folder of the programs.
@@ -50,7 +49,7 @@ type rig struct {
 	*stack.Stack
 	t      *testing.T
 	state  string
-	log    logtest.Buffer
+	log    proctest.Buffer
 	prom   string // its address
 	canary *proc.Process
 	other  *proc.Process // the second parent
@@ -81,7 +80,7 @@ func (r *rig) launch(name, path string, args ...string) *proc.Process {
 
 func ports(t *testing.T, n int) []string {
 	t.Helper()
-	p, err := freeport.Pick(t.Context(), n)
+	p, err := proctest.FreePorts(t.Context(), n)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,11 +17,10 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/freeport"
 	"redoubt/deploy/local/internal/proc"
 	"redoubt/deploy/local/internal/stack"
-	"redoubt/deploy/local/kms"
-	"redoubt/wire/kit/logtest"
+	"redoubt/wire/kit/test/kms"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // sentinel is in every plaintext that these tests seal, and must be in no log.
@@ -31,7 +30,7 @@ const sentinel = "S3NT1NEL"
 type site struct {
 	*stack.Stack
 	state string
-	log   logtest.Buffer
+	log   proctest.Buffer
 }
 
 type sharedSite struct {
@@ -89,7 +88,7 @@ type program struct {
 	t    *testing.T
 	spec proc.Spec
 	proc *proc.Process
-	log  logtest.Buffer
+	log  proctest.Buffer
 }
 
 func (p *program) start() {
@@ -223,7 +222,7 @@ func (s *site) admin(t *testing.T, method, path, body string) string {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	addresses, err := freeport.Pick(t.Context(), 1)
+	addresses, err := proctest.FreePorts(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

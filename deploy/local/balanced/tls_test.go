@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // allowedCaller is the name that a client's certificate must have.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"redoubt/deploy/local/internal/record"
-	"redoubt/deploy/local/kms"
+	"redoubt/wire/kit/test/kms"
 )
 
 // answer is what a parent said: of /v1/decrypt, of /decrypt, or an error of either.

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/wire/kit/proctest"
 	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // command runs the program local with a folder for temporary files of its own, by which its processes are found.

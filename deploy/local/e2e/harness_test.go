@@ -15,8 +15,8 @@ import (
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"redoubt/deploy/local/internal/stack"
-	"redoubt/deploy/local/kms"
-	"redoubt/wire/kit/logtest"
+	"redoubt/wire/kit/test/kms"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // sentinel is in every plaintext that these tests seal, and must be in no log, metric or error.
@@ -27,7 +27,7 @@ var ctx = context.Background()
 // rig is a running stack and a client.
 type rig struct {
 	*stack.Stack
-	log    *logtest.Buffer
+	log    *proctest.Buffer
 	client *http.Client
 	kms    *awskms.Client
 	state  string
@@ -39,7 +39,7 @@ func start(edit ...func(*stack.Options)) (*rig, error) {
 		return nil, err
 	}
 	r := &rig{
-		log: &logtest.Buffer{}, state: state,
+		log: &proctest.Buffer{}, state: state,
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 20 * time.Second},
 	}
 	opts := stack.Options{Bin: bin, State: state, FreePorts: true, Log: r.log}

@@ -14,7 +14,7 @@ import (
 
 	"redoubt/deploy/local/internal/record"
 	"redoubt/deploy/local/internal/stack"
-	"redoubt/deploy/local/kms"
+	"redoubt/wire/kit/test/kms"
 )
 
 // counted sums the parent's counters whose labels hold all texts.

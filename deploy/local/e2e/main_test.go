@@ -12,7 +12,7 @@ import (
 	"sync"
 	"testing"
 
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // bin is the folder of the programs, built once, with the race detector when the tests have it.

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"redoubt/deploy/local/internal/stack"
-	"redoubt/deploy/local/kms"
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/test/kms"
 )
 
 // ready is the status of the parent's /ready, and what it says of the probe.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // TestEveryProgramAnswersItsCommandLineAlike runs each real program: --help and --version end with 0 and print to

@@ -8,7 +8,7 @@ import (
 
 	"redoubt/deploy/local/internal/record"
 	"redoubt/deploy/local/internal/stack"
-	"redoubt/deploy/local/kms"
+	"redoubt/wire/kit/test/kms"
 )
 
 // decrypts is how often the stand-in has given the enclave a key.

@@ -9,12 +9,7 @@ import (
 	"time"
 
 	"redoubt/deploy/local/internal/stack"
-	"redoubt/wire/kit/trace/otlp/otlptest"
-)
-
-const (
-	callersTrace = "4bf92f3577b34da6a3ce929d0e0e4736"
-	callersSpan  = "00f067aa0ba902b7"
+	"redoubt/wire/kit/test/tracetest"
 )
 
 // line is what a process logs of a request.
@@ -63,7 +58,7 @@ func (r *rig) openTraced(t *testing.T, id string, headers ...string) string {
 // TestOneTraceAndOneRequestIDFromAPIToParent: what a caller sends, or the API makes, stands in the logs of both; with a
 // collector the spans of both make one tree; the enclave hears nothing of it.
 func TestOneTraceAndOneRequestIDFromAPIToParent(t *testing.T) {
-	c := otlptest.Start(t, nil)
+	c := tracetest.StartCollector(t, nil)
 	r := own(t, func(o *stack.Options) {
 		o.ParentArgs = append(o.ParentArgs, "--access-log", "--otlp-endpoint", c.URL)
 		o.APIArgs = append(o.APIArgs, "--otlp-endpoint", c.URL)
@@ -82,10 +77,10 @@ func TestOneTraceAndOneRequestIDFromAPIToParent(t *testing.T) {
 
 	since = len(r.log.String())
 	given := r.openTraced(t, id, "X-Request-Id", "mine", "tracestate", "a=1",
-		"traceparent", "00-"+callersTrace+"-"+callersSpan+"-01")
+		"traceparent", tracetest.Sampled)
 	eventually(t, "a line of each tier, which may come after the answer", 10*time.Second, logged)
 	for _, l := range append(r.lines(api, since), r.lines(parent, since)...) {
-		if given != "mine" || l.Request != "mine" || l.Trace != callersTrace {
+		if given != "mine" || l.Request != "mine" || l.Trace != tracetest.CallerTrace {
 			t.Errorf("%s: %+v", given, l)
 		}
 	}
@@ -93,12 +88,12 @@ func TestOneTraceAndOneRequestIDFromAPIToParent(t *testing.T) {
 		t.Errorf("%d lines of the parent", n)
 	}
 
-	whole := c.Wait("the api's request", func(s *otlptest.Span) bool { return s.Parent() == callersSpan })
-	call := c.Wait("its call", func(s *otlptest.Span) bool {
+	whole := c.Wait("the api's request", func(s *tracetest.Span) bool { return s.Parent() == tracetest.CallerSpan })
+	call := c.Wait("its call", func(s *tracetest.Span) bool {
 		return s.GetName() == "parent decrypt" && s.Parent() == whole.ID()
 	})
-	served := c.Wait("the parent's request", func(s *otlptest.Span) bool { return s.Parent() == call.ID() })
-	c.Wait("the enclave's part", func(s *otlptest.Span) bool {
+	served := c.Wait("the parent's request", func(s *tracetest.Span) bool { return s.Parent() == call.ID() })
+	c.Wait("the enclave's part", func(s *tracetest.Span) bool {
 		return s.GetName() == "ask enclave" && s.Parent() == served.ID()
 	})
 	if served.Resource["service.name"] != "redoubt-parent" || served.GetTraceState() != "a=1" ||
@@ -110,7 +105,7 @@ func TestOneTraceAndOneRequestIDFromAPIToParent(t *testing.T) {
 			t.Errorf("a span says too much: %v", s)
 		}
 	}
-	if told := strings.Join(r.Process(stack.Enclave).Tail(), "\n"); strings.Contains(told, callersTrace) {
+	if told := strings.Join(r.Process(stack.Enclave).Tail(), "\n"); strings.Contains(told, tracetest.CallerTrace) {
 		t.Error("the enclave knows the trace")
 	}
 }

@@ -29,15 +29,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
-	"redoubt/deploy/local/kms"
 	"redoubt/enclave/internal/config"
 	"redoubt/enclave/internal/nsm"
 	"redoubt/wire"
 	"redoubt/wire/kit/attest"
-	"redoubt/wire/kit/attest/attesttest"
-	"redoubt/wire/kit/proctest"
 	"redoubt/wire/kit/sealed"
 	"redoubt/wire/kit/secret"
+	"redoubt/wire/kit/test/attesttest"
+	"redoubt/wire/kit/test/kms"
+	"redoubt/wire/kit/test/proctest"
 	"redoubt/wire/session"
 )
 

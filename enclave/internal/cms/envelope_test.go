@@ -18,7 +18,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 func testKey(t testing.TB) *rsa.PrivateKey {

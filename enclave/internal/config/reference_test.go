@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/pages"
+	"redoubt/wire/kit/test/pages"
 )
 
 // constants are those that the comments of the file's fields name.

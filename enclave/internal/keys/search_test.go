@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/wire/kit/proctest"
 	"redoubt/wire/kit/sealed"
 	"redoubt/wire/kit/secret"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // The keys of a memory search must never have been in the searching process but by the road under test, so another

@@ -33,8 +33,8 @@ import (
 	"redoubt/enclave/internal/keys"
 	"redoubt/enclave/internal/nsm"
 	"redoubt/wire/kit/attest"
-	"redoubt/wire/kit/attest/attesttest"
 	"redoubt/wire/kit/secret"
+	"redoubt/wire/kit/test/attesttest"
 )
 
 const (

@@ -7,12 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // issuer is the package that makes attestation documents under a root of one's own. Whoever links it can pretend to
 // be attested; the production enclave must not.
-const issuer = "redoubt/wire/kit/attest/attesttest"
+const issuer = "redoubt/wire/kit/test/attesttest"
 
 func goTool(t *testing.T, args ...string) string {
 	t.Helper()

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"redoubt/wire/kit/attest"
-	"redoubt/wire/kit/attest/attesttest"
+	"redoubt/wire/kit/test/attesttest"
 )
 
 // SoftConfig sets up a software module.

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"redoubt/wire/kit/attest"
-	"redoubt/wire/kit/attest/attesttest"
+	"redoubt/wire/kit/test/attesttest"
 )
 
 var softTime = time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)

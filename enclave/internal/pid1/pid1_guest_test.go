@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"redoubt/enclave/internal/nsm"
-	"redoubt/wire/kit/proctest"
 	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // These run as root in a throw-away test guest with a /dev/nsm (make test-enclave).

@@ -20,9 +20,9 @@ import (
 	"redoubt/enclave/internal/keys"
 	"redoubt/enclave/internal/workers"
 	"redoubt/wire"
-	"redoubt/wire/kit/proctest"
 	"redoubt/wire/kit/sealed"
 	"redoubt/wire/kit/secret"
+	"redoubt/wire/kit/test/proctest"
 	"redoubt/wire/session"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // hardened names what this program does when it runs itself again.

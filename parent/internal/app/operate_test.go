@@ -15,11 +15,11 @@ import (
 	"redoubt/parent/internal/config"
 	"redoubt/parent/internal/fakeenclave"
 	"redoubt/wire"
-	"redoubt/wire/kit/logtest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // start runs a parent in this process with an enclave that is ready; it ends with the test.
-func start(t *testing.T, args ...string) (*App, *fakeenclave.Enclave, *logtest.Buffer) {
+func start(t *testing.T, args ...string) (*App, *fakeenclave.Enclave, *proctest.Buffer) {
 	t.Helper()
 	creds := filepath.Join(t.TempDir(), "c.json")
 	if err := os.WriteFile(creds, []byte(`{"AccessKeyId":"local","SecretAccessKey":"local-secret"}`), 0o600); err != nil {
@@ -34,7 +34,7 @@ func start(t *testing.T, args ...string) (*App, *fakeenclave.Enclave, *logtest.B
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &logtest.Buffer{}
+	log := &proctest.Buffer{}
 	a, err := New(c, "test", slog.New(slog.NewJSONHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,7 @@ import (
 	"io"
 	"testing"
 
-	"redoubt/deploy/pages"
+	"redoubt/wire/kit/test/pages"
 )
 
 func TestTheReferenceIsCurrent(t *testing.T) {

@@ -16,9 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/freeport"
 	"redoubt/wire"
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // mock is AWS's own amazon-ec2-metadata-mock, built from its module and run as a program, with IMDSv2 alone.
@@ -37,7 +36,7 @@ func buildMock(t *testing.T) *mock {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("cannot build amazon-ec2-metadata-mock: %v\n%s", err, out)
 	}
-	free, err := freeport.Pick(t.Context(), 1)
+	free, err := proctest.FreePorts(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ import (
 	"redoubt/parent/internal/metrics"
 	"redoubt/parent/internal/pool"
 	"redoubt/wire"
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 	"redoubt/wire/session"
 	"redoubt/wire/transport"
 )

@@ -23,7 +23,7 @@ import (
 	"redoubt/parent/internal/pool"
 	"redoubt/wire"
 	"redoubt/wire/kit/h1"
-	"redoubt/wire/kit/logtest"
+	"redoubt/wire/kit/test/proctest"
 	"redoubt/wire/kit/trace"
 )
 
@@ -78,7 +78,7 @@ type stack struct {
 	server  *front.Server
 	pool    *pool.Pool
 	enclave *fakeenclave.Enclave
-	log     *logtest.Buffer
+	log     *proctest.Buffer
 	seen    *nothing
 	ready   []front.Check
 }
@@ -94,7 +94,7 @@ func options() front.Options {
 // startStack serves o over an enclave that answers; without an answer there is no enclave.
 func startStack(t testing.TB, o front.Options, answer fakeenclave.Answer, more ...func(*front.Options)) *stack {
 	t.Helper()
-	s := &stack{log: &logtest.Buffer{}, seen: &nothing{}}
+	s := &stack{log: &proctest.Buffer{}, seen: &nothing{}}
 	s.pool = pool.New(pool.Options{
 		Sessions: 2, MaxInFlight: 1000, PingEvery: time.Second, RetryMax: 100 * time.Millisecond,
 		Observer: s.seen, Log: slog.New(slog.DiscardHandler),

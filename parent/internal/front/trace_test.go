@@ -10,8 +10,8 @@ import (
 	"redoubt/parent/internal/fakeenclave"
 	"redoubt/parent/internal/front"
 	"redoubt/wire"
+	"redoubt/wire/kit/test/tracetest"
 	"redoubt/wire/kit/trace"
-	"redoubt/wire/kit/trace/tracetest"
 )
 
 // send sends a request with headers, "name: value" each.
@@ -100,7 +100,7 @@ func TestEachLineHasRequestAndTraceID(t *testing.T) {
 		}
 		return l
 	}
-	if l := line("X-Request-Id: traced", "traceparent: "+tracetest.Sampled); l.RequestID != "traced" || l.TraceID != tracetest.Trace {
+	if l := line("X-Request-Id: traced", "traceparent: "+tracetest.Sampled); l.RequestID != "traced" || l.TraceID != tracetest.CallerTrace {
 		t.Errorf("%+v", l)
 	}
 	for _, headers := range [][]string{
@@ -111,7 +111,7 @@ func TestEachLineHasRequestAndTraceID(t *testing.T) {
 		{"traceparent: " + tracetest.Sampled, "traceparent: " + tracetest.Sampled},
 	} {
 		l := line(headers...)
-		if len(l.TraceID) != 32 || l.TraceID == tracetest.Trace || l.TraceID == strings.Repeat("0", 32) || len(l.RequestID) != 32 {
+		if len(l.TraceID) != 32 || l.TraceID == tracetest.CallerTrace || l.TraceID == strings.Repeat("0", 32) || len(l.RequestID) != 32 {
 			t.Errorf("%q gives %+v", headers, l)
 		}
 	}
@@ -125,7 +125,7 @@ func TestPanicsAreLoggedWithTheirRequest(t *testing.T) {
 		before := len(s.log.String())
 		s.send(t, "POST", path, body, "X-Request-Id: mine", "traceparent: "+tracetest.Sampled)
 		for l := range strings.Lines(s.log.String()[before:]) {
-			if !strings.Contains(l, `"request_id":"mine","trace_id":"`+tracetest.Trace+`"`) {
+			if !strings.Contains(l, `"request_id":"mine","trace_id":"`+tracetest.CallerTrace+`"`) {
 				t.Errorf("%s: %s", path, l)
 			}
 		}
@@ -148,8 +148,8 @@ func TestASampledRequestIsRecordedWithItsParts(t *testing.T) {
 			t.Fatalf("%s: %d spans", path, len(spans))
 		}
 		whole := spans[0]
-		if whole.Name != path || whole.Kind != trace.KindServer || whole.Context.Trace.String() != tracetest.Trace ||
-			whole.Parent.String() != tracetest.Span || whole.State != "a=1,b=2" || whole.Failed {
+		if whole.Name != path || whole.Kind != trace.KindServer || whole.Context.Trace.String() != tracetest.CallerTrace ||
+			whole.Parent.String() != tracetest.CallerSpan || whole.State != "a=1,b=2" || whole.Failed {
 			t.Errorf("%s: %+v", path, whole)
 		}
 		at := whole.Start
@@ -161,7 +161,7 @@ func TestASampledRequestIsRecordedWithItsParts(t *testing.T) {
 			}
 			at = p.End
 		}
-		if s.seen.lastExemplar().String() != tracetest.Trace {
+		if s.seen.lastExemplar().String() != tracetest.CallerTrace {
 			t.Errorf("%s: exemplar %s", path, s.seen.lastExemplar())
 		}
 	}

@@ -3,9 +3,9 @@ package metrics
 import (
 	"testing"
 
-	"redoubt/deploy/pages"
 	"redoubt/parent/internal/probe"
 	"redoubt/wire"
+	"redoubt/wire/kit/test/pages"
 )
 
 // watched are registered by package app, as values read when asked for.

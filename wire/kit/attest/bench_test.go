@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"redoubt/wire/kit/attest"
-	"redoubt/wire/kit/attest/attesttest"
+	"redoubt/wire/kit/test/attesttest"
 )
 
 func BenchmarkVerify(b *testing.B) {

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"redoubt/wire/kit/attest"
-	"redoubt/wire/kit/attest/attesttest"
+	"redoubt/wire/kit/test/attesttest"
 )
 
 // FuzzVerify throws bytes at the whole verifier. Nothing but the one genuine document may pass, tagged or not.

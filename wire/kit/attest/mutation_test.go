@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"redoubt/wire/kit/attest"
-	"redoubt/wire/kit/attest/attesttest"
+	"redoubt/wire/kit/test/attesttest"
 )
 
 // A mutation bends one thing about a document that would be accepted, and says how the verifier must refuse it.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"redoubt/wire/kit/attest"
-	"redoubt/wire/kit/attest/attesttest"
+	"redoubt/wire/kit/test/attesttest"
 )
 
 // base is the moment at which all documents of these tests are made and checked.

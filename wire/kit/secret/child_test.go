@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // Limits of a process can only be lowered, and hardening cannot be undone: these run in children of the test, which

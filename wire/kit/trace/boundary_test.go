@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // TestTheEnclaveHasNoTracing: neither contexts nor an exporter are in the measured program.

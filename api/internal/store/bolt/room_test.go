@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"redoubt/api/internal/store"
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 const (

@@ -5,8 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/emfschema"
-	"redoubt/deploy/pages"
+	"redoubt/wire/kit/test/pages"
 )
 
 func TestTheDocumentListsEveryMetric(t *testing.T) {
@@ -46,7 +45,7 @@ func TestWhatLambdaLogsIsOfTheEmbeddedMetricFormat(t *testing.T) {
 	if err := json.Unmarshal(data, &root); err != nil {
 		t.Fatal(err)
 	}
-	if err := emfschema.Compile(t).Validate(root); err != nil {
+	if err := pages.EMF(t).Validate(root); err != nil {
 		t.Error(err)
 	}
 }

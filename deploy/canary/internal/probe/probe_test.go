@@ -17,8 +17,8 @@ import (
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"redoubt/deploy/local/kms"
 	"redoubt/wire/kit/awsconfig"
+	"redoubt/wire/kit/test/kms"
 )
 
 const allowAll = `{"Version":"2012-10-17","Statement":[

@@ -21,7 +21,7 @@ import (
 
 	"redoubt/deploy/eif/guest/check"
 	"redoubt/wire"
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 	"redoubt/wire/transport"
 )
 

@@ -5,7 +5,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"redoubt/deploy/pages"
+	"redoubt/wire/kit/test/pages"
 )
 
 func TestTheReferenceIsCurrent(t *testing.T) {

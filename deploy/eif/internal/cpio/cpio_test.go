@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 func sample(t *testing.T) []byte {

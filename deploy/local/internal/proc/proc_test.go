@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // TestMain plays the processes that the tests start: the test's own binary, told its part by a variable.

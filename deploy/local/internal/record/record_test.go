@@ -14,8 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
-	"redoubt/deploy/local/kms"
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/test/kms"
 )
 
 // client talks to a stand-in whose policy gives keys to everybody, which the tests need to look inside.

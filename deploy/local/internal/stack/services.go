@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 
-	"redoubt/deploy/local/kms"
+	"redoubt/wire/kit/test/kms"
 )
 
 func (s *Stack) startKMS(ctx context.Context) error {

@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"redoubt/deploy/freeport"
 	"redoubt/deploy/local/internal/proc"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // Names of the processes.
@@ -85,7 +85,7 @@ func Start(ctx context.Context, opts Options) (*Stack, error) {
 
 func (s *Stack) start(ctx context.Context) error {
 	if s.opts.FreePorts {
-		p, err := freeport.Pick(ctx, 6)
+		p, err := proctest.FreePorts(ctx, 6)
 		if err != nil {
 			return err
 		}

@@ -24,8 +24,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"golang.org/x/sys/unix"
 
-	"redoubt/deploy/local/kms"
-	"redoubt/wire/kit/attest/attesttest"
+	"redoubt/wire/kit/test/attesttest"
+	"redoubt/wire/kit/test/kms"
 )
 
 // Files of the state folder, beside those of the stand-in.

@@ -17,9 +17,9 @@ import (
 	tracepb "go.opentelemetry.io/proto/slim/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"redoubt/wire/kit/test/tracetest"
 	"redoubt/wire/kit/trace"
 	"redoubt/wire/kit/trace/otlp"
-	"redoubt/wire/kit/trace/otlp/otlptest"
 )
 
 // exporter sends to a URL, soon.
@@ -62,7 +62,7 @@ func flush(t *testing.T, e *otlp.Exporter) {
 }
 
 func TestACollectorGetsWhatASpanHolds(t *testing.T) {
-	c := otlptest.Start(t, nil)
+	c := tracetest.StartCollector(t, nil)
 	e := exporter(t, c.URL+"/", func(o *otlp.Options) { o.Header = http.Header{"Api-Key": {"k"}} })
 	s := span("request")
 	e.Record(s, trace.Span{Name: "first", Kind: trace.KindInternal, Context: trace.New()})
@@ -96,7 +96,7 @@ func TestACollectorGetsWhatASpanHolds(t *testing.T) {
 }
 
 func TestSpansAreSentByThemselvesAndInBatches(t *testing.T) {
-	c := otlptest.Start(t, nil)
+	c := tracetest.StartCollector(t, nil)
 	e := exporter(t, c.URL, func(o *otlp.Options) { o.Interval = time.Millisecond })
 	for range otlp.BatchSize + 1 {
 		e.Record(span("x"))
@@ -113,7 +113,7 @@ func TestSpansAreSentByThemselvesAndInBatches(t *testing.T) {
 }
 
 func TestCloseSendsWhatWaits(t *testing.T) {
-	c := otlptest.Start(t, nil)
+	c := tracetest.StartCollector(t, nil)
 	e := exporter(t, c.URL)
 	for range 3 * otlp.BatchSize / 2 {
 		e.Record(span("x"))
@@ -194,7 +194,7 @@ func TestAHangingCollectorDelaysNeitherRecordNorClose(t *testing.T) {
 }
 
 func TestARetryMakesUpForAnUnavailableCollector(t *testing.T) {
-	c := otlptest.Start(t, func(call int, w http.ResponseWriter) bool {
+	c := tracetest.StartCollector(t, func(call int, w http.ResponseWriter) bool {
 		if call == 1 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
@@ -227,7 +227,7 @@ func TestWhatACollectorRefusesIsNotSentAgain(t *testing.T) {
 			return true
 		},
 	} {
-		c := otlptest.Start(t, answer)
+		c := tracetest.StartCollector(t, answer)
 		e := exporter(t, c.URL)
 		e.Record(span("x"))
 		flush(t, e)

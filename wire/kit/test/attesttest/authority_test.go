@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"redoubt/wire/kit/attest"
-	"redoubt/wire/kit/attest/attesttest"
+	"redoubt/wire/kit/test/attesttest"
 )
 
 var start = time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)

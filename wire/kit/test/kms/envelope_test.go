@@ -16,7 +16,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"redoubt/wire/kit/proctest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // ber is one element of a BER encoding, read by a reader of this test's own.

@@ -22,8 +22,8 @@ import (
 	"github.com/aws/smithy-go"
 
 	"redoubt/wire/kit/attest"
-	"redoubt/wire/kit/attest/attesttest"
-	"redoubt/wire/kit/logtest"
+	"redoubt/wire/kit/test/attesttest"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // rig is a stand-in that serves on loopback, with the authority that its attestation documents chain to.
@@ -35,7 +35,7 @@ type rig struct {
 	tlsURL    string
 	authority *attesttest.Authority
 	rsa       *rsa.PrivateKey
-	log       *logtest.Buffer
+	log       *proctest.Buffer
 }
 
 // testRSA is made once: key generation is what costs most in these tests.
@@ -53,7 +53,7 @@ func newRig(t *testing.T, edit ...func(*Config)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, dir: t.TempDir(), authority: authority, rsa: testRSA(), log: &logtest.Buffer{}}
+	r := &rig{t: t, dir: t.TempDir(), authority: authority, rsa: testRSA(), log: &proctest.Buffer{}}
 	cfg := Config{
 		StateDir: r.dir, AttestationRoots: []attest.Root{authority.Root()},
 		Log: slog.New(slog.NewJSONHandler(r.log, nil)),

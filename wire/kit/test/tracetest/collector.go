@@ -1,5 +1,4 @@
-// Package otlptest is an OpenTelemetry collector for tests: it takes OTLP over HTTP on loopback and keeps what it got.
-package otlptest
+package tracetest
 
 import (
 	"encoding/hex"
@@ -22,7 +21,8 @@ const waitFor = 30 * time.Second
 // Answer decides on the export with this number, from 1: it may write an answer; take keeps the spans.
 type Answer func(call int, w http.ResponseWriter) (take bool)
 
-// Collector receives. It is safe for concurrent use.
+// Collector is an OpenTelemetry collector: it takes OTLP over HTTP on loopback and keeps what it got. It is safe for
+// concurrent use.
 type Collector struct {
 	URL string
 
@@ -59,8 +59,8 @@ func (s *Span) Attr(key string) string {
 	return ""
 }
 
-// Start starts a collector for the test's duration. A nil answer takes everything.
-func Start(t testing.TB, answer Answer) *Collector {
+// StartCollector starts a collector for the test's duration. A nil answer takes everything.
+func StartCollector(t testing.TB, answer Answer) *Collector {
 	t.Helper()
 	c := &Collector{t: t, answer: answer}
 	s := httptest.NewServer(c)

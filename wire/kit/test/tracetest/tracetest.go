@@ -1,4 +1,5 @@
-// Package tracetest is a caller's trace and a sink of spans, for tests.
+// Package tracetest gives tests of tracing a caller's trace context, a sink that keeps spans, and a collector that
+// receives them over HTTP.
 package tracetest
 
 import (
@@ -9,10 +10,10 @@ import (
 
 // A caller's trace context, and its traceparent with the decision to sample and with the one not to.
 const (
-	Trace   = "4bf92f3577b34da6a3ce929d0e0e4736"
-	Span    = "00f067aa0ba902b7"
-	Sampled = "00-" + Trace + "-" + Span + "-01"
-	Quiet   = "00-" + Trace + "-" + Span + "-00"
+	CallerTrace = "4bf92f3577b34da6a3ce929d0e0e4736"
+	CallerSpan  = "00f067aa0ba902b7"
+	Sampled     = "00-" + CallerTrace + "-" + CallerSpan + "-01"
+	Quiet       = "00-" + CallerTrace + "-" + CallerSpan + "-00"
 )
 
 // Recorder is a trace.Sink that keeps spans. It samples, of traces that begin here, every one or none.

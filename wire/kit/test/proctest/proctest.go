@@ -1,4 +1,5 @@
-// Package proctest starts programs for tests, so that none outlives its test.
+// Package proctest starts programs for tests, so that none outlives its test, finds free ports for them and keeps what
+// they log.
 //
 // A program of [Command] is killed when its test ends, ten seconds before the test's deadline (go test -timeout), and
 // when the test's process dies of whatever cause (PR_SET_PDEATHSIG, prctl(2)). So a test whose program hangs fails with

@@ -1,12 +1,11 @@
-// Package logtest keeps for tests what programs log.
-package logtest
+package proctest
 
 import (
 	"bytes"
 	"sync"
 )
 
-// Buffer keeps what is written to it. The zero value is empty; all methods are safe for concurrent use.
+// Buffer keeps what a program under test writes, its log for example. The zero value is empty; all methods are safe for concurrent use.
 type Buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -1,4 +1,4 @@
-package freeport
+package proctest
 
 import (
 	"net"
@@ -7,7 +7,7 @@ import (
 )
 
 func TestPortsDifferAndAreFree(t *testing.T) {
-	got, err := Pick(t.Context(), 20)
+	got, err := FreePorts(t.Context(), 20)
 	if err != nil || len(got) != 20 {
 		t.Fatal(err, got)
 	}

@@ -1,5 +1,4 @@
-// Package emfschema is the published schema of CloudWatch's embedded metric format, for tests of what writes it.
-package emfschema
+package pages
 
 import (
 	"bytes"
@@ -9,13 +8,15 @@ import (
 	"github.com/pb33f/jsonschema/v6"
 )
 
+// emfSchema is the published schema of CloudWatch's embedded metric format.
+//
 //go:embed emf.schema.json
-var text []byte
+var emfSchema []byte
 
-// Compile is the schema, ready to validate decoded JSON.
-func Compile(t *testing.T) *jsonschema.Schema {
+// EMF is the schema of CloudWatch's embedded metric format, ready to validate decoded JSON of what writes it.
+func EMF(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(emfSchema))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // root is the module's folder.
-const root = "../../.."
+const root = "../../../.."
 
 // own are files that start programs themselves, with the reason.
 var own = map[string]string{
