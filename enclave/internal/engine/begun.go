@@ -6,12 +6,13 @@ import (
 	"redoubt/wire/kit/secret"
 )
 
-// MaxBegun bounds the evaluations that are begun while others' work goes in between. Each holds the values of its
-// expressions and their results, up to [EvaluationCost]: as many requests as may wait would hold a thousand times that.
+// MaxBegun bounds the evaluations that are begun and wait for their next slice while other requests' work goes in
+// between. Each of them holds the values of its expressions and their results, up to [EvaluationCost]. Without this
+// bound as many could be begun as requests may wait, and they would hold a thousand times as much.
 const MaxBegun = 3
 
-// EvaluationCost is what an evaluation holds, in bytes, before or after it has become an answer: of requests that build
-// as much as their cost allows, 3 MiB were measured.
+// EvaluationCost bounds the bytes that an evaluation holds, before or after it has become an answer. Requests that
+// build as much as their cost allows were measured at 3 MiB.
 const EvaluationCost = 4 << 20
 
 // begun counts the evaluations that have a place, and keeps the jobs that wait for one.
@@ -21,7 +22,8 @@ type begun struct {
 	waiting []*job
 }
 
-// take gives the job a place, or queues it, if it may: it belongs to others then.
+// take gives the job a place. If there is none and queue is true, it queues the job, which then belongs to the
+// others.
 func (b *begun) take(j *job, queue bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -36,7 +38,7 @@ func (b *begun) take(j *job, queue bool) bool {
 	return false
 }
 
-// give passes a place on, to the job that it returns, if there is one.
+// give passes a place on to the next waiting job, and returns that job, if there is one.
 func (b *begun) give() *job {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -52,8 +54,8 @@ func (b *begun) give() *job {
 	return next
 }
 
-// giveUp forgets an evaluation that took longer than a slice when there was no place for it. It has no effects, so that
-// it begins anew when there is one.
+// giveUp forgets an evaluation that took longer than a slice when there was no place for it. An evaluation has no
+// effects, so it can begin anew when there is a place.
 func (j *job) giveUp() {
 	j.endEvaluation()
 	secret.Wipe(j.results)

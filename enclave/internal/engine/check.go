@@ -36,8 +36,9 @@ func (j *job) parse(body []byte) wire.Code {
 	return j.parseFields()
 }
 
-// parseNames lower-cases the fields' names and refuses names that are malformed, or the same as written. Names that
-// differ in case alone are the same sealed field asked for twice, as the reference has it.
+// parseNames lower-cases the fields' names. It refuses malformed names, and names that are written alike. Names that
+// differ only in case ask twice for the same sealed field, as the reference (the AWS sample that Redoubt succeeds)
+// allows.
 func (j *job) parseNames() wire.Code {
 	q := &j.req
 	n := 0
@@ -90,15 +91,15 @@ func (j *job) parseExpressions() wire.Code {
 	return wire.OK
 }
 
-// parseReply reads the caller's public key. What is sealed to it carries names, which must then be those of sealed
-// fields as they are stored, and distinct.
+// parseReply reads the caller's public key. A sealed reply carries names. They must be names of sealed fields as
+// stored, and distinct.
 func (j *job) parseReply() wire.Code {
 	q := &j.req
 	if len(q.ReplyKey) == 0 {
 		return wire.OK
 	}
 	if !j.to.Features().Has(wire.FeaturePaddedReply) {
-		return wire.BadRequest // for the first layout, which told lengths and failures
+		return wire.BadRequest // the first layout showed lengths and failures
 	}
 	if !sealed.Suite(q.ReplySuite).Valid() {
 		return wire.BadRequest
@@ -129,8 +130,8 @@ func (j *job) parseReply() wire.Code {
 	return wire.OK
 }
 
-// parseFields takes the sealed fields apart and lays out the memory for their plaintexts. A field that is malformed
-// fails alone; when all are, the request fails before its key is asked for.
+// parseFields splits the sealed fields and lays out the memory for their plaintexts. A malformed field fails alone.
+// If all fields are malformed, the request fails before its key is asked for.
 func (j *job) parseFields() wire.Code {
 	total := 0
 	for i := range j.fields {
@@ -182,7 +183,7 @@ func (j *job) rebind(body []byte) {
 	}
 }
 
-// nameSet finds names that occur twice: an open hash table of twice the most fields there can be.
+// nameSet finds names that occur twice. It is an open hash table with twice as many slots as there can be fields.
 type nameSet struct {
 	slots [256]int16 // index of a field plus 1
 }
@@ -191,7 +192,7 @@ var seed = maphash.MakeSeed()
 
 func (s *nameSet) reset() { clear(s.slots[:]) }
 
-// at returns the slot of name, or the free one where it belongs.
+// at returns the slot of name, or the free slot where it belongs.
 func (s *nameSet) at(name []byte, fields []wire.Field) int {
 	h := int(maphash.Bytes(seed, name) % uint64(len(s.slots)))
 	for s.slots[h] != 0 && !bytes.Equal(fields[s.slots[h]-1].Name, name) {
@@ -200,7 +201,7 @@ func (s *nameSet) at(name []byte, fields []wire.Field) int {
 	return h
 }
 
-// add enters the name of field i; false when it is there.
+// add enters the name of field i. It returns false if the name is there already.
 func (s *nameSet) add(i int, fields []wire.Field) bool {
 	h := s.at(fields[i].Name, fields)
 	if s.slots[h] != 0 {

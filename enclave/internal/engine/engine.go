@@ -15,32 +15,35 @@ import (
 )
 
 const (
-	// DefaultDeadline is the time a request gets that brings none.
+	// DefaultDeadline is the time that a request gets if it states none.
 	DefaultDeadline = 30 * time.Second
 
-	// inlineExpressions is the longest that the expressions of a shape may have taken, on average, to be evaluated on
-	// a lane's reader: as long as it takes to hand them to a worker, some times over.
+	// inlineExpressions bounds the average time of evaluating the expressions of a shape on a lane's reader. It is a
+	// few times what it takes to hand them to a worker.
 	inlineExpressions = 50 * time.Microsecond
 
-	// inlineUnits is what the expressions of a request may cost on a lane's reader, whatever was learnt: some 100 µs
-	// at the most that a unit takes (see package expr), a tenth of that as a rule. What exceeds it goes to a worker.
+	// inlineUnits bounds the cost of a request's expressions on a lane's reader, whatever times were learnt for their
+	// shape. That many units take at most some 100 µs (see package expr), as a rule a tenth of that. Costlier
+	// expressions go to a worker.
 	inlineUnits = 500
 
-	// compileAtOnce bounds the sources, in bytes, that are compiled as part of opening fields: some 1 ms. Longer ones are
-	// units of their own, so that the queue sees them, and others' work goes in between.
+	// compileAtOnce bounds the sources, in bytes, that are compiled as part of opening fields: some 1 ms. Longer
+	// sources become units of their own, so that the queue accounts for them and other requests' work goes in
+	// between.
 	compileAtOnce = 1 << 10
 
-	// sliceUnits is the cost after which an evaluation lets others' work go first, at the end of an expression.
+	// sliceUnits is the cost after which an evaluation lets other requests' work go first, at the end of an
+	// expression.
 	sliceUnits = 10_000
 
-	// tooSlow is what a shape is taken to need that has exceeded inlineUnits: some evaluations go by on workers before
-	// the reader tries again.
+	// tooSlow is the time that is recorded for a shape that exceeded inlineUnits. Some evaluations then go by on
+	// workers before the reader tries that shape again.
 	tooSlow = 8 * inlineExpressions
 
-	// inlineBytes bounds the sealed bytes that a reader opens for one request: some 50 µs. The rest is for the workers.
+	// inlineBytes bounds the sealed bytes that a reader opens for one request: some 50 µs. Workers open the rest.
 	inlineBytes = 64 << 10
 
-	// retryOverloaded is the least time after which a refused caller should come again.
+	// retryOverloaded is the least time after which a refused caller should try again.
 	retryOverloaded = 100 * time.Millisecond
 )
 
@@ -54,9 +57,9 @@ const (
 	kindCompile
 	// kindOpen + suite is one key agreement; suites count from 1.
 	kindOpen
-	// kindSeal + suite is a key agreement, and its share of a sealed reply.
+	// kindSeal + suite is a key agreement together with its share of a sealed reply.
 	kindSeal = kindOpen + workers.Kind(sealed.MaxSuite)
-	// lastKind does not compile below if package workers has no room for it.
+	// lastKind makes the compiler fail below if package workers has no room for it.
 	lastKind = kindSeal + workers.Kind(sealed.MaxSuite)
 )
 
@@ -65,7 +68,7 @@ var agreements = [sealed.MaxSuite + 1]time.Duration{
 	sealed.P256: 60 * time.Microsecond, sealed.P384: 450 * time.Microsecond, sealed.P521: 1300 * time.Microsecond,
 }
 
-// Costs are the first estimates of the kinds, replaced by what is measured.
+// Costs are the first estimates of the kinds. Measured times replace them.
 func Costs() (c [workers.Kinds]time.Duration) {
 	c[lastKind] = 0
 	c[KindParse] = 150 * time.Microsecond
@@ -88,11 +91,11 @@ type Config struct {
 	KeyARNs map[string]string
 	// DenyContextless refuses requests without an encryption context.
 	DenyContextless bool
-	// MaxWaiting bounds the requests that wait for a key or a worker, MaxWaitingBytes the memory that they hold: buffers
-	// by their capacity, not bodies by their length.
+	// MaxWaiting bounds the requests that wait for a key or a worker. MaxWaitingBytes bounds the memory that they
+	// hold: the capacity of their buffers, not the length of their bodies.
 	MaxWaiting      int
 	MaxWaitingBytes int64
-	// Panicked is told that a panic was recovered. It must not block.
+	// Panicked is called when a panic was recovered. It must not block.
 	Panicked func()
 }
 
@@ -123,7 +126,8 @@ func New(cfg Config) *Engine {
 // Origin is the session that requests came from. End it when the session ends: its requests are then dropped where
 // they wait.
 type Origin struct {
-	// Credentials are the session's own: KMS is asked with them for its requests. Set them before the first request.
+	// Credentials are the session's own. KMS is asked with them for the session's requests. Set them before the first
+	// request.
 	Credentials keys.Credentials
 
 	gone atomic.Bool
@@ -132,8 +136,8 @@ type Origin struct {
 // End says that nobody waits for the answers any more.
 func (o *Origin) End() { o.gone.Store(true) }
 
-// Request takes one request. It runs on the lane's reader, does not block, and sees to it that r.Responder is used
-// exactly once, at some time, by some goroutine. See [session.Handler].
+// Request takes one request. It runs on the lane's reader and does not block. It makes sure that r.Responder is used
+// exactly once, by some goroutine, now or later. See [session.Handler].
 func (e *Engine) Request(r *session.Request, from *Origin) {
 	e.inFlight.Add(1)
 	e.stats.Count(wire.StatRequests)
@@ -158,14 +162,15 @@ func (e *Engine) Request(r *session.Request, from *Origin) {
 // Stats returns the engine's counters.
 func (e *Engine) Stats() *Stats { return &e.stats }
 
-// InFlight returns how many requests have not been answered, and how many of them wait for a key or a worker.
+// InFlight returns the number of requests that have not been answered, and how many of these wait for a key or a
+// worker.
 func (e *Engine) InFlight() (all, waiting int) {
 	return int(max(0, e.inFlight.Load())), int(max(0, e.waiting.Load()))
 }
 
-// Drain answers new requests shutting_down and waits until those in flight are answered. When ctx ends first it returns
-// ctx's error at once; those that no worker has begun are then answered shutting_down when a worker gets to them, and
-// those that wait for a key when the key cache is closed.
+// Drain answers new requests shutting_down and waits until those in flight are answered. If ctx ends first, Drain
+// returns ctx's error at once. Requests that no worker has begun are then answered shutting_down when a worker gets
+// to them. Requests that wait for a key are answered so when the key cache is closed.
 func (e *Engine) Drain(ctx context.Context) error {
 	e.draining.Store(true)
 	for e.inFlight.Load() > 0 {
@@ -182,7 +187,7 @@ func (e *Engine) Drain(ctx context.Context) error {
 // Draining says whether new requests are refused.
 func (e *Engine) Draining() bool { return e.draining.Load() }
 
-// ended counts a request out.
+// ended takes a request off the count of those in flight.
 func (e *Engine) ended() {
 	if e.inFlight.Add(-1) == 0 && e.draining.Load() {
 		select {
@@ -192,19 +197,19 @@ func (e *Engine) ended() {
 	}
 }
 
-// admit counts a request of n bytes among those that wait; false when there are too many.
+// admit counts a request of n bytes among those that wait. It returns false if there are too many.
 func (e *Engine) admit(n int64) bool {
 	waiting, held := e.waiting.Add(1), e.bytes.Add(n)
 	return waiting <= int64(e.cfg.MaxWaiting) && held <= e.cfg.MaxWaitingBytes
 }
 
-// leave counts a request that was given to admit out again.
+// leave takes a request that was given to admit off that count again.
 func (e *Engine) leave(n int64) {
 	e.waiting.Add(-1)
 	e.bytes.Add(-n)
 }
 
-// panicked counts a recovered panic and tells whoever logs it.
+// panicked counts a recovered panic and reports it to Config.Panicked.
 func (e *Engine) panicked() {
 	e.stats.Count(wire.StatPanics)
 	if e.cfg.Panicked != nil {

@@ -13,8 +13,9 @@ const (
 	evaluating       // one slice
 )
 
-// inline evaluates the expressions, if any, on the reader: false if they have to be left to a worker. That those of
-// the shape were quick so far decides whether to try, not what it may cost: other values may take another way.
+// inline evaluates the expressions, if any, on the reader. It returns false if they must be left to a worker. Past
+// times of the same shape decide only whether the reader tries. They set no bound, since other values may take
+// another way through an expression.
 func (j *job) inline() bool {
 	if j.idle() {
 		return true
@@ -40,8 +41,8 @@ func (j *job) try() bool {
 	return true
 }
 
-// goOn queues the next part of the work on the expressions; false when there is none left. What takes long is not done
-// behind the opening of fields, whose unit others' admission is reckoned by, and not in one go.
+// goOn queues the next part of the work on the expressions. It returns false if none is left. Long work is not done
+// in the unit that opens fields, since admission estimates other requests' waits from that unit, and not in one go.
 func (j *job) goOn() bool {
 	if j.idle() {
 		return false
@@ -59,8 +60,8 @@ func (j *job) goOn() bool {
 	return j.again(evaluating, 1)
 }
 
-// prepare gets the plan; false if there is so much to compile that it should be queued first. A request of too many
-// expressions has no plan.
+// prepare gets the plan. It returns false if so much is to be compiled that it should be queued first. A request of
+// too many expressions has no plan.
 func (j *job) prepare() bool {
 	var ok bool
 	if j.plan, ok = j.e.cfg.Expressions.Cached(j.vars, j.exprs); ok {
@@ -80,7 +81,7 @@ func (j *job) prepare() bool {
 	return true
 }
 
-// again queues units of a phase. Others own the job then; again returns true.
+// again queues units of a phase, and returns true. From then on the job belongs to the workers.
 func (j *job) again(next phase, units int) bool {
 	kind := kindEvaluate
 	if next == compiling {
@@ -92,7 +93,7 @@ func (j *job) again(next phase, units int) bool {
 	return true
 }
 
-// slice evaluates for a while.
+// slice evaluates expressions for one slice.
 func (j *job) slice() {
 	begun := time.Now()
 	if j.eval == nil {

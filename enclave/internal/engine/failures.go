@@ -5,9 +5,9 @@ import (
 	"redoubt/wire"
 )
 
-// told are the kinds of failure that the names and sources of a request decide. All others depend on values, also if
-// on no more than whether an operand was looked at: they stay untold, to callers and in the counters alike. That an
-// expression depends on one that failed says no more than the other's own result does.
+// told are the kinds of failure that the names and sources of a request alone decide. Every other kind depends on
+// values, if only on whether an operand was looked at. Such kinds are told neither to callers nor in the counters.
+// That an expression depends on one that failed tells no more than the other's own result does.
 var told = [...]wire.ExpressionKind{
 	expr.KindLength:     wire.ExpressionTooLong,
 	expr.KindCompile:    wire.ExpressionSyntax,
@@ -34,7 +34,7 @@ func (j *job) failure(i int) wire.Failure {
 	return f
 }
 
-// failures are those of all expressions, for a parent that reads them.
+// failures lists the failures of all expressions, if the parent reads them.
 func (j *job) failures() []wire.Failure {
 	if j.bad == 0 || !j.to.Features().Has(wire.FeatureExpressionKinds) {
 		return nil

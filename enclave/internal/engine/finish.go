@@ -15,7 +15,7 @@ const (
 	headOverhead   = 16
 )
 
-// finish encodes and answers a request of which every field has been tried and every expression evaluated.
+// finish encodes and answers a request, after every field was tried and every expression evaluated.
 func (j *job) finish() {
 	lost := j.lost()
 	if lost && j.reply == nil {
@@ -36,7 +36,7 @@ func (j *job) finish() {
 	}
 }
 
-// lost says that there are fields and none could be opened.
+// lost reports that there are fields and none could be opened.
 func (j *job) lost() bool {
 	for i := range j.fields {
 		if j.fields[i].state == opened {
@@ -46,8 +46,8 @@ func (j *job) lost() bool {
 	return len(j.fields) > 0
 }
 
-// idle says that there is nothing to do for the expressions. Those of a sealed answer are evaluated also when no field
-// opened, so that neither its time nor its access report tells.
+// idle reports that there is nothing to do for the expressions. The expressions of a sealed answer are evaluated also
+// when no field opened, so that neither its time nor its access report shows this.
 func (j *job) idle() bool {
 	return len(j.exprs) == 0 || j.reply == nil && j.lost()
 }
@@ -61,7 +61,8 @@ func (j *job) variables() {
 	}
 }
 
-// countExpressions counts what was evaluated, once for each request: what the reader gave up is not in it.
+// countExpressions counts the evaluated expressions, once for each request. Evaluations that the reader gave up are
+// not counted.
 func (j *job) countExpressions() {
 	j.bad = 0
 	for i := range j.spans {
@@ -76,8 +77,9 @@ func (j *job) countExpressions() {
 	j.stage(wire.StageExpression)
 }
 
-// shown says whether field i is in the answer. One that failed always is, so that a caller learns why an expression
-// over it did; it carries no value. Not so in a sealed answer: the number of results would tell that it failed.
+// shown reports whether field i is in the answer. In a plain answer a field that failed always is, without a value,
+// so that the caller learns why an expression over it failed. In a sealed answer it is not: the number of results
+// would show the failure.
 func (j *job) shown(i int) bool {
 	switch f := &j.fields[i]; {
 	case f.hidden:
@@ -148,7 +150,7 @@ func (j *job) answerPlain() {
 	j.send(out)
 }
 
-// report gathers the access report, which is the plan's: it takes names and sources, and nothing of the values.
+// report gathers the access report. It comes from the plan, and so depends on names and sources, not on values.
 func (j *job) report() []wire.FieldRead {
 	j.reads = j.reads[:0]
 	if j.plan == nil {
@@ -179,7 +181,8 @@ func (j *job) send(out []byte) {
 	case errors.Is(err, session.ErrQueueFull):
 		j.e.stats.failure(wire.Overloaded)
 	default:
-		// Too large for this parent: say so. In every other case the session has ended, and Fail does nothing.
+		// The answer is too large for this parent: say so. In every other case the session has ended, and Fail does
+		// nothing.
 		clear(out)
 		_ = j.to.Fail(wire.BadRequest, 0)
 	}

@@ -8,18 +8,18 @@ import (
 	"redoubt/wire/session"
 )
 
-// Bounds of what a job in work holds beside its body: see [Config.MaxWaitingBytes].
+// These bound what a job in work holds beside its body: see [Config.MaxWaitingBytes].
 const (
-	// waitOverhead is for the timer, the place in the key cache's list and the task, and for what the allocator rounds.
+	// waitOverhead covers the timer, the place in the key cache's list, the task, and what the allocator rounds up.
 	waitOverhead = 1 << 10
 	// keepWaiting is the largest buffer that a job which waits keeps without using it yet.
 	keepWaiting = 4 << 10
 )
 
-// lighten lets go of memory of earlier requests that this one does not use while it waits.
+// lighten frees memory of earlier requests that this one does not use while it waits.
 func (j *job) lighten() {
 	if cap(j.results) > keepWaiting {
-		j.results = nil // wiped when the request before ended
+		j.results = nil // wiped when the request before this one ended
 	}
 	if need := len(j.plain); cap(j.plain) > 2*need+keepWaiting && j.cold == len(j.fields) {
 		j.plain = make([]byte, need)
@@ -27,7 +27,7 @@ func (j *job) lighten() {
 	}
 }
 
-// held is what the request holds while it waits, by capacities.
+// held is the memory that the request holds while it waits, by capacities.
 func (j *job) held(r *session.Request) int64 {
 	n := r.Held() + waitOverhead + int(unsafe.Sizeof(*j)) + cap(j.names) + cap(j.plain) + cap(j.results)
 	n += cap(j.fields)*int(unsafe.Sizeof(field{})) + 2*cap(j.heads)

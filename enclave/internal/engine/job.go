@@ -18,8 +18,9 @@ import (
 // keepBytes is the largest buffer that a job keeps for its next request.
 const keepBytes = 256 << 10
 
-// job is one request on its way. At any time exactly one goroutine owns it: the lane's reader, then the goroutine that
-// brings the key (or the deadline's, if that is first), then the worker of its last unit. Only units run concurrently.
+// job is one request in work. At any time exactly one goroutine owns it: first the lane's reader, then the goroutine
+// that brings the key (or the deadline's, if that comes first), then the worker of its last unit. Only units run
+// concurrently.
 type job struct {
 	workers.Task
 	e    *Engine
@@ -54,21 +55,21 @@ type job struct {
 	reads   []wire.FieldRead // the access report
 
 	phase  phase
-	eval   *expr.Run // while evaluating
-	more   bool      // the last slice was not the last
-	placed bool      // among the evaluations that are begun
+	eval   *expr.Run // set while evaluating
+	more   bool      // another slice must follow
+	placed bool      // the job has a place among the evaluations that are begun
 	took   time.Duration
 
 	waitBytes int64
 	admitted  bool
-	refs      atomic.Int32 // the owner's, and the deadline's while a key is waited for
-	handed    atomic.Bool  // somebody else owns the job, or may
+	refs      atomic.Int32 // one for the owner, and one for the deadline while the job waits for a key
+	handed    atomic.Bool  // another goroutine owns the job, or may
 	answered  atomic.Bool
-	started   atomic.Bool // a worker has begun
-	panicked  atomic.Bool // a unit has
+	started   atomic.Bool // a worker has begun the job
+	panicked  atomic.Bool // a unit has panicked
 	late      atomic.Bool // a unit found that nobody wants the answer any more
 
-	wait *wait // not reused: the deadline may still look at it
+	wait *wait // not reused: the deadline's goroutine may still look at it
 }
 
 // wait guards the hand-over between the key and the deadline.
@@ -83,11 +84,11 @@ type wait struct {
 type field struct {
 	name   []byte
 	blob   sealed.Blob
-	room   []byte // where the plaintext goes: empty, with its capacity
+	room   []byte // where the plaintext goes: an empty slice with its capacity
 	plain  []byte
 	state  fieldState
-	hidden bool  // an expression of that name takes its place
-	next   int16 // next field of the same unit, -1: none
+	hidden bool  // an expression of that name replaces the field
+	next   int16 // next field of the same unit, or -1
 }
 
 type fieldState uint8
@@ -122,7 +123,7 @@ func (j *job) stage(s wire.Stage) {
 	j.began = now
 }
 
-// answer claims the one answer of the request; false if it has been given.
+// answer claims the one answer of the request. It returns false if the answer has been given.
 func (j *job) answer() bool {
 	if !j.answered.CompareAndSwap(false, true) {
 		return false
@@ -139,7 +140,7 @@ func (j *job) fail(c wire.Code, retryAfter time.Duration) {
 		return
 	}
 	j.e.stats.failure(c)
-	_ = j.to.Fail(c, retryAfter) // the session has ended: nobody is left to tell
+	_ = j.to.Fail(c, retryAfter) // on an error the session has ended: nobody is left to tell
 	j.e.stats.Observe(wire.StageTotal, time.Since(j.arrived))
 	j.e.ended()
 }
@@ -154,7 +155,7 @@ func (j *job) failWith(err error) {
 	j.fail(we.Code, time.Duration(we.RetryAfterMS)*time.Millisecond)
 }
 
-// drop says why nobody wants the answer any more; OK when somebody does.
+// drop says why nobody wants the answer any more. It returns OK if somebody still does.
 func (j *job) drop() wire.Code {
 	switch {
 	case j.e.aborted.Load() || j.from.gone.Load():
@@ -165,8 +166,8 @@ func (j *job) drop() wire.Code {
 	return wire.OK
 }
 
-// guard is deferred by whoever owns the job. After a panic it answers internal; the job is wiped if it is still ours,
-// and not used again.
+// guard is deferred by the job's owner. After a panic it answers internal. The job is wiped if this goroutine still
+// owns it, and is not used again.
 func (j *job) guard() {
 	if recover() == nil {
 		return
@@ -178,13 +179,14 @@ func (j *job) guard() {
 	}
 }
 
-// release ends the owner's part: it wipes what was secret, and puts the job back once the deadline is done with it too.
+// release ends the owner's part. It wipes secrets, and puts the job back once the deadline's goroutine is done with
+// it.
 func (j *job) release() {
 	j.wipe()
 	j.unref()
 }
 
-// unref gives up one reference; the last one puts the job back for another request.
+// unref gives up one reference. The last unref puts the job back for another request.
 func (j *job) unref() {
 	if j.refs.Add(-1) > 0 {
 		return
@@ -203,7 +205,7 @@ func (j *job) unref() {
 	e.jobs.Put(j)
 }
 
-// wipe gives up the key and the place among evaluations, and wipes plaintexts and results.
+// wipe gives up the key and the place among evaluations. It wipes plaintexts and results.
 func (j *job) wipe() {
 	j.endEvaluation()
 	if j.keyed {
@@ -219,7 +221,7 @@ func (j *job) wipe() {
 	j.leavePlace()
 }
 
-// kept empties a buffer for reuse, and lets go of a large one.
+// kept empties a buffer for reuse, and drops a large one.
 func kept(b []byte) []byte {
 	if cap(b) > keepBytes {
 		return nil

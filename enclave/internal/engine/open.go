@@ -36,10 +36,10 @@ func (j *job) run(r *session.Request) {
 	j.leave(r)
 }
 
-// openCached opens the fields whose context is cached, as far as their length allows it on a reader.
+// openCached opens the fields whose context is cached, up to the length that a reader may open.
 func (j *job) openCached() {
 	left := inlineBytes
-	var missed []byte // an encapsulated key shared by the fields of a record is asked for once
+	var missed []byte // so that an encapsulated key shared by the fields of a record is asked for once
 	for i := range j.fields {
 		f := &j.fields[i]
 		if f.state != pending || (missed != nil && bytes.Equal(missed, f.blob.Enc)) {
@@ -58,7 +58,7 @@ func (j *job) openCached() {
 	}
 }
 
-// openedField takes the outcome of opening a field. A value that is not UTF-8 is as good as one that can't be opened.
+// openedField records the outcome of opening a field. A value that is not UTF-8 counts as one that cannot be opened.
 func (j *job) openedField(f *field, plain []byte, err error) {
 	f.plain = plain
 	if err != nil || !utf8.Valid(plain) {
@@ -75,12 +75,12 @@ func (j *job) openedField(f *field, plain []byte, err error) {
 
 func (j *job) failField(f *field) {
 	f.state = failed
-	if j.reply == nil { // the counters are the parent's to read, and would tell it what the answer hides
+	if j.reply == nil { // the parent reads the counters: they would show what the sealed answer hides
 		j.e.stats.Count(wire.StatFieldsFailed)
 	}
 }
 
-// leave takes the request off the reader: into the queue of the workers, or to wait for its key first.
+// leave takes the request off the reader: into the queue of the workers, or first into the wait for its key.
 func (j *job) leave(r *session.Request) {
 	j.lighten()
 	j.admitted, j.waitBytes = true, j.held(r)
@@ -103,7 +103,7 @@ func (j *job) overloaded() {
 	j.release()
 }
 
-// await asks for the key. KeyReady goes on, or expire does when the deadline is first.
+// await asks for the key. Then KeyReady continues the request, or expire ends it if the deadline comes first.
 func (j *job) await() {
 	w := &wait{}
 	j.wait = w
@@ -122,7 +122,7 @@ func (j *job) await() {
 
 // expire runs at the deadline of a request that waits for its key.
 func (j *job) expire() {
-	if j.wait.place.Cancel() { // KeyReady will not come: the request is ours
+	if j.wait.place.Cancel() { // KeyReady will not come: this goroutine owns the request
 		j.handed.Store(false)
 		defer j.guard()
 		j.fail(wire.DeadlineExceeded, 0)
@@ -165,7 +165,7 @@ func (j *job) queue() {
 	if j.group() > 0 || j.reply != nil {
 		kind = openKind(j.keyReq.Suite, j.reply != nil)
 	}
-	if len(j.heads) == 0 && j.plan != nil { // the reader has looked: it is not quick
+	if len(j.heads) == 0 && j.plan != nil { // the reader has looked at the expressions: they are not quick
 		j.phase = evaluating
 	}
 	spared := j.share()
@@ -186,7 +186,7 @@ func (j *job) queue() {
 	j.overloaded()
 }
 
-// group makes one unit of the fields that share an encapsulated key, and returns how many there are.
+// group makes one unit of the fields that share an encapsulated key. It returns the number of units.
 func (j *job) group() int {
 	j.heads = j.heads[:0]
 	for i := range j.fields {
@@ -215,7 +215,7 @@ func (j *job) join(i int) bool {
 	return false
 }
 
-// Done implements [workers.Job]: after the last unit it queues what is still to do, or ends the request.
+// Done implements [workers.Job]: after the last unit it queues the work that is left, or ends the request.
 func (j *job) Done() {
 	j.handed.Store(false)
 	defer j.guard()

@@ -7,8 +7,8 @@ import (
 	"redoubt/wire/kit/secret"
 )
 
-// answerSealed answers with each result that was asked for sealed to the caller's key, all under one encapsulation. A
-// result that failed looks like one that did not. lost: no field opened, so that no result has a value.
+// answerSealed seals each requested result to the caller's key, all under one encapsulation. A result that failed
+// looks like one that did not. lost means that no field opened, so that no result has a value.
 func (j *job) answerSealed(lost bool) {
 	results := j.replyResults(lost)
 	bodies := make(map[string][]byte, len(results))
@@ -47,7 +47,7 @@ func (j *job) answerSealed(lost bool) {
 	j.send(m.Append(j.to.Buffer(size)))
 }
 
-// replyResults gathers what was asked for.
+// replyResults gathers the requested results.
 func (j *job) replyResults(lost bool) []wire.Result {
 	results := make([]wire.Result, 0, len(j.fields)+len(j.exprs))
 	for i := range j.fields {
@@ -67,7 +67,7 @@ func (j *job) replyResults(lost bool) []wire.Result {
 	return results
 }
 
-// replyName is the name that a result is sealed under: in lower case, as parseReply has seen to.
+// replyName is the name under which a result is sealed, in lower case. parseReply has checked it.
 func (j *job) replyName(r *wire.Result) string {
 	if r.Kind == wire.ResultField {
 		return string(j.fields[r.Index].name)
@@ -76,7 +76,7 @@ func (j *job) replyName(r *wire.Result) string {
 	return string(name)
 }
 
-// replyBody is what is sealed for a result, in memory of its own, of the right size from the start.
+// replyBody is the body that is sealed for a result. It has memory of its own, of the right size from the start.
 func (j *job) replyBody(r *wire.Result) []byte {
 	t, value := reply.JSON, r.Value
 	switch {

@@ -31,7 +31,7 @@ func (s *Stats) Observe(stage wire.Stage, d time.Duration) {
 }
 
 // Snapshot adds the stages of the request path and the counters that the engine keeps to m. The stage of KMS is not
-// among them: whoever asks KMS measures it.
+// among them: the KMS client measures it.
 func (s *Stats) Snapshot(m *wire.Stats) {
 	for _, id := range [...]wire.StatID{
 		wire.StatRequests, wire.StatFieldsOpened, wire.StatFieldsFailed, wire.StatExpressionsEvaluated,
@@ -66,8 +66,9 @@ func (s *Stats) failure(c wire.Code) {
 	}
 }
 
-// costs remembers, for each shape of expressions, how long an evaluation takes on average: a small table without
-// locks, in which shapes may collide. A collision moves work between reader and worker, and changes no answer.
+// costs remembers, for each shape of expressions, how long an evaluation takes on average. It is a small table
+// without locks, in which shapes may collide. A collision moves work between reader and worker, and changes no
+// answer.
 type costs [1024]atomic.Int64
 
 func (c *costs) slot(p *expr.Plan) *atomic.Int64 {
@@ -75,13 +76,13 @@ func (c *costs) slot(p *expr.Plan) *atomic.Int64 {
 	return &c[(a>>6^a>>16)%uintptr(len(c))]
 }
 
-// quick says whether the shape is known to be evaluated quickly.
+// quick reports whether the shape is known to be evaluated quickly.
 func (c *costs) quick(p *expr.Plan) bool {
 	d := c.slot(p).Load()
 	return d > 0 && d < int64(inlineExpressions)
 }
 
-// slow says whether the shape is known not to be.
+// slow reports whether the shape is known to be evaluated slowly.
 func (c *costs) slow(p *expr.Plan) bool { return c.slot(p).Load() >= int64(inlineExpressions) }
 
 func (c *costs) learn(p *expr.Plan, took time.Duration) {

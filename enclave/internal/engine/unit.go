@@ -5,8 +5,8 @@ import (
 	"redoubt/wire"
 )
 
-// share claims the context of each unit, and returns how many of them other requests in the queue derive. Sealing the
-// reply is part of a unit's cost, and nobody else's.
+// share claims the context of each unit. It returns how many of these contexts other requests in the queue will
+// derive. Sealing the reply is part of a unit's cost, and no other request does it.
 func (j *job) share() (spared int) {
 	j.shares = j.shares[:0]
 	for _, h := range j.heads {
@@ -22,8 +22,8 @@ func (j *job) share() (spared int) {
 	return spared
 }
 
-// Unit implements [workers.Job]: it opens the fields of one encapsulated key, compiles an expression, or evaluates
-// some, if the answer is still wanted.
+// Unit implements [workers.Job]. If the answer is still wanted, it opens the fields of one encapsulated key, compiles
+// an expression, or evaluates a slice.
 func (j *job) Unit(i int) workers.Outcome {
 	if j.started.CompareAndSwap(false, true) {
 		j.stage(wire.StageQueue)
@@ -48,8 +48,8 @@ func (j *job) Unit(i int) workers.Outcome {
 	return workers.Worked
 }
 
-// openUnit opens the fields of unit i. When another request derives their context at this moment, the unit parks, and
-// the job is touched no more: it may be done before this returns.
+// openUnit opens the fields of unit i. If another request is deriving their context at this moment, the unit parks.
+// Then this function must not touch the job again: the job may be done before the function returns.
 func (j *job) openUnit(i int) workers.Outcome {
 	share, head := j.shares[i], j.heads[i]
 	parked := false

@@ -42,8 +42,8 @@ type Cache struct {
 	unwraps, unwrapFailures, unwrapsRefused, refreshes, refreshFailures, derivations atomic.Uint64
 }
 
-// New makes a cache that unwraps with u. ctx is the base of each unwrap's context; when it ends, unwraps do and no
-// more can be had. Close MUST be called. Errors: [ErrConfig], [ErrBudget], or those of secret memory.
+// New makes a cache that unwraps with u. Each unwrap's context derives from ctx. When ctx ends, running unwraps end,
+// and no new ones can be had. Close MUST be called. Errors: [ErrConfig], [ErrBudget], or those of secret memory.
 func New(ctx context.Context, cfg Config, u Unwrapper) (*Cache, error) {
 	if err := cfg.normalize(); err != nil {
 		return nil, err
@@ -102,8 +102,8 @@ func (c *Cache) now() int64 { return int64(time.Since(c.start)) }
 
 func (c *Cache) shard(id *identity) *shard { return &c.shards[int(id[0])&(len(c.shards)-1)] }
 
-// Lookup returns the key when it is cached and has not expired. It neither blocks nor allocates, save that the first
-// hit of a key near its end starts a refresh in the background.
+// Lookup returns the key if it is cached and has not expired. It does not block. It does not allocate either, except
+// that the first hit of a key near its end starts a refresh in the background.
 func (c *Cache) Lookup(r *Request) (Key, bool) {
 	id := c.identify(r)
 	s := c.shard(&id)
@@ -127,15 +127,16 @@ func (c *Cache) Lookup(r *Request) (Key, bool) {
 	return Key{e, c}, true
 }
 
-// refreshTime is when a key made valid at now is to be refreshed by a hit: after 65 to 85 % of its life, so that
-// keys that came together do not all return to KMS together.
+// refreshTime is the time from which a hit refreshes a key that is valid since now: after 65 to 85 % of its life. The
+// random part keeps keys that came together from all returning to KMS together.
 func (c *Cache) refreshTime(now int64) int64 {
 	ttl := int64(c.cfg.TTL)
 	return now + ttl*65/100 + mathrand.Int64N(ttl/5) //nolint:gosec // jitter is no secret
 }
 
-// refresh starts an unwrap for a key that is still good, with the credentials of whoever hit it, who does not wait. One
-// who has none, or whose were refused for this key, leaves the refresh to the next.
+// refresh starts an unwrap for a key that is still good, with the credentials of the request that hit it. That
+// request does not wait. If it has no credentials, or KMS refused them for this key, the refresh is left to the next
+// hit.
 func (c *Cache) refresh(s *shard, e *entry, r *Request, now int64) {
 	by := number(r.By)
 	if r.By != nil && by == 0 || by != 0 && by == e.refusedBy.Load() && now < e.refusedUntil.Load() {
@@ -155,14 +156,15 @@ func (c *Cache) refresh(s *shard, e *entry, r *Request, now int64) {
 	c.refreshes.Add(1)
 }
 
-// postpone sets when the next refresh of e may be tried: a twentieth of the TTL later, give or take a half.
+// postpone sets the earliest time for the next refresh of e: a twentieth of the TTL later, give or take a half.
 func (c *Cache) postpone(e *entry, now int64) {
 	step := int64(c.cfg.TTL) / 20
 	e.refreshAt.Store(now + step/2 + mathrand.Int64N(step)) //nolint:gosec // jitter is no secret
 	e.refreshing.Store(false)
 }
 
-// spare is postpone for the credentials that a refresh failed with. Others may try much sooner.
+// spare postpones refreshes of e, as postpone does, but only for the credentials with which one failed. Other
+// credentials may try much sooner.
 func (c *Cache) spare(e *entry, by uint64, now int64) {
 	step := int64(c.cfg.TTL) / 20
 	e.refusedUntil.Store(now + step/2 + mathrand.Int64N(step)) //nolint:gosec // jitter is no secret
@@ -171,7 +173,7 @@ func (c *Cache) spare(e *entry, by uint64, now int64) {
 	e.refreshing.Store(false)
 }
 
-// drop gives up the cache's hold on entries that were removed from a shard: their contexts are wiped now, their
+// drop gives up the cache's hold on entries that were removed from a shard. Their contexts are wiped now, and their
 // keys when the last user is done. Call it without a lock.
 func (c *Cache) drop(removed ...*entry) {
 	for _, e := range removed {
@@ -187,7 +189,7 @@ func (c *Cache) drop(removed ...*entry) {
 	}
 }
 
-// alarm tells once that a cache is nearly full.
+// alarm reports once that a cache is nearly full.
 type alarm struct {
 	bound int
 	tell  func(Pressure)

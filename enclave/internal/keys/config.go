@@ -16,15 +16,15 @@ const (
 	DefaultUnwrapTimeout = 10 * time.Second
 )
 
-// What one cached item takes, in bytes of resident memory, the collector's headroom at GOGC=100 included. They are
-// upper bounds that TestMemoryPerKeyAndContext measures.
+// These are the costs of one cached item, in bytes of resident memory, with the collector's headroom at GOGC=100.
+// They are upper bounds, which TestMemoryPerKeyAndContext measures.
 const (
 	KeyCost     = 2_200
 	ContextCost = 400
 	FieldCost   = 330
 )
 
-// Negative entries: how long a failure of a kind is remembered against a key. Kinds that are not here are not.
+// These say how long a failure of each kind is remembered against a key. Failures of other kinds are not remembered.
 const (
 	rememberDenied      = 5 * time.Second
 	rememberMalformed   = 30 * time.Second
@@ -32,10 +32,10 @@ const (
 	rememberUnavailable = 500 * time.Millisecond
 )
 
-// ErrConfig is a bound that is negative, or too small to work with.
+// ErrConfig reports a bound that is negative, or too small to work with.
 var ErrConfig = errors.New("key cache: a bound is out of range")
 
-// ErrBudget says that full caches would need more memory than [Config.MemoryBudget].
+// ErrBudget reports that full caches would need more memory than [Config.MemoryBudget].
 var ErrBudget = errors.New("key cache: the bounds need more memory than the budget")
 
 // Config has the cache's bounds. Zero values mean the defaults.
@@ -43,21 +43,23 @@ type Config struct {
 	// TTL is the absolute life of a key since the last time KMS allowed its use. A key revoked at KMS goes on working
 	// for at most that long, unless it is purged.
 	TTL time.Duration
-	// MaxKeys and MaxContexts bound the two caches by count. MaxFields bounds the keys of fields of encoding 3 that are
-	// kept beside their contexts once a field is read again; default: as many as contexts.
+	// MaxKeys and MaxContexts bound the two caches by count. MaxFields bounds the keys of fields of encoding 3, which
+	// are kept beside their contexts once a field is read again. Its default is the number of contexts.
 	MaxKeys, MaxContexts, MaxFields int
-	// MaxUnwraps bounds the unwraps that run at a time, MaxPending those that run or wait to; MaxWaiters bounds the
-	// callers that wait, of which a single key may have a quarter. What is beyond is refused as overloaded.
+	// MaxUnwraps bounds the unwraps that run at a time. MaxPending bounds the unwraps that run or wait to run.
+	// MaxWaiters bounds the callers that wait; one key may have a quarter of them. A request beyond a bound is
+	// refused as overloaded.
 	MaxUnwraps, MaxPending, MaxWaiters int
-	// UnwrapTimeout ends an unwrap, its time in the queue included. Callers have their own, usually shorter, deadlines.
+	// UnwrapTimeout ends an unwrap. It includes the time in the queue. Callers have deadlines of their own, usually
+	// shorter.
 	UnwrapTimeout time.Duration
-	// MemoryBudget in bytes; New refuses bounds whose full caches would exceed it. 0: not checked.
+	// MemoryBudget is in bytes. New refuses bounds whose full caches would exceed it. 0: not checked.
 	MemoryBudget int64
-	// Pressure, when set, is told once when a cache has filled to 9/10 of its bound, and again only after it had
-	// fallen below 8/10. It MUST NOT block or call the cache.
+	// Pressure, when set, is called once when a cache has filled to 9/10 of its bound, and again only after the cache
+	// had fallen below 8/10. It MUST NOT block or call the cache.
 	Pressure func(Pressure)
-	// Compute runs a piece of public-key work (parsing a key is one base-point multiplication) and returns when it
-	// has run, or will not. Default: on the unwrap's goroutine, at most GOMAXPROCS at a time.
+	// Compute runs a piece of public-key work (parsing a key is one base-point multiplication). It returns when the
+	// work has run, or will not run. Default: on the unwrap's goroutine, at most GOMAXPROCS at a time.
 	Compute func(task func())
 }
 

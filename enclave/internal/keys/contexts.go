@@ -15,8 +15,8 @@ const (
 )
 
 // contexts keeps derived secrets of one size: HPKE contexts by key and encapsulated key, or the keys of fields by
-// those and the field's name. The secrets lie in an arena outside the Go heap; the indexes hold no pointers, so the
-// garbage collector does not walk them.
+// key, encapsulated key and field name. The secrets lie in an arena outside the Go heap. The indexes hold no
+// pointers, so the garbage collector does not walk them.
 type contexts struct {
 	seeds  [4]maphash.Seed
 	arena  *secret.Arena
@@ -25,8 +25,8 @@ type contexts struct {
 	count  atomic.Int64
 }
 
-// contextID is the number of a key's entry and a 128-bit hash of the rest, seeded and never shown to anyone. A
-// collision would make an open fail; it could not open anything.
+// contextID is the number of a key's entry and a 128-bit hash of the rest. The hash is seeded, and never shown to
+// anyone. A collision would make an open fail; it could not open anything.
 type contextID struct {
 	key uint64
 	enc [2]uint64
@@ -50,7 +50,7 @@ type contextShard struct {
 type contextNode struct {
 	id           contextID
 	slot         secret.Slot
-	prev, next   uint32 // by age; next alone in the free list
+	prev, next   uint32 // by age; the free list uses next alone
 	kprev, knext uint32 // among those of one key
 	visited      uint32 // atomic
 }
@@ -114,12 +114,12 @@ func (c *contexts) load(dst []byte, id contextID) bool {
 	return ok
 }
 
-// store keeps a copy of src for a key that is still cached. Where there is no memory, nothing is kept.
+// store keeps a copy of src for a key that is still cached. If there is no memory, it keeps nothing.
 func (c *contexts) store(e *entry, id contextID, src []byte) {
 	s := c.shard(&id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.contexts.Store(true) // before looking at dead: whoever drops e sets dead first and looks at contexts then
+	e.contexts.Store(true) // before looking at dead: the goroutine that drops e sets dead first and looks at contexts then
 	if _, have := s.index[id]; have || e.dead.Load() {
 		return
 	}
@@ -136,7 +136,7 @@ func (c *contexts) store(e *entry, id contextID, src []byte) {
 	c.alarm.set(int(c.count.Add(1)))
 }
 
-// evict is SIEVE, as for keys.
+// evict uses SIEVE, as the key cache does.
 func (c *contexts) evict(s *contextShard) {
 	i := s.hand
 	for step := 0; ; step++ {
@@ -160,7 +160,7 @@ func (c *contexts) remove(s *contextShard, i uint32) {
 	c.alarm.set(int(c.count.Add(-1)))
 }
 
-// purge wipes all contexts of a key. Its entry is dead: none comes after.
+// purge wipes all contexts of a key. The key's entry is dead, so none is added afterwards.
 func (c *contexts) purge(key uint64) {
 	for i := range c.shards {
 		s := &c.shards[i]

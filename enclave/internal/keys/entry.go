@@ -6,24 +6,25 @@ import (
 	"redoubt/wire/kit/sealed"
 )
 
-// entry is one key. The shard's maps and lists hold one reference, each [Key] another; the last one to go destroys
-// the private key.
+// entry is one key. The shard's maps and lists together hold one reference, and each [Key] holds another. The last
+// one to be released destroys the private key.
 type entry struct {
 	refs       atomic.Int32
-	dead       atomic.Bool  // not in the cache (any more): no context may be kept for it
-	contexts   atomic.Bool  // a context, or a field's key, was kept for it once
-	visited    atomic.Bool  // since the eviction hand last passed
+	dead       atomic.Bool  // not in the cache, or no longer: no context may be kept for it
+	contexts   atomic.Bool  // a context, or a field's key, was kept for it at some time
+	visited    atomic.Bool  // used since the eviction hand last passed
 	refreshing atomic.Bool  // a refresh runs, or is being started
 	refreshAt  atomic.Int64 // a hit from here on starts a refresh
 	expires    atomic.Int64
 
-	id      uint64 // never given twice; what contexts are kept under
+	id      uint64 // never given twice; contexts are kept under it
 	key     *sealed.PrivateKey
 	vaultID string
 	hash    identity
 
-	allowedBy uint64 // the credentials that KMS last allowed it to, 0: not known; guarded by shard.mu
-	// The credentials that a refresh failed with for a reason of theirs, and until when they refresh nothing.
+	allowedBy uint64 // the credentials to which KMS last allowed the key, 0: not known; guarded by shard.mu
+	// The credentials with which a refresh failed for a reason of their own. They start no refresh until
+	// refusedUntil.
 	refusedBy    atomic.Uint64
 	refusedUntil atomic.Int64
 
@@ -32,7 +33,7 @@ type entry struct {
 
 type link struct{ prev, next *entry }
 
-// Key is a reference to a private key. It MUST be released exactly once, and not be used after that; until then
+// Key is a reference to a private key. It MUST be released exactly once, and not be used after that. Until then
 // neither expiry nor a purge destroys the key. Its zero value is no key.
 type Key struct {
 	e *entry

@@ -8,14 +8,14 @@ import (
 	"redoubt/wire/kit/sealed"
 )
 
-// Waiter is told the outcome of a [Cache.Fetch]. KeyReady is called exactly once unless the wait was cancelled
-// first. With a nil err the Key is the callee's, who MUST release it; otherwise err is a *wire.Error. It is called
-// on the goroutine of the unwrap (or of Fetch itself, when the answer is known) and MUST NOT block.
+// Waiter is told the outcome of a [Cache.Fetch]. KeyReady is called exactly once unless the wait was cancelled first.
+// If err is nil, the callee owns the Key and MUST release it; otherwise err is a *wire.Error. KeyReady runs on the
+// goroutine of the unwrap (or of Fetch itself, when the answer is known) and MUST NOT block.
 type Waiter interface {
 	KeyReady(k Key, err error)
 }
 
-// Wait is one caller's place in the queue for a key. A nil Wait is one whose answer has been given.
+// Wait is one caller's place in the queue for a key. It is nil if the answer has been given.
 type Wait struct {
 	waiter Waiter
 	by     Credentials
@@ -25,18 +25,18 @@ type Wait struct {
 	cache  *Cache
 }
 
-// call is one unwrap and those who wait for it. It belongs to nobody: it goes on when all of them have left.
+// call is one unwrap and the callers that wait for it. No caller owns it: it goes on when all of them have left.
 type call struct {
 	id      identity
 	req     Request // a copy
 	waits   []*Wait
 	entry   *entry // the entry that is refreshed, nil when the key is new
-	noCache bool   // a purge came meanwhile: answer those who wait, keep nothing
+	noCache bool   // a purge came meanwhile: answer the waiters, keep nothing
 	by      uint64 // the credentials that KMS was asked with; 0: none, or they changed meanwhile
 }
 
-// Fetch gets a key, from the cache or by an unwrap that all who want the same key share, and tells w. It does not
-// block. Errors reach w alone.
+// Fetch gets a key, from the cache or by an unwrap that all callers of the same key share, and tells w. It does not
+// block. Only w is told of errors.
 func (c *Cache) Fetch(r *Request, w Waiter) *Wait {
 	id := c.identify(r)
 	s := c.shard(&id)
@@ -49,7 +49,7 @@ func (c *Cache) Fetch(r *Request, w Waiter) *Wait {
 	return wait
 }
 
-// join returns a wait, or the answer where it is known. The shard is locked.
+// join returns a wait, or the answer if it is known. The shard is locked.
 func (c *Cache) join(s *shard, id identity, r *Request, w Waiter) (*Wait, Key, error) {
 	if c.closed.Load() {
 		return nil, Key{}, errShuttingDown
@@ -84,13 +84,13 @@ func (cl *call) add(w *Wait) {
 	cl.waits = append(cl.waits, w)
 }
 
-// refuse takes back a waiter that was counted but finds no place.
+// refuse takes back the count of a waiter that finds no place.
 func (c *Cache) refuse() error {
 	c.waiters.Add(-1)
 	return c.full()
 }
 
-// full is the failure of a waiter who has no place.
+// full is the failure of a waiter that finds no place.
 func (c *Cache) full() error {
 	if c.closed.Load() {
 		return errShuttingDown
@@ -99,7 +99,7 @@ func (c *Cache) full() error {
 	return errOverloaded
 }
 
-// begin starts an unwrap unless too many are pending; nil then. The shard is locked.
+// begin starts an unwrap. It returns nil if too many are pending. The shard is locked.
 func (c *Cache) begin(s *shard, id identity, r *Request, e *entry) *call {
 	if c.closed.Load() {
 		return nil
@@ -115,8 +115,8 @@ func (c *Cache) begin(s *shard, id identity, r *Request, e *entry) *call {
 	return cl
 }
 
-// Cancel gives the place up. True: KeyReady has not been called and will not be. False: it has been, or is about to.
-// The unwrap goes on for the others, and for the cache.
+// Cancel gives the place up. True: KeyReady has not been called and will not be. False: it has been, or is about to
+// be. The unwrap goes on for the others, and for the cache.
 func (w *Wait) Cancel() bool {
 	if w == nil {
 		return false
@@ -137,13 +137,13 @@ func (w *Wait) Cancel() bool {
 	return true
 }
 
-// Get is Fetch for callers that may block. When ctx ends first it returns ctx's error; the unwrap goes on.
+// Get is Fetch for callers that may block. If ctx ends first, Get returns ctx's error, and the unwrap goes on.
 func (c *Cache) Get(ctx context.Context, r *Request) (Key, error) {
-	if k, ok := c.Lookup(r); ok { //nolint:contextcheck // a refresh outlives whoever hit the key
+	if k, ok := c.Lookup(r); ok { //nolint:contextcheck // a refresh outlives the request that hit the key
 		return k, nil
 	}
 	answer := make(answerChan, 1)
-	wait := c.Fetch(r, answer) //nolint:contextcheck // an unwrap outlives whoever began it
+	wait := c.Fetch(r, answer) //nolint:contextcheck // an unwrap outlives the caller that began it
 	select {
 	case a := <-answer:
 		return a.key, a.err
@@ -190,8 +190,9 @@ func (c *Cache) run(s *shard, cl *call) {
 
 var errAbandoned = errors.New("nobody waits any more")
 
-// enter waits for a place among the running unwraps. A call that had to queue is given up if everybody has left. One
-// whose time ran out in the queue fails by our load: KMS, which was not asked, is not to be blamed, nor the key.
+// enter waits for a place among the running unwraps. A call that had to queue is given up if all its callers have
+// left. If its time runs out in the queue, our load is the cause: neither KMS, which was not asked, nor the key is to
+// blame.
 func (c *Cache) enter(ctx context.Context, s *shard, cl *call) error {
 	select {
 	case c.running <- struct{}{}:
@@ -212,7 +213,7 @@ func (c *Cache) enter(ctx context.Context, s *shard, cl *call) error {
 	if len(cl.waits) == 0 && cl.entry == nil {
 		<-c.running
 		if s.calls[cl.id] == cl {
-			delete(s.calls, cl.id) // nobody may join from here
+			delete(s.calls, cl.id) // no caller may join from here on
 		}
 		return errAbandoned
 	}
@@ -227,7 +228,7 @@ func (c *Cache) late() error {
 	return errOverloaded
 }
 
-// unwrapKey asks KMS and parses the answer. A panic below becomes an error: those who wait must be answered.
+// unwrapKey asks KMS and parses the answer. A panic below becomes an error, since the waiters must be answered.
 func (c *Cache) unwrapKey(ctx context.Context, r *Request) (key *sealed.PrivateKey, err error) {
 	defer func() {
 		if recover() != nil {

@@ -9,8 +9,8 @@ import (
 	"redoubt/wire/kit/sealed"
 )
 
-// finish publishes the outcome of a call: into the cache, then to those who wait. allowed is when KMS was asked. When
-// the credentials failed, those who have others go on waiting, for a call with theirs.
+// finish publishes the outcome of a call: first into the cache, then to the waiters. allowed is when KMS was asked.
+// If the credentials failed, waiters with other credentials go on waiting, for a call with theirs.
 func (c *Cache) finish(s *shard, cl *call, key *sealed.PrivateKey, allowed int64, err error) {
 	var failure *wire.Error
 	if err != nil {
@@ -54,8 +54,9 @@ func (c *Cache) finish(s *shard, cl *call, key *sealed.PrivateKey, allowed int64
 	}
 }
 
-// split parts those whom a failure of the call's credentials concerns from those who have others. The one whose
-// credentials were used is always among the first, so each call that follows leaves fewer.
+// split separates the waiters that a failure of the call's credentials concerns from those that have other
+// credentials. The waiter whose credentials were used is always among the first, so each call that follows leaves
+// fewer.
 func (cl *call) split(waits []*Wait) (same, others []*Wait) {
 	for _, w := range waits {
 		if w.by == cl.req.By || number(w.by) == cl.by {
@@ -67,8 +68,8 @@ func (cl *call) split(waits []*Wait) (same, others []*Wait) {
 	return same, others
 }
 
-// again has those who waited in vain wait for a call with the credentials of the first of them, or for one that runs
-// already. It returns those for whom there is no place any more. The shard is locked.
+// again lets the waiters that have no answer yet wait for a call that runs already, or for a new one with the
+// credentials of the first of them. It returns those for which there is no place any more. The shard is locked.
 func (c *Cache) again(s *shard, cl *call, waits []*Wait) (refused []*Wait) {
 	if len(waits) == 0 {
 		return nil
@@ -92,8 +93,8 @@ func (c *Cache) again(s *shard, cl *call, waits []*Wait) (refused []*Wait) {
 	return nil
 }
 
-// keep puts a key that KMS allowed into the cache and takes refs references for those who wait. An entry that is
-// there already gets another life instead. It returns the entry for the waiters and an evicted one. The shard is
+// keep puts a key that KMS allowed into the cache and takes refs references for the waiters. If there is an entry
+// already, it renews that entry instead. It returns the entry for the waiters, and an evicted one. The shard is
 // locked.
 func (c *Cache) keep(s *shard, cl *call, key *sealed.PrivateKey, allowed int64, refs int32) (e, victim *entry) {
 	cached := !cl.noCache && !c.closed.Load()
@@ -125,13 +126,14 @@ func (c *Cache) keep(s *shard, cl *call, key *sealed.PrivateKey, allowed int64, 
 	return e, victim
 }
 
-// lose handles a failed unwrap. A key that KMS denies is evicted at once; any other failure leaves a cached key
-// alone until its TTL ends. One that is our own fault is not remembered. A failure that other credentials might not
-// meet counts for those alone that met it: it evicts a key only if KMS allowed it to them before. The shard is locked.
+// lose handles a failed unwrap. A key that KMS denies is evicted at once. After any other failure a cached key stays
+// until its TTL ends. A failure that is our own fault is not remembered. A failure that other credentials might not
+// meet counts for the failed credentials alone: it evicts a key only if KMS allowed the key to them before. The shard
+// is locked.
 func (c *Cache) lose(s *shard, cl *call, failure *wire.Error, err error) (victim *entry) {
 	now := c.now()
 	personal := ofCredentials(err)
-	whose := cl.by != 0 || cl.req.By == nil // is known
+	whose := cl.by != 0 || cl.req.By == nil // whether it is known whose credentials failed
 	if old := s.keys[cl.id]; old != nil {
 		switch {
 		case failure.Code == wire.KeyDenied && (!personal || whose && cl.by == old.allowedBy):
@@ -159,20 +161,21 @@ func (c *Cache) lose(s *shard, cl *call, failure *wire.Error, err error) (victim
 	return victim
 }
 
-// ofCredentials tells whether the unwrapper says of its error that other credentials might not meet it.
+// ofCredentials reports whether the unwrapper says of its error that other credentials might not meet it.
 func ofCredentials(err error) bool {
 	var of interface{ OfCredentials() bool }
 	return errors.As(err, &of) && of.OfCredentials()
 }
 
-// ownFault tells whether the unwrapper says of its error that the key has no part in it: credentials that ended,
-// say, which have the code of a KMS that is away but must not outlive their renewal.
+// ownFault reports whether the unwrapper says of its error that the key has no part in it. An example is credentials
+// that ended: they have the code of a KMS that is unavailable, but the failure must not outlive their renewal.
 func ownFault(err error) bool {
 	var own interface{ OwnFault() bool }
 	return errors.As(err, &own) && own.OwnFault()
 }
 
-// rememberFor says how long a failure is remembered against its key. Failures of our own load and of time are not.
+// rememberFor says how long a failure is remembered against its key. Failures of our own load and of time are not
+// remembered.
 func rememberFor(failure *wire.Error) time.Duration {
 	switch failure.Code {
 	case wire.KeyDenied:

@@ -13,7 +13,7 @@ type scratch struct {
 	free chan []byte
 }
 
-// What is lent has room for a context and a field's key, in cache lines of its own.
+// A lease holds one context and one field key. It is padded to whole cache lines, to avoid false sharing.
 const (
 	scratchUsed = sealed.ContextSize + sealed.FieldSize
 	scratchSize = (scratchUsed + 63) / 64 * 64
@@ -40,7 +40,7 @@ func (s *scratch) put(b []byte) {
 	s.free <- b
 }
 
-// close waits until all is given back, then returns the memory.
+// close waits until every lease is given back, then frees the memory.
 func (s *scratch) close() {
 	for range cap(s.free) {
 		<-s.free
@@ -49,7 +49,7 @@ func (s *scratch) close() {
 	s.mem.Destroy()
 }
 
-// openField opens a field of encoding 3 with its own key, if that is kept.
+// openField opens a field of encoding 3 with its own key, if that key is kept.
 func (k Key) openField(mem, dst, name []byte, id contextID, blob sealed.Blob) (plain []byte, ok bool, err error) {
 	if !k.c.fields.load(mem[:sealed.FieldSize], id) {
 		return dst, false, nil
@@ -58,8 +58,8 @@ func (k Key) openField(mem, dst, name []byte, id contextID, blob sealed.Blob) (p
 	return plain, true, err
 }
 
-// openContext opens a field with a context that is kept, and keeps the key of a field of encoding 3: it was read
-// before, and exporting the key again costs four times what opening does.
+// openContext opens a field with a kept context. It then keeps the key of a field of encoding 3: the record was read
+// before, and exporting the key again costs four times as much as opening.
 func (k Key) openContext(mem, dst, name []byte, field contextID, blob sealed.Blob) ([]byte, bool, error) {
 	if !k.c.contexts.load(mem[:sealed.ContextSize], k.c.contexts.identify(k.e.id, blob.Enc)) {
 		return dst, false, nil
@@ -81,9 +81,9 @@ func (k Key) openContext(mem, dst, name []byte, field contextID, blob sealed.Blo
 	return plain, true, err
 }
 
-// OpenCached opens blob if its context is cached: without public-key work, fit for a lane's reader. name is the
-// field's name in lower case. The plaintext is appended to dst, for which see [sealed.Context.Open]. ok is false
-// when the context is not cached: let a worker call Open. err is [sealed.ErrOpen].
+// OpenCached opens blob if its context is cached. It does no public-key work, so a lane's reader may call it. name is
+// the field's name in lower case. The plaintext is appended to dst, for which see [sealed.Context.Open]. ok is false
+// if the context is not cached: let a worker call Open. err is [sealed.ErrOpen].
 func (k Key) OpenCached(dst, name []byte, blob sealed.Blob) (plain []byte, ok bool, err error) {
 	mem := k.c.scratch.get()
 	if mem == nil {
@@ -100,9 +100,10 @@ func (k Key) OpenCached(dst, name []byte, blob sealed.Blob) (plain []byte, ok bo
 	return k.openContext(mem, dst, name, field, blob)
 }
 
-// Open opens blob, deriving its context (one ECDH) when it is not cached, and keeping it if the blob opens. It shares
-// the derivation with nobody: work that many may want at once takes a [Share]. Fields that share an encapsulated key
-// (encoding 3) are best opened one after another: one derivation then serves them all. Error: [sealed.ErrOpen].
+// Open opens blob. It derives the context (one ECDH) if that is not cached, and keeps it if the blob opens. The
+// derivation is not shared with other callers: work that many may want at once takes a [Share]. Open fields that
+// share an encapsulated key (encoding 3) one after another: then one derivation serves them all. Error:
+// [sealed.ErrOpen].
 func (k Key) Open(dst, name []byte, blob sealed.Blob) ([]byte, error) {
 	mem := k.c.scratch.get()
 	if mem == nil {

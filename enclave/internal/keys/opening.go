@@ -11,14 +11,15 @@ type Opening struct {
 	mem     []byte
 	context sealed.Context
 	err     error
-	leads   bool // those who wait for the context wait for this
+	leads   bool // other claimants of the context wait for this opening
 	derived bool
 	kept    bool
 }
 
-// Begin makes the context of the share's encapsulated key, enc, ready for use: from the cache, from who derived it, or
-// by one key agreement. When another goroutine is at that, Begin does not wait: parked is true, there is no Opening,
-// and w is told when to call it again. When who derives gives up or panics, the next one takes over.
+// Begin makes the context of the share's encapsulated key, enc, ready for use: from the cache, from another claimant,
+// or by one key agreement. While another goroutine derives it, Begin does not wait: parked is true, there is no
+// Opening, and w is told when to call Begin again. If the deriving goroutine gives up or panics, the next one takes
+// over.
 func (s Share) Begin(enc []byte, w Parked) (o Opening, parked bool) {
 	mem := s.k.c.scratch.get()
 	if mem == nil {
@@ -52,7 +53,7 @@ func (s Share) Begin(enc []byte, w Parked) (o Opening, parked bool) {
 	return o, false
 }
 
-// derive fills the context in.
+// derive fills in the context.
 func (o *Opening) derive(enc []byte) {
 	c, mem := o.k.c, o.mem[:sealed.ContextSize]
 	if c.contexts.load(mem, c.contexts.identify(o.k.e.id, enc)) {
@@ -81,7 +82,7 @@ func (o *Opening) Open(dst, name []byte, blob sealed.Blob) ([]byte, error) {
 	return plain, err
 }
 
-// End hands the context to those who share it and wipes this copy.
+// End hands the context to the other claimants and wipes this copy.
 func (o *Opening) End() {
 	state := ready
 	if o.err != nil {

@@ -2,17 +2,17 @@ package keys
 
 import "time"
 
-// PurgeAll drops every key, context and negative entry, and returns how many keys. An unwrap that is running answers
-// those who wait for it and is not kept.
+// PurgeAll drops every key, context and negative entry, and returns the number of keys. The result of an unwrap in
+// flight goes to the callers that wait for it, and is not cached.
 func (c *Cache) PurgeAll() int { return c.purge(nil) }
 
-// PurgeVault drops those of one vault. It looks at every key, some microseconds for each thousand.
+// PurgeVault does the same for one vault. It looks at every key, which takes some microseconds for each thousand.
 func (c *Cache) PurgeVault(vaultID []byte) int {
 	vault := string(vaultID)
 	return c.purge(&vault)
 }
 
-// purge drops what belongs to vault, or all when it is nil.
+// purge drops the entries of vault, or all entries if vault is nil.
 func (c *Cache) purge(vault *string) (n int) {
 	for i := range c.shards {
 		removed := c.shards[i].purge(vault)
@@ -34,21 +34,21 @@ func (s *shard) purge(vault *string) (removed []*entry) {
 	for id, cl := range s.calls {
 		if vault == nil || string(cl.req.VaultID) == *vault {
 			cl.noCache = true
-			delete(s.calls, id) // who asks from now on asks KMS again
+			delete(s.calls, id) // a caller that asks from now on asks KMS again
 		}
 	}
 	s.negatives.drop(func(n *negative) bool { return vault == nil || n.vault == *vault })
 	return removed
 }
 
-// Close refuses all further fetches, ends running unwraps, answers those who wait with shutting_down, drops
-// everything and returns once no unwrap runs and no field is being opened. Keys still held are destroyed when they
-// are released, and open nothing any more. It may be called more than once.
+// Close refuses further fetches, ends running unwraps, answers the waiters with shutting_down and drops everything.
+// It returns once no unwrap runs and no field is being opened. Keys still held are destroyed when they are released,
+// and open nothing any more. Close may be called more than once.
 func (c *Cache) Close() { c.closing.Do(c.close) }
 
 func (c *Cache) close() {
 	c.closed.Store(true)
-	for i := range c.shards { // whoever had not seen closed has started his unwrap after this
+	for i := range c.shards { // a Fetch that had not seen closed has started its unwrap after this
 		c.shards[i].mu.Lock()
 		c.shards[i].mu.Unlock() //nolint:staticcheck // a barrier: the empty section is the point
 	}
@@ -61,7 +61,7 @@ func (c *Cache) close() {
 	c.fields.close()
 }
 
-// sweep drops expired keys and stale negative entries soon after their time: a key unused is still gone from memory
+// sweep drops expired keys and stale negative entries soon after their time. So an unused key too is gone from memory
 // within a second of its TTL.
 func (c *Cache) sweep() {
 	defer c.work.Done()
@@ -79,7 +79,7 @@ func (c *Cache) sweep() {
 	}
 }
 
-// sweepShard frees the lock between keys, so that a lookup never waits for more than one.
+// sweepShard releases the lock between keys, so that a lookup never waits for more than one.
 func (c *Cache) sweepShard(s *shard) {
 	for {
 		s.mu.Lock()

@@ -10,25 +10,26 @@ import (
 	"redoubt/wire/kit/secret"
 )
 
-// Request names one wrapped private key. Its slices are borrowed for the length of the call it is passed to.
+// Request names one wrapped private key. Its slices are borrowed for the length of the call to which it is passed.
 type Request struct {
 	Suite      sealed.Suite
 	KeyContext bool   // wrapped with EncryptionContext {"vault_id": VaultID}
 	KeyARN     string // the pinned KMS key of the request's region
 	VaultID    []byte
 	Wrapped    []byte // KMS ciphertext blob
-	// By is whose credentials KMS is asked with, should it have to be. It is no part of what a key is kept under: a key
-	// that is cached serves everybody.
+	// By has the credentials with which KMS is asked, if it is asked. The cache's index does not include By: a key
+	// that is cached serves every session.
 	By Credentials
 }
 
-// Credentials stand for those of a session, which may change or be none.
+// Credentials stand for the credentials of a session, which may change, or be absent.
 type Credentials interface {
-	// Number tells those that it has now: equal numbers mean equal credentials, 0 means none. It does not block.
+	// Number identifies the current credentials: equal numbers mean equal credentials, 0 means none. It does not
+	// block.
 	Number() uint64
 }
 
-// number is that of the credentials of by. Nobody's are 0.
+// number is the number of by's credentials, and 0 if by is nil.
 func number(by Credentials) uint64 {
 	if by == nil {
 		return 0
@@ -37,11 +38,12 @@ func number(by Credentials) uint64 {
 }
 
 // Unwrapper asks KMS. It MUST NOT keep the request's slices after it returns, and SHOULD return soon after ctx ends.
-// Its errors carry a code (errors.As to *wire.Error); any other error counts as internal. One with a method
-// OwnFault() bool that returns true is not remembered against the key. One with a method OfCredentials() bool that
-// returns true may be no failure for other credentials than the request's, and is taken for one of theirs alone.
+// Its errors carry a code (errors.As to *wire.Error); any other error counts as internal. An error with a method
+// OwnFault() bool that returns true is not remembered against the key. An error with a method OfCredentials() bool
+// that returns true may not occur with other credentials than the request's, and counts for the request's credentials
+// alone.
 type Unwrapper interface {
-	// Unwrap returns the DER of the private key (PKCS#8 or SEC 1) in secret memory, which then is the caller's.
+	// Unwrap returns the DER of the private key (PKCS#8 or SEC 1) in secret memory, which the caller then owns.
 	Unwrap(ctx context.Context, r Request) (*secret.Buffer, error)
 }
 
@@ -51,11 +53,11 @@ func (r *Request) clone() Request {
 	return c
 }
 
-// identity stands for everything a key depends on. Equal identities mean equal requests: a wrapped key asked for
-// under another vault, suite, KMS key or mode is another key.
+// identity covers everything on which a key depends. Equal identities mean equal requests. The same wrapped key under
+// another vault, suite, KMS key or mode is another key.
 type identity [sha256.Size]byte
 
-// identify hashes the request with the process's seed, so that nobody outside can choose which shard it lands in.
+// identify hashes the request with the process's seed, so that nobody outside can choose the shard.
 func (c *Cache) identify(r *Request) identity {
 	var stack [1024]byte
 	b := append(stack[:0], c.seed[:]...)

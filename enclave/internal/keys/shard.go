@@ -9,7 +9,7 @@ import (
 
 const (
 	maxKeyShards = 64 // a power of two, at most 256
-	// maxHandSteps bounds the search for a victim: a cache full of entries that were all used is not walked.
+	// maxHandSteps bounds the search for a victim, so that a cache full of used entries is not walked as a whole.
 	maxHandSteps = 32
 	// maxNegatives bounds the negative entries of a shard; the oldest goes first.
 	maxNegatives = 256
@@ -22,8 +22,8 @@ const (
 )
 
 // shard is a part of the key cache with a lock of its own. A lookup takes the lock shared and writes only a flag of
-// the entry. Eviction is SIEVE (Zhang et al., NSDI 2024): a hand walks from old to new, spares entries used since it
-// last passed and takes the first that was not; a scan over many new keys does not flush those in use.
+// the entry. Eviction is SIEVE (Zhang et al., NSDI 2024): a hand walks from old to new, spares entries that were used
+// since it last passed, and takes the first that was not. So a scan over many new keys does not flush those in use.
 type shard struct {
 	mu        sync.RWMutex
 	keys      map[identity]*entry
@@ -45,7 +45,8 @@ func (s *shard) init(maxKeys int) {
 	s.negatives.init()
 }
 
-// insert adds e and returns the entry evicted for it, if any, which the caller drops once the lock is free.
+// insert adds e. It returns the entry that was evicted for it, if any; the caller drops that entry once the lock is
+// free.
 func (s *shard) insert(e *entry) (victim *entry) {
 	if len(s.keys) >= s.max {
 		victim = s.evict()
@@ -93,7 +94,7 @@ func (s *shard) renew(e *entry, expires, refreshAt int64) {
 	s.expiry.pushHead(e)
 }
 
-// expired removes and returns one entry whose time has come, or nil.
+// expired removes and returns one entry that has expired, or nil.
 func (s *shard) expired(now int64) *entry {
 	e := s.expiry.tail
 	if e == nil || e.expires.Load() > now {
@@ -104,14 +105,14 @@ func (s *shard) expired(now int64) *entry {
 	return e
 }
 
-// negatives remembers failures for a moment, in a ring of fixed size.
+// negatives remembers failures for a short time, in a ring of fixed size.
 type negatives struct {
 	byID map[failedKey]int
 	ring []negative
 	next int
 }
 
-// failedKey is a key, and the credentials that failed for it; 0: whoever asks fails.
+// failedKey is a key together with the credentials that failed for it. With 0 every request for the key fails.
 type failedKey struct {
 	id identity
 	by uint64
@@ -157,7 +158,7 @@ func (n *negatives) remove(k failedKey) {
 	}
 }
 
-// get returns the failure that who asks with these credentials would meet.
+// get returns the failure that a request with these credentials would meet.
 func (n *negatives) get(id identity, by uint64, now int64) (*wire.Error, bool) {
 	for _, k := range [...]failedKey{{id, 0}, {id, by}} {
 		i, ok := n.byID[k]
@@ -172,7 +173,7 @@ func (n *negatives) get(id identity, by uint64, now int64) (*wire.Error, bool) {
 	return nil, false
 }
 
-// drop forgets those for which match says so.
+// drop forgets the failures for which match returns true.
 func (n *negatives) drop(match func(*negative) bool) {
 	for i := range n.ring {
 		if n.ring[i].used && match(&n.ring[i]) {

@@ -8,11 +8,11 @@ import (
 	"redoubt/wire/kit/secret"
 )
 
-// Bounds of what is shared. Beyond them work is not shared, and nothing else changes.
+// These bound what is shared. Work beyond them is not shared, and nothing else changes.
 const (
 	shareShards  = 16 // a power of two
 	maxShares    = 1 << 15
-	maxHeld      = 4096 // contexts held for those who share
+	maxHeld      = 4096 // contexts held for claimants
 	shareQueues  = 2
 	maxShareCost = maxShares*160 + maxHeld*sealed.ContextSize
 )
@@ -32,7 +32,7 @@ type shareShard struct {
 	byID map[contextID]*derivation
 }
 
-// derivation is one context and those who claim it. Its fields are guarded by the shard's lock.
+// derivation is one context and the shares that claim it. The shard's lock guards its fields.
 type derivation struct {
 	id      contextID
 	shard   *shareShard
@@ -40,7 +40,7 @@ type derivation struct {
 	charged [shareQueues]bool
 	state   derivationState
 	kept    bool // in the context cache
-	held    bool // slot is ours
+	held    bool // slot belongs to this derivation
 	slot    secret.Slot
 	waits   []Parked
 }
@@ -48,9 +48,9 @@ type derivation struct {
 type derivationState uint8
 
 const (
-	idle    derivationState = iota // the next who begins derives it
-	running                        // somebody does
-	ready                          // slot has it
+	idle    derivationState = iota // the next share that begins derives it
+	running                        // some share is deriving it
+	ready                          // slot holds the context
 	invalid                        // there is no context for this encapsulated key
 )
 
@@ -63,7 +63,7 @@ func (s *shares) init() error {
 	return err
 }
 
-// close wipes what is held. Nothing is opened any more, but claims may still be given up.
+// close wipes the held contexts. Nothing is opened any more, but claims may still be given up.
 func (s *shares) close() {
 	for i := range s.shards {
 		sh := &s.shards[i]
@@ -79,15 +79,15 @@ func (s *shares) close() {
 	s.arena.Destroy()
 }
 
-// Share is a claim on the context of one encapsulated key. Work that waits in a queue to open fields of it holds one,
-// so that of all who do, one derives the context. It MUST be released once, and before its Key.
+// Share is a claim on the context of one encapsulated key. Work that waits in a queue to open fields of that key
+// holds one, and one of the claimants derives the context for all. A Share MUST be released once, and before its Key.
 type Share struct {
 	k Key
 	d *derivation // nil: nothing is shared
 }
 
-// Share claims the context of enc for work in a queue, 0 or 1. first is false when other work of that queue claims it
-// already: then the key agreement is that work's, and this costs next to nothing.
+// Share claims the context of enc for work in a queue, 0 or 1. first is false if other work of that queue claims it
+// already: then that work does the key agreement, and this work costs next to nothing.
 func (k Key) Share(enc []byte, queue int) (s Share, first bool) {
 	all, id := &k.c.shares, k.c.contexts.identify(k.e.id, enc)
 	sh := &all.shards[int(id.enc[1])&(shareShards-1)]
@@ -108,7 +108,7 @@ func (k Key) Share(enc []byte, queue int) (s Share, first bool) {
 	return Share{k, d}, first
 }
 
-// Release gives the claim up. With the last claim goes what was held for it.
+// Release gives the claim up. The last release frees what was held.
 func (s Share) Release() {
 	if s.d == nil {
 		return
@@ -128,7 +128,8 @@ func (s Share) Release() {
 	tell(woken)
 }
 
-// wake takes out who is to be told: everybody once the outcome is there, the next one while nobody derives.
+// wake takes out the waiters that are to be told: all of them once the outcome is there, only the next one while
+// nobody derives.
 func (d *derivation) wake() (woken []Parked) {
 	switch d.state {
 	case running:
@@ -147,8 +148,8 @@ func tell(woken []Parked) {
 	}
 }
 
-// take looks at a derivation for who begins: its state, and with ready the context in mem. Who finds it idle is the one
-// who derives it; for who finds it running, w is kept.
+// take looks at a derivation for a share that begins. It returns the state, and with ready the context in mem. A
+// share that finds it idle must derive it. If it is running, w is kept to be told later.
 func (d *derivation) take(arena *secret.Arena, mem []byte, w Parked) (state derivationState, kept bool) {
 	d.shard.mu.Lock()
 	defer d.shard.mu.Unlock()
@@ -165,7 +166,7 @@ func (d *derivation) take(arena *secret.Arena, mem []byte, w Parked) (state deri
 	return state, d.kept
 }
 
-// settle ends the state running: in ready when somebody else claims the context and there is room for it.
+// settle ends the state running. The new state is ready if another share claims the context and there is room for it.
 func (d *derivation) settle(arena *secret.Arena, state derivationState, mem []byte, kept bool) {
 	d.shard.mu.Lock()
 	d.kept = d.kept || kept

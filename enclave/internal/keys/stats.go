@@ -8,11 +8,11 @@ type Stats struct {
 	FieldHits, FieldEvictions               uint64
 	Unwraps, UnwrapFailures, UnwrapsRefused uint64
 	Refreshes, RefreshFailures              uint64
-	// Derivations are key agreements for contexts.
+	// Derivations counts key agreements for contexts.
 	Derivations                                         uint64
 	Keys, Contexts, Fields, Negatives, Pending, Waiters int
-	// KeyBytes and ContextBytes (fields included) estimate resident memory by KeyCost, ContextCost and FieldCost;
-	// MaxBytes is that of full caches.
+	// KeyBytes and ContextBytes (fields included) estimate resident memory by KeyCost, ContextCost and FieldCost.
+	// MaxBytes is the estimate for full caches.
 	KeyBytes, ContextBytes, MaxBytes int64
 }
 
