@@ -24,7 +24,7 @@ const benchBody = 400
 var inFlights = []struct {
 	name string
 	n    int
-}{{"1", 1}, {"16", 16}, {"128", 128}}
+}{{"1", 1}, {"16", 16}, {"64", 64}, {"128", 128}}
 
 // rig makes a caller: a function that does one round trip of benchBody bytes each way.
 type rig func(tb testing.TB) (caller func() func() error)

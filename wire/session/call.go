@@ -95,7 +95,7 @@ func (c *Call) complete(err error) {
 // lookForAnswer reads what there is on the connection and reports whether the call has ended.
 func (c *Call) lookForAnswer() bool {
 	if len(c.done) == 0 {
-		c.client.conn.peek()
+		c.client.conn.Peek()
 	}
 	return len(c.done) > 0
 }

@@ -146,14 +146,17 @@ func TestQueuedButUnsentCallsSaySo(t *testing.T) {
 	// More than socket and window take: the writer blocks.
 	first := start(wire.MaxBody)
 	q := c.single[0].q
-	for deadline := time.Now().Add(5 * time.Second); ; {
-		if stuck(&q.since, time.Now(), 50*time.Millisecond) {
-			break
-		}
+	taken := func() uint64 {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return q.taken
+	}
+	for deadline, last := time.Now().Add(5*time.Second), uint64(0); last == 0 || taken() != last; {
 		if time.Now().After(deadline) {
 			t.Fatal("the writer does not block")
 		}
-		<-time.After(time.Millisecond)
+		last = taken()
+		<-time.After(50 * time.Millisecond)
 	}
 	second := start(400)
 	go func() { _ = c.Close() }()

@@ -3,28 +3,29 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"redoubt/wire"
+	"redoubt/wire/mux"
 )
+
+// This file is the parent's end of a session: its beginning, its streams, its drain. What greet sets is not changed
+// afterwards. The counters are atomic.
 
 // Client is the parent's side of a session. All methods are safe for concurrent use.
 type Client struct {
-	*mux
+	base
 	cfg   ClientConfig
 	calls sync.Pool
 
-	single []*lane // opened before NewClient returns, with streamsM held
+	single []*lane // set by greet, as batch and maxInFlight
 	batch  *lane
 	next   atomic.Uint32
 
 	inFlight    atomic.Int64
 	maxInFlight int64
-	draining    atomic.Bool
 	idle        chan struct{} // told when the last call in flight ends while draining
 	late        atomic.Uint64
 
@@ -37,110 +38,70 @@ func NewClient(ctx context.Context, conn net.Conn, cfg ClientConfig) (*Client, e
 	if err := cfg.fill(); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	m := newMux(conn, &cfg.Config, true)
-	c := &Client{mux: m, cfg: cfg, idle: make(chan struct{}, 1)}
+	c := &Client{cfg: cfg, idle: make(chan struct{}, 1)}
 	c.calls.New = func() any {
 		call := &Call{client: c, Kind: wire.KindDecrypt, done: make(chan struct{}, 1)}
 		call.look = call.lookForAnswer
 		return call
 	}
-	c.ctl.init()
-	m.onFail = c.failCalls
-	m.alone = func() bool { return c.inFlight.Load() <= aloneCalls }
-	if cfg.OnPanic != nil {
-		m.onPanic = cfg.OnPanic
+	if c.cfg.OnPanic == nil {
+		c.cfg.OnPanic = func(any) {}
 	}
-	if err := m.meet(ctx, &cfg.Config, c.greet, c.start); err != nil {
+	c.init(conn, &c.cfg.Config, mux.Config{
+		Client: true, AcceptForeign: c.admitEgress, OnPanic: c.cfg.OnPanic,
+		Alone: func() bool { return c.inFlight.Load() <= aloneCalls },
+	}, c.greet)
+	c.ctl.waits = map[uint64]chan controlAnswer{}
+	c.control.in.handle, c.control.ended = c.handleControl, c.ctl.failAll
+	c.control.q.begin(preamble(streamControl))
+	if _, err := c.control.q.pushAlone(wire.Header{Kind: wire.KindHello}, c.cfg.Hello.Append(nil)); err != nil {
+		return nil, errors.Join(ErrConfig, err, conn.Close())
+	}
+	c.conn.Open(c.control.st, &c.control)
+	c.conn.Go(c.control.work(c.Ended()))
+	c.conn.Go(c.pings)
+	c.conn.Go(c.library.run(c.acceptEgress))
+	if err := c.meet(ctx, &c.cfg.Config); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// helloError says why a hello failed, in this package's terms.
-func helloError(ctx context.Context, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("%w: %w", ErrHello, context.Cause(ctx))
-	case errors.Is(err, ErrVersion), errors.Is(err, ErrProtocol), errors.Is(err, ErrHello):
-		return err
-	}
-	return fmt.Errorf("%w: %w", ErrHello, err)
-}
+// aloneCalls is up to how many calls in flight each writes for itself.
+const aloneCalls = 1
 
-// greet exchanges hellos and opens the streams.
-func (c *Client) greet() error {
-	st, err := c.ys.OpenStream()
-	if err != nil {
+// greet takes the enclave's hello and opens the lanes.
+func (c *Client) greet(m *wire.Hello) error {
+	if err := c.agree(&c.cfg.Hello, m); err != nil {
 		return err
 	}
-	if err := writeHello(st, streamControl, &c.cfg.Hello); err != nil {
-		return err
+	c.maxInFlight = int64(min(c.cfg.MaxInFlight, int(m.MaxInFlight)))
+	for range min(c.cfg.Lanes, max(1, int(m.MaxLanes)-1)) {
+		c.single = append(c.single, c.openLane(streamLane))
 	}
-	if c.peer, err = readHello(st); err != nil {
-		return err
+	if c.features.Has(wire.FeatureBatchLane) && m.MaxLanes > 1 {
+		c.batch = c.openLane(streamBatch)
 	}
-	if err := c.agree(&c.cfg.Hello); err != nil {
-		return err
-	}
-	c.maxInFlight = int64(min(c.cfg.MaxInFlight, int(c.peer.MaxInFlight)))
-	c.ctl.controlStream = newControlStream(st, &c.cfg.Config)
-	c.ctl.in.handle = c.handleControl
-	for range min(c.cfg.Lanes, max(1, int(c.peer.MaxLanes)-1)) {
-		c.openLane(streamLane)
-	}
-	if c.features.Has(wire.FeatureBatchLane) && c.peer.MaxLanes > 1 {
-		c.openLane(streamBatch)
-	}
+	c.conn.Move(mux.Open)
 	return nil
 }
 
-// agree settles version and features once the peer's hello is there.
-func (m *mux) agree(own *wire.Hello) error {
-	v, f, ok := wire.Negotiate(own, &m.peer)
-	if !ok {
-		return ErrVersion
-	}
-	if m.peer.MaxInFlight == 0 || m.peer.MaxLanes == 0 || m.peer.MaxBody < wire.MaxChunk {
-		return ErrProtocol
-	}
-	m.version, m.features = v, f
-	return nil
-}
-
-// openLane opens the next of the streams that this package serves. What it says first goes out with the first write.
-func (c *Client) openLane(t streamType) {
-	id := uint32(controlID + 2*(1+c.Lanes()))
-	l := &lane{client: c, laneStream: c.newLane(id, muxSYN, &c.cfg.Config, int(c.maxInFlight))}
-	l.q.buf = append(l.q.buf, preamble(t)...)
-	l.q.queued, l.q.pushed = preambleSize, preambleSize
+// openLane opens the next of the odd streams. What it says first goes out with the first write.
+func (c *Client) openLane(t streamType) *lane {
+	st := c.conn.NewStream(uint32(mux.FirstID+2*(1+len(c.single))), streamWindow)
+	l := &lane{client: c, framed: newLane(st, &c.cfg.Config, int(c.maxInFlight))}
+	l.q.begin(preamble(t))
 	l.in.wanted, l.in.handle, l.in.refused = l.waits, l.handle, l.noRoom
-	c.streamsM.Lock()
-	if t == streamBatch {
-		c.batch = l
-	} else {
-		c.single = append(c.single, l)
-	}
-	c.streamsM.Unlock()
-	c.addStream(l.laneStream)
+	c.conn.Open(st, l)
+	return l
 }
 
-func (c *Client) start() {
-	c.addControl(&c.ctl.controlStream)
-	c.run(c.writer)
-	c.wakeWriter()
-	c.run(func() error { return c.watch(&c.cfg.Config, func(time.Time) error { return nil }) })
-	c.run(c.pings)
-	c.run(c.acceptEgress)
-}
-
-// lanesOf takes the lock for a session that ends while it still opens them.
-func (c *Client) lanesOf() []*lane {
-	c.streamsM.Lock()
-	defer c.streamsM.Unlock()
+// Lanes is the number of lanes that the session has, that of batches included. It does not change while it lives.
+func (c *Client) Lanes() int {
 	if c.batch == nil {
-		return c.single
+		return len(c.single)
 	}
-	return append(append([]*lane(nil), c.single...), c.batch)
+	return len(c.single) + 1
 }
 
 // InFlight is the number of calls in flight.
@@ -152,49 +113,25 @@ func (c *Client) MaxInFlight() int { return int(c.maxInFlight) }
 // LateAnswers counts the answers that came after their call had ended.
 func (c *Client) LateAnswers() uint64 { return c.late.Load() }
 
-// Peer is what the enclave announced. The caller must not change what it points to.
-func (c *Client) Peer() *wire.Hello { return &c.peer }
-
-// Version is the protocol version that both sides agreed on.
-func (c *Client) Version() uint16 { return c.version }
-
-// Features are the optional parts of the protocol that both sides have.
-func (c *Client) Features() wire.Features { return c.features }
-
 // Draining reports whether this side or the enclave takes no new calls.
-func (c *Client) Draining() bool { return c.draining.Load() }
+// The zero Client does not drain.
+func (c *Client) Draining() bool { return c.conn != nil && c.conn.Drained() }
 
 // Drain takes no new calls, tells the enclave, waits until those in flight have ended or ctx ends, and closes.
 // It returns ctx's error when calls were cut off.
 func (c *Client) Drain(ctx context.Context) error {
-	if c.draining.CompareAndSwap(false, true) {
+	if c.conn.Move(mux.Draining) {
 		body := wire.GoAway{Code: wire.ShuttingDown}
-		_, _ = c.ctl.q.push(wire.Header{Kind: wire.KindGoAway}, body.Append(nil)) // the session may have ended
+		_, _ = c.control.q.push(wire.Header{Kind: wire.KindGoAway}, body.Append(nil)) // the session may have ended
 	}
 	var err error
-	for err == nil && c.inFlight.Load() > 0 && c.errNow() == nil {
+	for err == nil && c.inFlight.Load() > 0 && c.Err() == nil {
 		select {
 		case <-c.idle:
-		case <-c.ended:
+		case <-c.Ended():
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		}
 	}
 	return errors.Join(err, c.Close())
 }
-
-// Close ends the session at once; calls in flight fail with ErrClosed. It waits for the session's goroutines, and so
-// must not be called from a callback.
-func (c *Client) Close() error {
-	c.closeNow()
-	return nil
-}
-
-// Done is closed when the session has ended and its goroutines are gone.
-func (c *Client) Done() <-chan struct{} { return c.done }
-
-// Ended is closed as soon as the session has ended, before Done.
-func (c *Client) Ended() <-chan struct{} { return c.ended }
-
-// Err says why the session ended; nil while it lives.
-func (c *Client) Err() error { return c.errNow() }

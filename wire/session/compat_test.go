@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"redoubt/wire"
+	"redoubt/wire/yamuxframe"
 )
 
 // helloV2 is what a later version says: a wider range, features and extensions that this one does not know.
@@ -230,7 +231,7 @@ type heldConn struct {
 
 func (c *heldConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
-	if len(b) > muxHeaderSize {
+	if len(b) > yamuxframe.HeaderSize {
 		<-c.closed
 	}
 	return n, err

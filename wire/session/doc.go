@@ -8,12 +8,10 @@
 //   - A call ends at its deadline, whatever the peer or the connection does; an answer that comes later reaches nobody.
 //     A call that fails says whether anything of its request may have been sent ([ErrNotSent], [ErrSentUnknown]).
 //   - Every request that a handler took is answered exactly once, also when the handler panics.
-//   - What waits is bounded: calls in flight, bytes to write, messages half received, streams, attestations, logs.
-//     This holds from the first byte on, before the hellos too: pings of yamux are answered here (16 answers may
-//     wait), a stream that nobody awaits ends the session before the library queues it, and frames of streams that are
-//     gone are dropped. 4.8 MB of any one frame, none of its answers read, cost at most 9 MiB of heap.
-//     The reader of a lane never writes; answers go to a queue whose overflow ends the session, for two peers that both
-//     wait for the other to read would wait forever.
+//   - What waits is bounded: calls in flight, bytes to write, messages half received, control messages not yet handled,
+//     streams, attestations, logs. This holds from the first byte on, before the hellos too. 4.8 MB of any one frame,
+//     none of its answers read, cost at most 9 MiB of heap. Whoever reads never waits for a write; answers go to a
+//     queue whose overflow ends the session, for two peers that both wait for the other to read would wait forever.
 //   - Sessions that share a [Budget] hold no more than it, together, beside what [ServerConfig.Cost] says of each. A
 //     request or an answer for which it has no room becomes wire.Overloaded. TestEveryBoundOfEverySessionAtOnce fills
 //     all of them.
@@ -21,28 +19,58 @@
 //     session within a timeout, and all calls on it end. No error of a stream leaves a session half alive: a write to a
 //     stream that fails or makes no progress ends it (yamux by itself would leave the other end's read hanging,
 //     GHSA-29qp-crvh-w22m).
-//   - Nothing of the peer's is read before all that its bytes can reach is there. A panic on the way of its bytes ends
-//     the session ([ErrFault], and a callback is told), not the process.
+//   - All that a peer's bytes can reach is there before the first of them is read, and what they may be by then is one
+//     table of states (package mux). A panic on the way of its bytes ends the session ([ErrFault], and a callback is
+//     told), not the process.
 //   - Drain loses no request that was taken.
 //   - Buffers of this package that held a body are wiped before they are used again or dropped.
 //
 // What it does not: it neither encrypts nor authenticates; the transport says who the peer is.
 //
+// # How it is built
+//
+// Package mux owns the socket and serves the streams; package yamuxframe is the codec of their frames. This package is
+// what the streams say:
+//
+//	stream 1      control  hello, then messages            hello.go, control*.go
+//	3, 5, …       lanes    requests and answers            lane*.go, call*.go, responder.go
+//	even          egress   bytes of TLS, by the library    egress*.go
+//
+//	what arrives  window ──▶ cutter ──▶ assembler ──▶ handler             inbox.go
+//	what is sent  push ──▶ queue, chunks of long messages in turns ──▶ mux    outbox.go
+//
+// A session is new until the peer's hello has come. The hello is handled where it was read, so that the frame after it
+// meets a session that is open; or one that is greeted, where an enclave has no version in common with the parent and
+// only answers, so that the parent can tell why. Go-away makes it draining, and any error ends it.
+//
+// Requests and answers are handled by whoever read them. Control messages wait for a goroutine of their own, no longer
+// than the window of their stream: credentials, purges and statistics take locks and time. So the control stream is
+// credited by hand.
+//
+// hashicorp/yamux serves the egress streams, from the first of them on. It sees their frames alone, through mux's pipe,
+// and has no part in the rest. When the session ends the pipe ends first, and the library's session by that, because a
+// Stream.Read spins from the library's end until its receiving goroutine has ended. For the same reason the library's
+// own timeout of opening streams is off, and this package has one.
+//
+// # Goroutines
+//
+//	both      reader, writer, watchdog (mux), the control stream's worker, one that waits for egress
+//	parent    the pings; each egress stream three
+//	enclave   one for each attestation document
+//	library   two and those of its streams, once there is an egress stream
+//
+// Locks are few and never nested but as a file's first comment says: one for each queue, which covers a parent's slots
+// too; one for what waits for the control stream's worker; one for the parent's control calls; one for the log.
+//
 // # Copies that remain
 //
-// Lanes leave none: what arrives is handled where it was read, what is sent is in the lane's queue and in the
-// connection's buffer, and each is wiped when it has been used. On the control stream, which carries credentials, yamux
-// copies what it sends, and receives into a bufio.Reader of 4 KiB and a bytes.Buffer per stream. The first copy is
-// wiped when it is written, the second but for the latest read. The third is wiped when all of it has been
-// read (scrub.go). Egress streams carry what TLS has sealed.
+// What arrives is handled where it was read, or copied once into memory of this package's; what is sent is in the
+// stream's queue and in the connection's buffer. Each is wiped when it has been used. No credential and no body passes
+// through a buffer of the library. Egress streams carry what TLS has sealed, and the name of a host.
 //
 // # How it is fast
 //
-// A call is a slot of a lane, not a stream, and lanes are streams that this package serves itself (lane_stream.go,
-// mux_read.go, mux_write.go): on the wire they are yamux's, with its windows, but their bytes go through none of the
-// library's goroutines, which would hand a request on seven times between parent and enclave. The goroutine
-// that reads the connection cuts frames out of its buffer and handles them there; it never waits for a write. What is
-// to be said is written
+// A call is a slot of a lane, not a stream. What is to be said is written
 //
 //   - by the reader, when it has handled all that it had read: the answers of many requests in one system call;
 //   - by the caller itself, if it is the only one, so that no goroutine need wake up: without waiting, so that
@@ -52,7 +80,7 @@
 //
 // To be woken costs a process on an idle CPU several times what a hot request takes. So a caller that is alone looks
 // for its answer itself, up to 100 µs, before it waits, and an enclave that has nothing else to do looks for the next
-// request up to 250 µs (poll.go). One goroutine of a process does so at a time, gives way to whoever else wants the
+// request up to 250 µs (mux/poll.go). One goroutine of a process does so at a time, gives way to whoever else wants the
 // CPU, and keeps away for up to 64 turns after it has looked in vain. Where requests come together nobody does.
 //
 // A write is at most 31 KiB ([wire.MaxWrite]) of as many streams' frames as fit. In steady state a round trip

@@ -11,8 +11,8 @@ import (
 	"redoubt/wire"
 )
 
-// TestDrainLosesNoAcceptedRequest is SECURITY.md, check 33 for a session: callers hammer it while either end drains. Each call
-// ends in its answer, or in an error that says that it was not taken.
+// TestDrainLosesNoAcceptedRequest is SECURITY.md, check 33 for a session: callers hammer it while either end drains.
+// Each call ends in its answer, or in an error that says that it was not taken.
 func TestDrainLosesNoAcceptedRequest(t *testing.T) {
 	for _, side := range []string{"client", "server"} {
 		t.Run(side, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestDrainingEnclaveSaysSoInItsPongs(t *testing.T) {
 	r := <-held
 	drained := make(chan error, 1)
 	go func() { drained <- s.Drain(t.Context()) }()
-	for !s.draining.Load() {
+	for !s.conn.Drained() {
 		<-time.After(time.Millisecond)
 	}
 	p, err := c.Ping(t.Context())

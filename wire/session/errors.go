@@ -1,15 +1,19 @@
 package session
 
-import "errors"
+import (
+	"errors"
+
+	"redoubt/wire/mux"
+)
 
 // Why a session ended, or an operation on it failed. Match with errors.Is; a [CallError] wraps one of them.
 var (
 	// ErrClosed: the session was closed by this side, or the peer closed the connection.
-	ErrClosed = errors.New("session is closed")
+	ErrClosed = mux.ErrClosed
 	// ErrDraining: this side or the peer takes no new requests on this session.
 	ErrDraining = errors.New("session is draining")
 	// ErrProtocol: the peer broke the protocol.
-	ErrProtocol = errors.New("peer broke the protocol")
+	ErrProtocol = mux.ErrProtocol
 	// ErrVersion: the peers have no protocol version in common.
 	ErrVersion = errors.New("no protocol version in common")
 	// ErrHello: the peer did not complete the hello in time.
@@ -17,11 +21,11 @@ var (
 	// ErrLiveness: the peer did not answer a ping, or sent none, in time.
 	ErrLiveness = errors.New("peer shows no sign of life")
 	// ErrWriteTimeout: a write to the connection did not end in time.
-	ErrWriteTimeout = errors.New("write to the connection timed out")
+	ErrWriteTimeout = mux.ErrWriteTimeout
 	// ErrOverflow: the peer reads too slowly, a bounded queue of answers overflowed.
-	ErrOverflow = errors.New("queue of answers overflowed")
+	ErrOverflow = mux.ErrOverflow
 	// ErrFault: this side panicked while it handled what came; it is a defect of this side, or of one of its callbacks.
-	ErrFault = errors.New("session ended by a fault of this side")
+	ErrFault = mux.ErrFault
 	// ErrInFlight: the limit of requests in flight is reached.
 	ErrInFlight = errors.New("too many requests in flight")
 	// ErrQueueFull: the bounded queue of bytes to write is full.

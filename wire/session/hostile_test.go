@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/hashicorp/yamux"
 
 	"redoubt/wire"
+	"redoubt/wire/yamuxframe"
 )
 
 // quick are limits short enough to wait for.
@@ -39,7 +39,8 @@ func chunk(id uint64) []byte {
 	return frame(wire.Header{Kind: wire.KindDecrypt, Flags: wire.FlagMore, ID: id}, make([]byte, wire.MinChunk))
 }
 
-// TestServerEndsSessionsOfHostileParents is SECURITY.md, check 16 for the enclave: each row is what a parent sends on a lane.
+// TestServerEndsSessionsOfHostileParents is SECURITY.md, check 16 for the enclave: each row is what a parent sends on
+// a lane.
 func TestServerEndsSessionsOfHostileParents(t *testing.T) {
 	rows := []struct {
 		name string
@@ -148,10 +149,7 @@ func TestServerEndsSessionsOfHostileParents(t *testing.T) {
 
 // muxDataFrame is a yamux data frame that announces n bytes.
 func muxDataFrame(stream, n uint32, body []byte) []byte {
-	b := make([]byte, muxHeaderSize, muxHeaderSize+len(body))
-	binary.BigEndian.PutUint32(b[4:], stream)
-	binary.BigEndian.PutUint32(b[8:], n)
-	return append(b, body...)
+	return append(yamuxframe.Append(nil, yamuxframe.Header{Stream: stream, Length: n}), body...)
 }
 
 // TestClientEndsSessionsOfHostileEnclaves is the same for the parent.

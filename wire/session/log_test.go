@@ -8,8 +8,8 @@ import (
 	"redoubt/wire"
 )
 
-// TestLogIsBounded is SECURITY.md, check 20, from the enclave's side: a flood is dropped and counted, and the next message says
-// how much is missing.
+// TestLogIsBounded is SECURITY.md, check 20, from the enclave's side: a flood is dropped and counted, and the next
+// message says how much is missing.
 func TestLogIsBounded(t *testing.T) {
 	var got, missing atomic.Int64
 	last := make(chan struct{})

@@ -146,7 +146,7 @@ func (p *rawPeer) openLane(t streamType) net.Conn {
 
 // write writes; that the other end has ended the session meanwhile is no error of the test's.
 func (p *rawPeer) write(st net.Conn, b []byte) {
-	_ = st.SetWriteDeadline(time.Now().Add(10 * time.Second))
+	_ = st.SetWriteDeadline(time.Now().Add(time.Minute))
 	_, _ = st.Write(b)
 }
 
@@ -157,7 +157,7 @@ func frame(h wire.Header, body []byte) []byte {
 
 // readFrame reads a frame.
 func (p *rawPeer) readFrame(st net.Conn) (wire.Header, []byte, error) {
-	_ = st.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = st.SetReadDeadline(time.Now().Add(time.Minute))
 	var b [wire.HeaderSize]byte
 	if _, err := io.ReadFull(st, b[:]); err != nil {
 		return wire.Header{}, nil, err
@@ -248,6 +248,42 @@ func (g *gated) Close() error {
 	g.cond.Broadcast()
 	g.mu.Unlock()
 	return g.Conn.Close()
+}
+
+func readPreamble(r io.Reader) (streamType, error) {
+	var b [preambleSize]byte
+	if _, err := io.ReadFull(r, b[:]); err != nil {
+		return 0, err
+	}
+	return parsePreamble(b[:])
+}
+
+// writeHello writes the hello frame, in one piece with the preamble when t is not zero.
+func writeHello(w io.Writer, t streamType, h *wire.Hello) error {
+	var b []byte
+	if t != 0 {
+		b = preamble(t)
+	}
+	_, err := w.Write(append(b, frame(wire.Header{Kind: wire.KindHello}, h.Append(nil))...))
+	return err
+}
+
+// readHello reads exactly one frame, which must be a hello.
+func readHello(r io.Reader) (wire.Hello, error) {
+	var m wire.Hello
+	head := make([]byte, wire.HeaderSize)
+	if _, err := io.ReadFull(r, head); err != nil {
+		return m, err
+	}
+	h, err := wire.ParseHeader(head)
+	if err != nil || h.Kind != wire.KindHello {
+		return m, ErrProtocol
+	}
+	body := make([]byte, h.Length)
+	if _, err := io.ReadFull(r, body); err != nil {
+		return m, err
+	}
+	return m, m.Decode(body)
 }
 
 func newYamuxServer(p *rawPeer) (*yamux.Session, error) { return yamux.Server(p.conn, yamuxConfig()) }

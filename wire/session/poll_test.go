@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"sync"
 	"testing"
 	"time"
@@ -12,39 +11,8 @@ import (
 	"redoubt/wire"
 )
 
-func TestOneGoroutineOfTheProcessPollsAtATimeAndRarelyWhereItDoesNotPay(t *testing.T) {
-	var a, b poller
-	if !a.begin() || b.begin() {
-		t.Fatal("not one at a time")
-	}
-	a.end(true)
-	if !b.begin() {
-		t.Fatal("the right to poll is not given back")
-	}
-	b.end(true)
-	polled := 0
-	for range 1000 { // in vain each time
-		if a.begin() {
-			polled++
-			a.end(false)
-		}
-	}
-	if polled > 25 || polled < 10 {
-		t.Errorf("polled %d times of 1,000 in vain", polled)
-	}
-	for a.turns > 0 {
-		a.begin()
-	}
-	for range 100 {
-		if !a.begin() {
-			t.Fatal("keeps away though it paid the last time")
-		}
-		a.end(true)
-	}
-}
-
 // TestLoneCallsAreAnsweredToWhoeverReads: by the caller that polls and by the session's reader in turn, and beside
-// control messages, which are yamux's.
+// control messages.
 func TestLoneCallsAreAnsweredToWhoeverReads(t *testing.T) {
 	h := &handler{request: func(r *Request) { _ = r.Responder.Send(wire.KindDecrypted, r.Body) }}
 	c, s := pair(t, ClientConfig{PingInterval: time.Minute}, ServerConfig{Handler: h, IdleTimeout: time.Minute})
@@ -82,48 +50,6 @@ func TestLoneCallsAreAnsweredToWhoeverReads(t *testing.T) {
 	control.Wait()
 	if c.Err() != nil || s.Err() != nil {
 		t.Error(c.Err(), s.Err())
-	}
-}
-
-// TestWhatIsYamuxsGoesToYamuxWhoeverReadsIt: bytes that a caller has read from the socket wait for Read, which is
-// woken although the socket is empty.
-func TestWhatIsYamuxsGoesToYamuxWhoeverReadsIt(t *testing.T) {
-	a, b := socketpair(t)
-	g := newGroupConn(a, time.Second)
-	if g.raw == nil {
-		t.Fatal("no descriptor")
-	}
-	frame := make([]byte, muxHeaderSize, muxHeaderSize+5) // a data frame of stream 0: nobody's but yamux's
-	frame[11] = 5
-	frame = append(frame, "hello"...)
-	got := make(chan []byte, 1)
-	go func() {
-		p := make([]byte, 100)
-		n, err := io.ReadAtLeast(g, p, len(frame))
-		if err != nil {
-			t.Error(err)
-		}
-		got <- p[:n]
-	}()
-	if _, err := b.Write(frame[:4]); err != nil {
-		t.Fatal(err)
-	}
-	g.peek() // or Read: one of them has the beginning of the header
-	if _, err := b.Write(frame[4:]); err != nil {
-		t.Fatal(err)
-	}
-	g.peek()
-	select {
-	case p := <-got:
-		if !bytes.Equal(p, frame) {
-			t.Errorf("%q", p)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("Read is not woken")
-	}
-	_ = b.Close()
-	if _, err := g.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Error(err)
 	}
 }
 

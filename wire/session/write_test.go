@@ -162,8 +162,8 @@ func TestBodiesBeyondTheLimitAreNotSent(t *testing.T) {
 	}
 }
 
-// TestBlockedWriteHangsNobody is SECURITY.md, check 17 and yamux's GHSA-29qp-crvh-w22m: the enclave stops reading; calls end at
-// their deadlines though writes are blocked, and the session ends by its own write deadline.
+// TestBlockedWriteHangsNobody is SECURITY.md, check 17 and yamux's GHSA-29qp-crvh-w22m: the enclave stops reading;
+// calls end at their deadlines though writes are blocked, and the session ends by its own write deadline.
 func TestBlockedWriteHangsNobody(t *testing.T) {
 	a, b := socketpair(t)
 	gate := newGated(b)
