@@ -10,6 +10,7 @@ const (
 	callers  = `ok|bad_request|unauthenticated|key_denied|decrypt_failed|expression_failed` // codes that are no failures
 	decrypts = `{` + counted + `}`
 	failures = `{` + counted + `,code!~"` + callers + `"}`
+	denials  = `redoubt:denials:rate5m` // recorded by alerts.yaml: of keys, where the probe is denied too
 	took     = `redoubt_parent_http_request_duration_seconds_bucket`
 	stage    = `redoubt_enclave_stage_duration_seconds_bucket`
 )
@@ -17,6 +18,9 @@ const (
 func rate(metric string) string { return "rate(" + metric + "[5m])" }
 
 func sum(metric string) string { return "sum(" + rate(metric) + ")" }
+
+// orNone is 0 where there is nothing to count.
+func orNone(expr string) string { return "(" + expr + " or vector(0))" }
 
 func by(labels, metric string) string { return "sum by (" + labels + ") (" + rate(metric) + ")" }
 
@@ -40,10 +44,12 @@ const heard = "ok|not_found|exists|conflict|cursor|too_large|bad_request|decrypt
 
 func overview() dashboard {
 	return build("redoubt-overview", "Redoubt: overview",
-		graph("Availability", "Share of decrypts, batches' items too, that did not fail for the service's own reasons.",
-			"percentunit", "1 - "+sum(failures)+" / "+sum(decrypts), "now"),
+		graph("Availability", "Share of decrypts, batches' items too, that did not fail for the service's own reasons. "+
+			"Denials of keys are that while the probe is denied, by a rule of alerts.yaml.",
+			"percentunit", "1 - ("+orNone(sum(failures))+" + "+orNone("sum("+denials+")")+") / "+sum(decrypts), "now"),
 		graph("Error budget left", "Of 30 days, at the objective of 99.9 %.", "percentunit",
-			"1 - (sum(increase("+failures+"[30d])) / sum(increase("+decrypts+"[30d]))) / "+objective, "left"),
+			"1 - ("+orNone("sum(increase("+failures+"[30d]))")+" + "+orNone("sum(sum_over_time("+denials+"[30d:1m]) * 60)")+
+				") / sum(increase("+decrypts+"[30d])) / "+objective, "left"),
 		graph("Requests", "By route.", "reqps", by("route", "redoubt_parent_http_requests_total"), "{{route}}"),
 		graph("Errors", "All answers but ok, by code.", "reqps",
 			by("code", `redoubt_parent_http_requests_total{code!="ok"}`), "{{code}}"),

@@ -80,6 +80,16 @@ func TestAlertsAndDashboardsCountTheSameFailures(t *testing.T) {
 			t.Errorf("%d rules select %s", n, selector)
 		}
 	}
+	tests, err := os.ReadFile("../prometheus/alerts_test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = strings.Join(strings.Fields(string(tests)), " ")
+	for _, panel := range overview().Panels[:2] { // promtool evaluates them where the denials are ours, and where not
+		if n := strings.Count(text, strings.Join(strings.Fields(panel.Targets[0].Expr), " ")); n < 2 {
+			t.Errorf("%s: alerts_test.yaml has its query %d times", panel.Title, n)
+		}
+	}
 	own := []wire.Code{
 		wire.OK, wire.BadRequest, wire.Unauthenticated, wire.KeyDenied, wire.DecryptFailed, wire.ExpressionFailed,
 	}
