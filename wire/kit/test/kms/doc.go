@@ -3,8 +3,9 @@
 // # What it guarantees
 //
 // It speaks the KMS JSON 1.1 protocol (POST /, X-Amz-Target TrentService.<Operation>) for the operations that Redoubt
-// uses: Decrypt, Encrypt, GenerateDataKey, GenerateDataKeyPairWithoutPlaintext, GenerateRandom, DescribeKey,
-// GenerateMac and VerifyMac. It is strict where a mistake would otherwise show only in production:
+// uses: Decrypt, Encrypt, GenerateDataKey, GenerateDataKeyWithoutPlaintext, GenerateDataKeyPairWithoutPlaintext,
+// GenerateRandom, DescribeKey, GenerateMac and VerifyMac. It is strict where a mistake would otherwise show only in
+// production:
 //
 //   - every request must carry an AWS Signature Version 4 that verifies, over the headers and the body received, and
 //     not more than five minutes off its clock;

@@ -77,6 +77,18 @@ func generateDataKey(c *call, in *dataKeyRequest) (*dataKeyResponse, error) {
 	return out, err
 }
 
+// generateUnseenDataKey gives a key that its caller does not see.
+func generateUnseenDataKey(c *call, in *dataKeyRequest) (*dataKeyResponse, error) {
+	in.Recipient = nil // which this operation does not know
+	out, err := generateDataKey(c, in)
+	if err != nil {
+		return nil, err
+	}
+	clear(out.Plaintext)
+	out.Plaintext = nil
+	return out, nil
+}
+
 type randomRequest struct {
 	NumberOfBytes *int
 	Recipient     *recipientRequest

@@ -135,6 +135,18 @@ func TestDataKeysAndRandomBytesComeInTheClearOrEnveloped(t *testing.T) {
 	if err != nil || !bytes.Equal(openEnvelope(t, r.rsa, out.CiphertextForRecipient), key.Plaintext) {
 		t.Fatalf("the wrapped data key is another: %v", err)
 	}
+	unseen, err := r.client().GenerateDataKeyWithoutPlaintext(ctx, &awskms.GenerateDataKeyWithoutPlaintextInput{
+		KeyId: aws.String(AliasSymmetric), NumberOfBytes: aws.Int32(32),
+	})
+	if err != nil || len(unseen.CiphertextBlob) == 0 {
+		t.Fatalf("%v", err)
+	}
+	out, err = r.client().Decrypt(ctx, &awskms.DecryptInput{
+		CiphertextBlob: unseen.CiphertextBlob, Recipient: recipientInfo(r.document()),
+	})
+	if err != nil || len(openEnvelope(t, r.rsa, out.CiphertextForRecipient)) != 32 {
+		t.Fatalf("the data key that nobody saw: %v", err)
+	}
 	attested, err := r.client().GenerateDataKey(ctx, &awskms.GenerateDataKeyInput{
 		KeyId: aws.String(AliasSymmetric), NumberOfBytes: aws.Int32(1024), Recipient: recipientInfo(r.document()),
 	})

@@ -212,6 +212,7 @@ var operations = map[string]operation{
 	"DescribeKey":                         operationOf(describeKey),
 	"GenerateDataKey":                     operationOf(generateDataKey),
 	"GenerateDataKeyPairWithoutPlaintext": operationOf(generateDataKeyPair),
+	"GenerateDataKeyWithoutPlaintext":     operationOf(generateUnseenDataKey),
 	"GenerateMac":                         operationOf(generateMac),
 	"GenerateRandom":                      operationOf(generateRandom),
 	"VerifyMac":                           operationOf(verifyMac),
