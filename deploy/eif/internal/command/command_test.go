@@ -13,7 +13,7 @@ import (
 
 	"redoubt/deploy/eif/internal/image"
 	"redoubt/deploy/eif/internal/kernel"
-	"redoubt/deploy/eif/internal/kernel/kerneltest"
+	"redoubt/deploy/eif/kerneltest"
 )
 
 func run(t *testing.T, args ...string) (string, error) {
@@ -57,15 +57,10 @@ func inputsFor(t *testing.T, arch image.Arch) (string, []string) {
 }
 
 // folder is a folder of blobs with the kernel and the module of inputs, in AWS's layout.
-func folder(t *testing.T, arch image.Arch, config string) string {
+func folder(t *testing.T, arch image.Arch) string {
 	t.Helper()
 	dir := t.TempDir()
-	name := map[image.Arch]string{image.AMD64: "bzImage", image.ARM64: "Image"}[arch]
-	for file, data := range map[string][]byte{
-		name: kerneltest.Image(arch, version), name + ".config": []byte(config),
-		"nsm.ko": kerneltest.Module(arch, version), "cmdline": []byte("quiet nomodules random.trust_cpu=on root=/dev/ram0\n"),
-		"init": []byte("nitro-cli's own"), "linuxkit": []byte("nitro-cli's own"),
-	} {
+	for file, data := range kerneltest.Blobs(arch, version) {
 		if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -73,16 +68,12 @@ func folder(t *testing.T, arch image.Arch, config string) string {
 	return dir
 }
 
-const (
-	version = "6.6.79"
-	config  = "CONFIG_MODULES=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_DEVTMPFS=y\nCONFIG_PROC_FS=y\nCONFIG_SYSFS=y\n" +
-		"CONFIG_VIRTIO_MMIO=y\nCONFIG_VSOCKETS=y\nCONFIG_VIRTIO_VSOCKETS=y\nCONFIG_HW_RANDOM=y\nCONFIG_NSM=m\n"
-)
+const version = "6.6.79"
 
 func TestAnImageOfBlobsHasTheirKernelCommandLineAndModule(t *testing.T) {
 	for _, arch := range []image.Arch{image.AMD64, image.ARM64} {
 		dir, plain := inputsFor(t, arch)
-		args := append([]string{"build", "--blobs", folder(t, arch, config)}, plain[3:5]...)
+		args := append([]string{"build", "--blobs", folder(t, arch)}, plain[3:5]...)
 		args = append(append(args, plain[7:]...), "--output", filepath.Join(dir, "blobs.eif"))
 		printed, err := run(t, args...)
 		if err != nil {
@@ -112,7 +103,7 @@ func TestAnImageOfBlobsHasTheirKernelCommandLineAndModule(t *testing.T) {
 func TestNoImageIsMadeOfAKernelWithoutTheDriver(t *testing.T) {
 	dir, plain := inputs(t)
 	out := filepath.Join(dir, "x.eif")
-	none := folder(t, image.AMD64, config)
+	none := folder(t, image.AMD64)
 	if err := os.Remove(filepath.Join(none, "nsm.ko")); err != nil {
 		t.Fatal(err)
 	}

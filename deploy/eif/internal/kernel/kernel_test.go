@@ -10,7 +10,7 @@ import (
 	"testing/fstest"
 
 	"redoubt/deploy/eif/internal/image"
-	"redoubt/deploy/eif/internal/kernel/kerneltest"
+	"redoubt/deploy/eif/kerneltest"
 )
 
 // What the configurations that AWS published say of the options that an enclave needs: of aws-nitro-enclaves-cli 1.2 to

@@ -25,6 +25,21 @@ func Image(arch image.Arch, version string) []byte {
 	return append(b[:0x280], version+" (builder) #1\x00"...)
 }
 
+// Config is what a kernel of that kind was configured with.
+const Config = "CONFIG_MODULES=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_DEVTMPFS=y\nCONFIG_PROC_FS=y\nCONFIG_SYSFS=y\n" +
+	"CONFIG_VIRTIO_MMIO=y\nCONFIG_VSOCKETS=y\nCONFIG_VIRTIO_VSOCKETS=y\nCONFIG_HW_RANDOM=y\nCONFIG_NSM=m\n"
+
+// Blobs are the files, by name, of a folder in Amazon's layout with such a kernel and module.
+func Blobs[A ~string](of A, version string) map[string][]byte {
+	arch := image.Arch(of)
+	name := map[image.Arch]string{image.AMD64: "bzImage", image.ARM64: "Image"}[arch]
+	return map[string][]byte{
+		name: Image(arch, version), name + ".config": []byte(Config), "nsm.ko": Module(arch, version),
+		"cmdline": []byte("quiet nomodules random.trust_cpu=on root=/dev/ram0\n"),
+		"init":    []byte("nitro-cli's own"), "linuxkit": []byte("nitro-cli's own"),
+	}
+}
+
 // Module is a module built for a kernel of that version.
 func Module(arch image.Arch, version string) []byte {
 	machine := elf.EM_X86_64
