@@ -2,9 +2,12 @@ package cloudformation
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -78,8 +81,11 @@ func (h *host) published(exposed map[string]bool) (metrics map[string][]string, 
 	}
 	metrics = map[string][]string{}
 	for _, d := range p.EMF.Declarations {
-		for _, outcome := range []string{"", "ok", "denied", "throttled", "unavailable"} {
-			labels := map[string]string{"job": job.Name, "outcome": outcome, "Fleet": job.Targets[0].Labels["Fleet"]}
+		for _, value := range []string{"", "ok", "denied", "throttled", "unavailable", "kms_throttled", "key_denied"} {
+			labels := map[string]string{"job": job.Name, "Fleet": job.Targets[0].Labels["Fleet"]}
+			if d.Labels[0] != "job" {
+				labels[d.Labels[0]] = value
+			}
 			if !regexp.MustCompile(d.Matcher).MatchString(labels[d.Labels[0]]) {
 				continue
 			}
@@ -91,12 +97,12 @@ func (h *host) published(exposed map[string]bool) (metrics map[string][]string, 
 				name := strings.Trim(selector, "^$")
 				labels["__name__"] = name
 				if !exposed[name] || !job.keeps(labels) {
-					h.t.Errorf("%s %q is not kept, or no parent has it", name, outcome)
+					h.t.Errorf("%s %q is not kept, or no parent has it", name, value)
 				}
 				metrics[name] = append(metrics[name], spelled(dims))
 			}
 			if d.Labels[0] == "job" {
-				break // of any outcome
+				break // whatever else it has
 			}
 		}
 	}
@@ -171,7 +177,7 @@ func TestWhatScalesAndAlarmsWatchIsWhatTheParentTells(t *testing.T) {
 	}
 	exposed := map[string]bool{}
 	_, page := h.get("http://" + metrics + "/metrics")
-	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+) gauge$`).FindAllStringSubmatch(page, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+) (?:gauge|counter)$`).FindAllStringSubmatch(page, -1) {
 		exposed[m[1]] = true
 	}
 	for name := range pages.Table(t, "METRICS.md", "Enclave") { // there is none here to expose them
@@ -201,7 +207,7 @@ func TestWhatScalesAndAlarmsWatchIsWhatTheParentTells(t *testing.T) {
 	for _, name := range observe.ofType("AWS::CloudWatch::Alarm") {
 		check(name, observe.props(name))
 	}
-	if watched != 1+6 {
+	if watched != 1+7 {
 		t.Errorf("%d watchers", watched)
 	}
 	board := observe.props("Dashboard")["DashboardBody"].(string)
@@ -211,4 +217,41 @@ func TestWhatScalesAndAlarmsWatchIsWhatTheParentTells(t *testing.T) {
 			t.Errorf("the dashboard shows %v, which no parent tells", m)
 		}
 	}
+}
+
+// While all is throttled an enclave hardly calls KMS, so that its calls alone do not tell. Callers are told, and with them
+// CloudWatch, from the rate of Prometheus's rule on. Of other answers CloudWatch is told nothing.
+func TestTotalThrottlingIsSeenByWhatCallersAreTold(t *testing.T) {
+	h := boot(t)
+	told, _ := h.published(map[string]bool{
+		"redoubt_parent_http_requests_total": true, "redoubt_enclave_kms_calls_total": true,
+		"redoubt_parent_requests_in_flight": true, "redoubt_parent_credentials_life_seconds": true,
+		"redoubt_parent_certificate_life_seconds": true, "redoubt_parent_probe_ok": true,
+		"redoubt_enclave_kms_circuits_open": true,
+	})
+	const answers = "redoubt_parent_http_requests_total"
+	if got := told[answers]; !slices.Equal(got, []string{"Fleet=redoubt-vault,code=kms_throttled"}) {
+		t.Errorf("of the answers are told %v", got)
+	}
+	rules, err := os.ReadFile("../prometheus/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rate := regexp.MustCompile(answers + `\{code="kms_throttled"\}\[5m\]\)\) > (\S+)`).FindSubmatch(rules)
+	if rate == nil {
+		t.Fatal("Prometheus has no such rule")
+	}
+	perSecond, err := strconv.ParseFloat(string(rate[1]), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	observe := load(t, "observe", nil)
+	for _, name := range observe.ofType("AWS::CloudWatch::Alarm") {
+		a := observe.props(name)
+		if a["MetricName"] == answers && at(a, "Dimensions", 1, "Value") == "kms_throttled" &&
+			fmt.Sprint(a["Threshold"]) == fmt.Sprint(perSecond*60) && fmt.Sprint(a["Period"]) == "60" && a["Statistic"] == "Sum" {
+			return
+		}
+	}
+	t.Errorf("no alarm watches %v a minute", perSecond*60)
 }
