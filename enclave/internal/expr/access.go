@@ -6,25 +6,26 @@ import (
 	"cel.dev/cel-go/common/types"
 )
 
-// What a result may tell of a field and still count as reduced. Beyond either limit the field counts as raw.
+// These bound what a result may tell of a field and still count as reduced. Beyond either bound the field counts as
+// raw.
 const (
-	// ReducedChars is the most characters of a field that a result may show: what mask() shows when it is not told.
+	// ReducedChars is the most characters of a field that a result may show: as many as mask() shows by default.
 	ReducedChars = 4
-	// ReducedFacts is the most facts about a field, each a yes or no or a small number, that a result may depend on.
+	// ReducedFacts is the most facts about a field, each a yes or no or a small number, on which a result may depend.
 	ReducedFacts = 16
 )
 
-// Read says that an expression reads a field, itself or through other expressions. Both are indexes into what was
+// Read says that an expression reads a field, itself or through other expressions. Both are indexes into the lists
 // given to [Evaluator.Prepare].
 type Read struct {
 	Expression, Field int
-	// Raw says that the result may hold the field's value unchanged, or in a form that can be turned back.
+	// Raw says that the result may hold the field's value unchanged, or in a form from which it can be restored.
 	Raw bool
 }
 
-// Reads lists what the expressions read, in the order of expressions and, for each, of fields. It depends on the
-// names and sources alone, never on a value. The slice is shared: callers MUST NOT change it. See Access in the
-// package's doc.
+// Reads lists what the expressions read, in the order of expressions and, for each, of fields. It depends on names
+// and sources alone, never on a value. The slice is shared: callers MUST NOT change it. See Access in the package's
+// doc.
 func (p *Plan) Reads() []Read { return p.reads }
 
 // access fills p.reads. Expressions that are never evaluated read nothing.
@@ -45,13 +46,14 @@ func (p *Plan) access() {
 	}
 }
 
-// The analysis of a plan has a budget, about 5 ms: hostile loops in loops over literal lists could take much longer
-// than compiling them. Expressions for which nothing is left count as holding all that they read.
+// The analysis of a plan has a budget, about 5 ms: nested loops over literal lists could take a hostile caller's
+// expression much longer to analyse than to compile. Once the budget is spent, the remaining expressions count as
+// holding everything that they read.
 const (
-	// accessBudget is in units, of which a visit of a node costs one, and one more for each fieldsPerUnit fields.
+	// accessBudget is in units. A visit of a node costs one, and one more for each fieldsPerUnit fields.
 	accessBudget  = 1 << 16
 	fieldsPerUnit = 25
-	// maxRounds is the longest literal list over which a loop is followed round by round.
+	// maxRounds is the longest literal list whose loop is followed round by round.
 	maxRounds = 16
 )
 
@@ -60,13 +62,13 @@ type analyst struct {
 	fields  int
 	current *planned
 	of      []shares // of the expressions so far
-	price   int      // of a visit
-	left    int      // of the budget
+	price   int      // cost of a visit, in units
+	left    int      // what is left of the budget, in units
 	scope   []bound
 	spare   []shares
 }
 
-// bound is a variable of a loop and what it tells.
+// bound is a variable of a loop, with what it tells of each field.
 type bound struct {
 	name string
 	is   shares
@@ -184,7 +186,7 @@ func (a *analyst) call(c ast.CallExpr) shares {
 	return s
 }
 
-// shownBy is how many characters mask, first or last shows, if that is a constant which counts as reduced.
+// shownBy returns how many characters mask, first or last shows, if that is a constant that counts as reduced.
 func shownBy(args []ast.Expr) (int, bool) {
 	if len(args) == 1 {
 		return maskShown, true
@@ -196,7 +198,8 @@ func shownBy(args []ast.Expr) (int, bool) {
 	return int(n), ok && 0 <= n && n <= ReducedChars
 }
 
-// loop follows a loop over a short literal list round by round. Of every other loop the number of rounds is not known.
+// loop follows a loop over a short literal list round by round. For every other loop the number of rounds is not
+// known.
 func (a *analyst) loop(c ast.ComprehensionExpr) shares {
 	accu := a.visit(c.AccuInit())
 	if elements, ok := literalList(c.IterRange()); ok && len(elements) <= maxRounds {
@@ -213,8 +216,9 @@ func (a *analyst) loop(c ast.ComprehensionExpr) shares {
 	return out
 }
 
-// rounds stands for any number of rounds. The first brings in what a round reads; what each later one would add is raw,
-// and a yes or no, which stays one, adds nothing. It takes accu and x.
+// rounds covers any number of rounds. The first round brings in what a round reads. If a later round would tell more
+// of a field than the round before, the field counts as raw. A yes or no stays one, and does not grow. rounds takes
+// over accu and x.
 func (a *analyst) rounds(c ast.ComprehensionExpr, accu, x shares) shares {
 	once := a.round(c, a.copy(accu), a.copy(x))
 	twice := a.round(c, a.copy(once), a.copy(x))
@@ -229,7 +233,7 @@ func (a *analyst) rounds(c ast.ComprehensionExpr, accu, x shares) shares {
 	return a.either(accu, thrice)
 }
 
-// literalList returns the elements of a list literal, one that was wrapped to be charged included.
+// literalList returns the elements of a list literal, also if the literal was wrapped in order to be charged.
 func literalList(x ast.Expr) ([]ast.Expr, bool) {
 	for x.Kind() == ast.CallKind && (x.AsCall().FunctionName() == opRange || x.AsCall().FunctionName() == opCharged) {
 		x = x.AsCall().Args()[0]
@@ -240,7 +244,7 @@ func literalList(x ast.Expr) ([]ast.Expr, bool) {
 	return x.AsList().Elements(), true
 }
 
-// round is one round: what the accumulator tells after it. It takes accu and x.
+// round follows one round, and returns what the accumulator tells after it. It takes over accu and x.
 func (a *analyst) round(c ast.ComprehensionExpr, accu, x shares) shares {
 	mark := len(a.scope)
 	a.scope = append(a.scope, bound{c.AccuVar(), accu}, bound{c.IterVar(), x})

@@ -46,7 +46,7 @@ func (c *cache[V]) get(key []byte) (V, bool) {
 	return e.value, true
 }
 
-// put stores value under a copy of key, unless it alone would take more than an eighth of the bound.
+// put stores value under a copy of key, unless value alone would take more than an eighth of the bound.
 func (c *cache[V]) put(key []byte, value V, size int) {
 	size += len(key) + entryOverhead
 	if size > c.bound/8 {
@@ -66,7 +66,7 @@ func (c *cache[V]) put(key []byte, value V, size int) {
 	c.size += size
 }
 
-// evict removes one entry. It ends: each entry it passes over loses its second chance.
+// evict removes one entry. It terminates, since each entry that it passes over loses its second chance.
 func (c *cache[V]) evict() {
 	for {
 		if c.hand >= len(c.ring) {

@@ -14,13 +14,13 @@ import (
 
 type parserError = common.Error
 
-// program is one expression compiled, whatever request it is part of. It is immutable. err is its fate if not
-// KindNone.
+// program is one compiled expression, independent of any request. It is immutable. If err is not KindNone, every
+// evaluation fails with it.
 type program struct {
 	err  Kind
-	at   Position // of what err is about, if it has a place
+	at   Position // the place in the source that err is about, if there is one
 	prog cel.Program
-	// vars are the free names, in order, and places where each is found first, in characters.
+	// vars are the free names, in order. places says where each occurs first, in characters.
 	vars   []string
 	places []int32
 	// tree is the expression as it runs.
@@ -31,12 +31,12 @@ type program struct {
 	units uint64
 }
 
-// nodesPerUnit is how many nodes of the tree one unit pays for, where cel-go asks nothing: literals, conditions, and
-// calls whose argument is an error.
+// nodesPerUnit is how many nodes of the tree one unit pays for, where cel-go charges nothing: literals, conditions,
+// and calls whose argument is an error.
 const nodesPerUnit = 8
 
-// selectNodes and choiceNodes are for how many nodes a selection and a condition count besides: an error, with a text,
-// is made if x in x.a is no map, and if a condition is no bool.
+// selectNodes and choiceNodes say for how many more nodes a selection and a condition count: an error with a text is
+// made if x in x.a is no map, and if a condition is no bool.
 const (
 	selectNodes = 2 * nodesPerUnit
 	choiceNodes = nodesPerUnit
@@ -62,8 +62,7 @@ func (e *Evaluator) program(source []byte) *program {
 	return p
 }
 
-// compile parses, checks, rewrites and plans. It never fails otherwise than in the program's err, a panic in cel-go
-// included.
+// compile parses, checks, rewrites and plans. It reports every failure in the program's err, also a panic in cel-go.
 func (e *Evaluator) compile(source string) (p *program) {
 	defer func() {
 		if recover() != nil {
@@ -94,7 +93,7 @@ func (e *Evaluator) compile(source string) (p *program) {
 	}
 }
 
-// parseFailure tells the parser's limits from its other errors, which have a place.
+// parseFailure distinguishes the parser's limits from its other errors, which have a place.
 func parseFailure(source string, err *parserError) *program {
 	if strings.Contains(err.Message, "limit") && strings.Contains(err.Message, "exceed") {
 		return &program{err: KindComplexity}
@@ -108,7 +107,7 @@ type walker struct {
 	err   Kind
 	at    Position
 	nodes int
-	work  int // nodes, each as often as its price asks
+	work  int // nodes, each counted as often as its price says
 	loops int
 	free  []freeName
 	bound []string
@@ -124,14 +123,14 @@ func (w *walker) fail(k Kind) {
 	}
 }
 
-// failAt fails with a place.
+// failAt fails with a place in the source.
 func (w *walker) failAt(k Kind, at Position) {
 	if w.err == KindNone {
 		w.err, w.at = k, at
 	}
 }
 
-// walk visits a node: depth is bounded by the parser, which counts each level of nesting.
+// walk visits a node. The parser bounds the depth, since it counts each level of nesting.
 func (w *walker) walk(x ast.Expr, depth int) {
 	w.nodes++
 	w.work++
@@ -157,7 +156,7 @@ func (w *walker) walk(x ast.Expr, depth int) {
 	case ast.ComprehensionKind:
 		w.comprehension(x.AsComprehension(), depth)
 	case ast.LiteralKind:
-	default: // a message literal: there are no messages
+	default: // a message literal: this language has no messages
 		w.failAt(KindCompile, positionAt(w.source, w.offset(x)))
 	}
 }
@@ -166,15 +165,15 @@ func (w *walker) ident(x ast.Expr) {
 	name := x.AsIdent()
 	switch {
 	case slices.Contains(w.bound, name):
-	case !isIdentifier(name): // .x, which is cel for a name of the container
+	case !isIdentifier(name): // .x, by which CEL means a name of the container
 		w.failAt(KindCompile, positionAt(w.source, w.offset(x)))
 	default:
 		w.free = append(w.free, freeName{name, w.offset(x)})
 	}
 }
 
-// freeLiteral is how many elements a list or map literal may have without being charged for them: cel-go prices the
-// making of a literal alike whatever its length, and a loop may make it anew each time.
+// freeLiteral is how many elements a list or map literal may have without a charge. cel-go gives a literal one price
+// whatever its length, and a loop may make it anew each time.
 const freeLiteral = 8
 
 func (w *walker) list(x ast.Expr, depth int) {
@@ -207,8 +206,8 @@ func (w *walker) object(x ast.Expr, depth int) {
 	}
 }
 
-// repeated reports whether a key is a literal that has been seen, and notes it. Keys that are computed are compared
-// when the map is made.
+// repeated reports whether a key is a literal that was seen before, and notes it. Computed keys are compared when the
+// map is made.
 func (w *walker) repeated(key ast.Expr, seen map[ref.Val]struct{}) bool {
 	if key.Kind() != ast.LiteralKind || !isKey(key.AsLiteral()) {
 		return false
@@ -218,12 +217,12 @@ func (w *walker) repeated(key ast.Expr, seen map[ref.Val]struct{}) bool {
 	return twice
 }
 
-// charge makes x a call that has y as its value and n as its price.
+// charge turns x into a call that returns y and costs n.
 func (w *walker) charge(x, y ast.Expr, n int) {
 	x.SetKindCase(w.fac.NewCall(x.ID(), opCharged, y, w.fac.NewLiteral(x.ID(), types.Int(n))))
 }
 
-// moved returns another node for what x is, so that x can become a call of it.
+// moved returns a new node with the content of x, so that x can become a call of it.
 func (w *walker) moved(x ast.Expr) ast.Expr {
 	y := w.fac.NewUnspecifiedExpr(x.ID())
 	y.SetKindCase(x)
@@ -258,13 +257,13 @@ func (w *walker) call(x ast.Expr, depth int) {
 	}
 }
 
-// perTurn is the price of one turn of a loop beside what happens in it.
+// perTurn is the price of one turn of a loop, beside the price of what happens in it.
 const perTurn = 2
 
-// comprehension visits a loop; the range and the initial value are outside the scope of its variables.
+// comprehension visits a loop. The range and the initial value are outside the scope of its variables.
 //
-// Each turn of the loop is charged, with its share of what cel-go asks nothing for: a filter whose condition is a
-// literal would be free.
+// Each turn of the loop is charged, together with its share of what cel-go charges nothing for. Otherwise a filter
+// whose condition is a literal would be free.
 func (w *walker) comprehension(c ast.ComprehensionExpr, depth int) {
 	over := c.IterRange()
 	w.walk(over, depth+1)
@@ -289,7 +288,7 @@ func (w *walker) comprehension(c ast.ComprehensionExpr, depth int) {
 	w.loops--
 }
 
-// isIdentifier reports whether an expression can name a variable so.
+// isIdentifier reports whether an expression can use this name for a variable.
 func isIdentifier[T string | []byte](name T) bool {
 	if len(name) == 0 {
 		return false

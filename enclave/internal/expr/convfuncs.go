@@ -22,7 +22,7 @@ func (l library) conversions() []signature {
 	}
 }
 
-// convert converts numbers to a number as CEL does, and strings by parse: what does not fit is an error.
+// convert converts numbers to a number as CEL does, and strings by parse. A value that does not fit is an error.
 func convert(to ref.Type, parse func(s string) ref.Val) func(v ref.Val) ref.Val {
 	return func(v ref.Val) ref.Val {
 		switch x := v.(type) {
@@ -39,8 +39,8 @@ func convert(to ref.Type, parse func(s string) ref.Val) func(v ref.Val) ref.Val 
 	}
 }
 
-// toString renders as the reference does: timestamps with a numeric offset, durations in hours, minutes and seconds,
-// doubles without an exponent. Bytes must be UTF-8.
+// toString renders values as the reference does: timestamps with a numeric offset, durations in hours, minutes and
+// seconds, doubles without an exponent. Bytes must be UTF-8.
 func toString(v ref.Val) ref.Val {
 	switch x := v.(type) {
 	case types.String:

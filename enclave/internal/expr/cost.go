@@ -11,11 +11,11 @@ import (
 // bytesPerUnit is how many bytes a function touches for one unit of cost.
 const bytesPerUnit = 10
 
-// deadlineInterval is how many units pass between two looks at the clock.
+// deadlineInterval is how many units pass between two checks of the clock.
 const deadlineInterval = 1024
 
-// newTracker returns cel-go's tracker with our prices. It is used for all expressions that a state evaluates: its cost
-// only grows, and st.limit moves ahead of it (see state.arm).
+// newTracker returns cel-go's tracker with our prices. All expressions that a state evaluates share it. Its cost only
+// grows, and st.limit moves ahead of it (see state.arm).
 func newTracker(st *state) (*cost.Tracker, error) {
 	tracker, err := cost.NewTracker(st, cost.TrackerLimitExceededHandler(func() { st.cancel(KindCost) }))
 	if err != nil {
@@ -31,8 +31,8 @@ func (st *state) cancel(k Kind) {
 	panic(interpreter.EvalCancelledError{Cause: interpreter.CostLimitExceeded, Message: "evaluation cancelled"})
 }
 
-// charge pays for work that is about to be done. It ends the evaluation if the expression or the request cannot pay, or
-// if time is up. Units charged here are taken off what cel-go's tracker may still count.
+// charge pays for work that is about to be done. It ends the evaluation if the expression or the request cannot pay,
+// or if time is up. Units charged here are subtracted from what cel-go's tracker may still count.
 func (st *state) charge(units uint64) {
 	if units > st.limit-min(st.limit, st.tracker.ActualCost()) {
 		st.cancel(KindCost)
@@ -42,7 +42,7 @@ func (st *state) charge(units uint64) {
 	st.tick(units)
 }
 
-// tick looks at the clock each time that some work has been paid for.
+// tick checks the clock each time that some work has been paid for.
 func (st *state) tick(units uint64) {
 	st.sinceClock += units
 	if st.sinceClock < deadlineInterval {
@@ -68,9 +68,9 @@ func (st *state) elements(n types.Int) {
 	}
 }
 
-// CallCost prices a call of one of cel-go's own operators after it has run; all other calls are nodes of ours, which
-// charge before (see [node]). cel-go asks for every call, because we register no price for an overload: prices by
-// overload would not be found for arguments whose type is known only at run time.
+// CallCost prices a call of one of cel-go's own operators after it has run. All other calls are nodes of ours, which
+// charge before they run (see [node]). cel-go asks for the cost of every call, because we register no price for an
+// overload: cel-go would not find prices by overload for arguments whose type is known only at run time.
 func (st *state) CallCost(_, _ string, args []ref.Val, result ref.Val) *uint64 {
 	st.price = 1
 	if types.IsError(result) {
@@ -83,7 +83,7 @@ func (st *state) CallCost(_, _ string, args []ref.Val, result ref.Val) *uint64 {
 	return &st.price
 }
 
-// textCost is what going through the bytes of v costs: nothing, unless v is a string or a byte string.
+// textCost is the cost of going through the bytes of v. It is zero unless v is a string or a byte string.
 func textCost(v ref.Val, perUnit int) uint64 {
 	switch t := v.(type) {
 	case types.String:
@@ -94,8 +94,8 @@ func textCost(v ref.Val, perUnit int) uint64 {
 	return 0
 }
 
-// same reports whether x and y are equal as CEL has it. A list may hold the same list many times, so that few values
-// make a comparison that never ends: each pair of elements is paid for before it is compared.
+// same reports whether x and y are equal by CEL's rules. A list may hold the same list many times, so a few values
+// can make a comparison that never ends. So each pair of elements is paid for before it is compared.
 func (st *state) same(x, y ref.Val) bool {
 	st.charge(1)
 	switch a := x.(type) {
@@ -129,7 +129,7 @@ func (st *state) sameLists(a, b traits.Lister) bool {
 	return true
 }
 
-// perEntry is the price of an entry of a map that is gone through: its key is copied, and looked up twice.
+// perEntry is the price of iterating over an entry of a map: its key is copied, and looked up twice.
 const perEntry = 4
 
 func (st *state) sameMaps(a, b traits.Mapper) bool {

@@ -9,8 +9,8 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 )
 
-// digestFunctions give digests in lower-case hex. The plain ones are the reference's: of a value that can be guessed
-// (a date, a social security number) they hide nothing; hmac_sha256 does, from all who lack the key.
+// digestFunctions give digests in lower-case hex. The plain ones are the reference's. They hide nothing of a value
+// that can be guessed (a date, a social security number). hmac_sha256 hides it from everyone who lacks the key.
 func (l library) digestFunctions() []signature {
 	return []signature{
 		onString("sha256", func(s string) ref.Val {

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// double appends the shortest digits that read back as f, always with a point or an exponent, as Rust's serde_json.
+// double appends the shortest digits that read back as f, always with a point or an exponent, like Rust's serde_json.
 func (e *encoder) double(f float64) {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		e.err = KindNotJSON

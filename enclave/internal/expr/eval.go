@@ -12,17 +12,18 @@ import (
 	"cel.dev/cel-go/interpreter"
 )
 
-// state is the work space of one Eval, reused. It is the activation of the expressions and the judge of their cost.
+// state is the reused work space of one Eval. It implements cel-go's activation of the expressions and counts their
+// cost.
 type state struct {
 	e        *Evaluator
 	tracker  *cost.Tracker
 	deadline time.Time
 
-	limit      uint64 // what the tracker compares its cost with
-	requestEnd uint64 // tracker's cost at which the request's budget ends
-	price      uint64 // of the last call
+	limit      uint64 // the cost at which the tracker ends the evaluation
+	requestEnd uint64 // the tracker's cost at which the request's budget ends
+	price      uint64 // price of the last call
 	sinceClock uint64
-	outputLeft int // bytes of the request's output budget
+	outputLeft int // bytes left of the request's output budget
 	cancelled  Kind
 
 	current *planned
@@ -35,7 +36,7 @@ type state struct {
 func newState(e *Evaluator) *state {
 	st := &state{e: e}
 	tracker, err := newTracker(st)
-	if err != nil { // an option of ours is wrong: every expression fails, none goes uncounted
+	if err != nil { // an option of ours is wrong: every expression fails, and none goes uncounted
 		return st
 	}
 	st.tracker = tracker
@@ -43,24 +44,25 @@ func newState(e *Evaluator) *state {
 }
 
 // Eval evaluates all expressions over fields, which must have the names and order given to Prepare. It appends each
-// result's bytes to out and one Result for each expression, in request order, to results, and returns both.
-// Values of fields are borrowed until Eval returns and are not copied unless an expression makes something new of
-// them. When out must grow, the array it leaves is wiped. A zero deadline means none; after it, what is not done is
+// result's bytes to out and one Result for each expression, in request order, to results, and returns both. Values of
+// fields are borrowed until Eval returns, and are not copied unless an expression makes something new of them. If out
+// must grow, the old array is wiped. A zero deadline means none; after the deadline, what is not done is
 // [KindDeadline].
 func (p *Plan) Eval(fields []Field, deadline time.Time, out []byte, results []Result) ([]byte, []Result) {
 	out, results, _ = p.within(uint64(p.e.limits.RequestCost), fields, deadline, out, results)
 	return out, results
 }
 
-// Try is Eval for a goroutine that others wait for: false if it would cost more than units. Nothing is appended then,
-// and what was written to out is wiped. Expressions have no effects, so that the request can be evaluated anew.
+// Try is Eval for a goroutine on which others wait. It returns false if the evaluation would cost more than units.
+// Then nothing is appended, and what was written to out is wiped. Expressions have no effects, so the request can be
+// evaluated anew.
 func (p *Plan) Try(
 	units int, fields []Field, deadline time.Time, out []byte, results []Result,
 ) ([]byte, []Result, bool) {
 	return p.within(uint64(min(units, p.e.limits.RequestCost)), fields, deadline, out, results)
 }
 
-// within evaluates for at most so many units. Where these are fewer than a request may cost, it gives up when they are
+// within evaluates for at most that many units. If they are fewer than a request may cost, it gives up once they are
 // spent.
 func (p *Plan) within(
 	units uint64, fields []Field, deadline time.Time, out []byte, results []Result,
@@ -128,7 +130,7 @@ func resize(s []ref.Val, n int) []ref.Val {
 	return s[:n]
 }
 
-// run evaluates expression i, whose dependencies have been run.
+// run evaluates expression i. Its dependencies have been run.
 func (st *state) run(p *Plan, i int, results []Result) Result {
 	st.current = &p.exprs[i]
 	for _, s := range st.current.sources {
@@ -152,7 +154,7 @@ func (st *state) run(p *Plan, i int, results []Result) Result {
 	return r
 }
 
-// arm sets the cost at which the next expression ends: its own limit or what is left of the request's.
+// arm sets the cost at which the next expression ends: its own limit, or what is left of the request's.
 func (st *state) arm() {
 	st.limit = min(st.tracker.ActualCost()+uint64(st.e.limits.Cost), st.requestEnd)
 	st.cancelled = KindNone
@@ -205,10 +207,10 @@ func (st *state) exec() (ref.Val, Kind) {
 	return v, KindNone
 }
 
-// typeErrors are the marks of cel-go's errors of type, the last being the panic for a key that is a byte string.
+// typeErrors are the marks of cel-go's errors of type. The last is the panic for a key that is a byte string.
 var typeErrors = []string{"no such overload", "unsupported", "expected iterable type", "hash of unhashable type"}
 
-// kindOf classifies an error of cel-go's. Its text, which may contain values, is looked at and dropped.
+// kindOf classifies an error of cel-go's. It looks at the text, which may contain values, and drops it.
 func kindOf(err error) Kind {
 	var ours failure
 	if errors.As(err, &ours) {
@@ -242,7 +244,7 @@ func (st *state) encode(v ref.Val) (ValueKind, Kind) {
 	return kind, st.enc.err
 }
 
-// ResolveName implements cel-go's Activation: only free names of the current expression exist.
+// ResolveName implements cel-go's Activation. Only the free names of the current expression exist.
 func (st *state) ResolveName(name string) (any, bool) {
 	if i, ok := slices.BinarySearch(st.current.prog.vars, name); ok {
 		return st.value(st.current.sources[i]), true

@@ -13,8 +13,8 @@ import (
 
 // MAC computes the keyed digest behind hmac_sha256. It must be safe for concurrent use.
 type MAC interface {
-	// HMACSHA256 appends HMAC-SHA-256(key, message) to dst. It must not retain message, and fails when there is
-	// no key at the moment.
+	// HMACSHA256 appends HMAC-SHA-256(key, message) to dst. It must not retain message. It fails if there is no key
+	// at the moment.
 	HMACSHA256(dst, message []byte) ([]byte, error)
 }
 
@@ -23,7 +23,7 @@ type Config struct {
 	Limits Limits
 	// MAC backs hmac_sha256; nil makes that function fail with [KindKey].
 	MAC MAC
-	// Now is the clock of age, of today_utc and of deadlines (default time.Now).
+	// Now is the clock for age, today_utc and deadlines (default time.Now).
 	Now func() time.Time
 }
 
@@ -32,7 +32,7 @@ type Field struct {
 	Name []byte
 	// Value is the plaintext: valid UTF-8, checked by the caller. It must not change during [Plan.Eval].
 	Value []byte
-	// Null marks a field that could not be opened: the variable exists and is null.
+	// Null marks a field that could not be opened. The variable exists and is null.
 	Null bool
 }
 
@@ -41,7 +41,7 @@ type Expression struct {
 	Name, Source []byte
 }
 
-// ValueKind says how a result's bytes are to be read.
+// ValueKind says how to read a result's bytes.
 type ValueKind uint8
 
 // Value kinds.
@@ -67,7 +67,7 @@ type Evaluator struct {
 	now      func() time.Time
 	parser   *parser.Parser
 	env      *cel.Env
-	calls    map[string]callable // what may be called, and how
+	calls    map[string]callable // which functions exist, and how they may be called
 	decorate cel.ProgramOption
 	programs *cache[*program]
 	plans    *cache[*Plan]

@@ -16,20 +16,20 @@ import (
 	"redoubt/wire/kit/jsonscan"
 )
 
-// maxJSONDepth bounds lists in lists in a result.
+// maxJSONDepth bounds the nesting of lists in a result.
 const maxJSONDepth = 64
 
-// encoder appends values as the JSON that the reference makes of them. It stops at limit, and when its state can no
-// longer pay for the time that encoding takes, or has none left.
+// encoder appends values as JSON, in the form that the reference gives them. It stops at limit. It also stops if its
+// state can no longer pay for the time that encoding takes.
 type encoder struct {
 	out   []byte
-	limit int // length of out that may not be passed
+	limit int // greatest length of out
 	err   Kind
-	payer *state // nil: nobody pays
+	payer *state // nil: nothing is charged
 }
 
-// Prices of encoding: bytes that are copied and bytes that are looked at for one unit, and what numbers and times cost
-// beside the unit of each value.
+// Prices of encoding: the bytes copied and the bytes looked at for one unit, and what numbers and times cost beside
+// the unit of each value.
 const (
 	copiedPerUnit = 100
 	quotedPerUnit = 20
@@ -43,7 +43,7 @@ func (e *encoder) charge(units int) {
 	}
 }
 
-// room makes out able to take n more bytes, and reports whether it may. The array that it outgrows is wiped.
+// room makes out able to take n more bytes, and reports whether it may. The outgrown array is wiped.
 func (e *encoder) room(n int) bool {
 	if e.err != KindNone {
 		return false
@@ -67,8 +67,8 @@ func (e *encoder) raw(s string) {
 	}
 }
 
-// value appends v: strings quoted, bytes as standard base64, timestamps in RFC 3339 with a numeric offset, durations as
-// integer nanoseconds, keys of maps as strings, sorted.
+// value appends v: strings quoted, bytes as standard base64, timestamps in RFC 3339 with a numeric offset, durations
+// as integer nanoseconds, keys of maps as strings, sorted.
 func (e *encoder) value(v ref.Val, depth int) {
 	if depth > maxJSONDepth {
 		e.err = KindOutput
@@ -131,7 +131,7 @@ type member struct {
 func (e *encoder) object(m traits.Mapper, depth int) {
 	var members []member
 	n, _ := m.Size().(types.Int)
-	levels := bits.Len64(uint64(n)) // of the sorting
+	levels := bits.Len64(uint64(n)) // steps of the sort
 	e.charge(int(n) * (perEntry + levels))
 	for it := m.Iterator(); it.HasNext() == types.True; {
 		k := it.Next()
@@ -164,7 +164,7 @@ func (e *encoder) object(m traits.Mapper, depth int) {
 	e.raw("}")
 }
 
-// string appends s quoted, with the escapes of RFC 8259 that are needed and no others.
+// string appends s quoted, with only those escapes that RFC 8259 requires.
 func (e *encoder) string(s string) {
 	e.charge(len(s) / quotedPerUnit)
 	if !utf8.ValidString(s) {
@@ -176,7 +176,8 @@ func (e *encoder) string(s string) {
 	}
 }
 
-// appendTime appends t in RFC 3339 with a numeric offset, never Z, and no, three, six or nine digits of a second.
+// appendTime appends t in RFC 3339 with a numeric offset, never Z, and with no, three, six or nine digits of a
+// second.
 func appendTime(out []byte, t time.Time) []byte {
 	layout := "2006-01-02T15:04:05"
 	switch ns := t.Nanosecond(); {

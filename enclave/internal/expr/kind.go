@@ -1,8 +1,8 @@
 package expr
 
-// Kind says why an expression has no value. The wire code of each is expression_failed, except that the
-// engine reports [KindDeadline] as deadline_exceeded and [KindInternal] as internal. To callers only those are told
-// that the request's names and sources decide: a kind that depends on a value would tell something of it.
+// Kind says why an expression has no value. The wire code of each is expression_failed, except that the engine
+// reports [KindDeadline] as deadline_exceeded and [KindInternal] as internal. Callers are told only those kinds that
+// the request's names and sources decide: a kind that depends on a value would tell something of that value.
 type Kind uint8
 
 // Kinds. KindNone means that the expression has a value.
@@ -66,7 +66,7 @@ func (k Kind) Text() string {
 	return kindTexts[k]
 }
 
-// failure is a Kind as the error that cel-go carries from a function to us.
+// failure is a Kind, as the error that cel-go carries from a function to this package.
 type failure Kind
 
 func (f failure) Error() string { return Kind(f).Text() }

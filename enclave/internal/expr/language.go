@@ -14,18 +14,18 @@ import (
 	"cel.dev/cel-go/parser"
 )
 
-// Names that operators have in our syntax trees where cel-go's implementation is not what we want: each is rewritten
-// after parsing. Callers cannot write a name with an @.
+// These are names of operators in our syntax trees for which cel-go's implementation does not fit. Each operator is
+// rewritten after parsing. Callers cannot write a name with an @.
 const (
 	opEqual    = "@equal"     // ==: pays for each pair of elements that it compares
 	opNotEqual = "@not_equal" // !=
 	opIn       = "@within"    // in: also a substring in a string
-	opIndex    = "@index"     // x[i]: also a byte of a string; null where there is nothing
+	opIndex    = "@index"     // x[i]: also a byte of a string; null if there is no such element
 	opMax      = "@max"       // max(a, b, ...)
 	opMin      = "@min"
-	opCharged  = "@charged" // a list or map literal, or the condition of a loop, and its price
-	opKey      = "@key"     // a key of a map literal, to be charged for its length
-	opRange    = "@range"   // what a loop goes through: cel-go would count the characters of a string before it fails
+	opCharged  = "@charged" // a list or map literal, or the condition of a loop, with its price
+	opKey      = "@key"     // a key of a map literal, charged for its length
+	opRange    = "@range"   // the range of a loop: cel-go would count the characters of a string before it fails
 )
 
 var rewritten = map[string]string{
@@ -35,7 +35,7 @@ var rewritten = map[string]string{
 	operators.Index:     opIndex,
 }
 
-// standardOperators are the functions taken from cel-go's standard library: all others are ours.
+// standardOperators are the functions taken from cel-go's standard library. All others are ours.
 var standardOperators = []string{
 	operators.Conditional, operators.LogicalAnd, operators.LogicalOr, operators.LogicalNot,
 	operators.NotStrictlyFalse, operators.Negate, operators.Add, operators.Subtract, operators.Multiply,
@@ -52,8 +52,8 @@ const (
 	both   = call | method
 )
 
-// signature is one function of the language: its subject is the receiver, or the first argument. One of none, one, two
-// and walk implements it, by its number of arguments.
+// signature is one function of the language. Its subject is the receiver, or the first argument. One of none, one,
+// two and walk implements it, by its number of arguments.
 type signature struct {
 	name  string
 	forms form
@@ -62,14 +62,14 @@ type signature struct {
 	one   func(subject ref.Val) ref.Val
 	two   func(subject, arg ref.Val) ref.Val
 	walk  func(st *state, subject, arg ref.Val) ref.Val
-	args  int // of walk
+	args  int // number of arguments of walk
 }
 
-// callable says with how many arguments, subject included, a function may be called: a bit for each number.
+// callable says with how many arguments, subject included, a function may be called: each number has a bit.
 type callable struct{ call, method uint8 }
 
-// settleSharedError gives the one error value that cel-go shares between evaluations its node, which cel-go would
-// otherwise write when the error first occurs, in as many goroutines as it occurs in.
+// settleSharedError sets the node of the one error value that cel-go shares between evaluations. Otherwise cel-go
+// would write it when the error first occurs, from every goroutine in which it occurs.
 var settleSharedError = sync.OnceFunc(func() { types.LabelErrNode(1, types.NoSuchOverloadErr()) })
 
 // initLanguage builds the parser and the environment.
@@ -111,7 +111,7 @@ func (e *Evaluator) initLanguage(lib library) error {
 	return nil
 }
 
-// arity is the number of arguments, subject included.
+// arity is the number of arguments, with the subject.
 func (s signature) arity() int {
 	switch {
 	case s.walk != nil:
@@ -140,7 +140,7 @@ func (s signature) declare() cel.EnvOption {
 	return cel.Function(s.name, opts...)
 }
 
-// binding is what cel-go would call. It calls none but those without arguments: for the others see [node].
+// binding is what cel-go would call. It calls only the functions without arguments. For the others see [node].
 func (s signature) binding() cel.OverloadOpt {
 	switch s.arity() {
 	case 1:
@@ -152,7 +152,7 @@ func (s signature) binding() cel.OverloadOpt {
 	}
 }
 
-// callTable lists which calls exist, so that a wrong one is an error entry before anything runs.
+// callTable lists the calls that exist, so that any other call is an error entry before anything runs.
 func callTable(sigs []signature) map[string]callable {
 	table := make(map[string]callable)
 	for _, s := range sigs {
@@ -171,7 +171,8 @@ func callTable(sigs []signature) map[string]callable {
 	return table
 }
 
-// variadic expands f(a, b, ...) to one argument, a list, and f(a) to a itself. f() stays an unknown function.
+// variadic expands f(a, b, ...) to a call with one argument, a list, and f(a) to a itself. f() stays an unknown
+// function.
 func variadic(op string) parser.MacroExpander {
 	return func(eh parser.ExprHelper, _ ast.Expr, args []ast.Expr) (ast.Expr, *parserError) {
 		switch len(args) {

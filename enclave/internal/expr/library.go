@@ -8,14 +8,14 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 )
 
-// library is what the functions of the language need from outside.
+// library holds what the functions of the language need from outside this package.
 type library struct {
 	now    func() time.Time
 	mac    MAC
 	limits Limits
 }
 
-// failed makes an error value of a kind. Each is a value of its own, since cel-go writes a node's id into it.
+// failed makes an error value of a kind. Each call makes a new value, since cel-go writes a node's id into it.
 func failed(k Kind) ref.Val { return types.WrapErr(failure(k)) }
 
 // signatures lists every function that is not an operator of cel-go's.
@@ -24,7 +24,7 @@ func (l library) signatures() []signature {
 		l.conversions())
 }
 
-// walking is a function of n values (of one, y is nil) that goes through them, and charges as it goes.
+// walking is a function of n values (with one, y is nil) that goes through them, and charges as it goes.
 func walking(name string, f form, n int, walk func(st *state, x, y ref.Val) ref.Val) signature {
 	return signature{name: name, forms: f, args: n, walk: walk}
 }
@@ -62,7 +62,8 @@ func onTwo(name string, f form, two func(x, y ref.Val) ref.Val) signature {
 	return signature{name: name, forms: f, two: two}
 }
 
-// bytesOf views s as bytes, which must not be written: a copy of a plaintext could not be wiped.
+// bytesOf views s as bytes, which must not be written. It does not copy, since a copy of a plaintext could not be
+// wiped.
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 // stringOf views b, which must not change any more, as a string.

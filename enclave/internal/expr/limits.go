@@ -21,8 +21,8 @@ const (
 
 // Limits bound what one request may cost. Zero means the default; a negative number is refused.
 type Limits struct {
-	// Source is the longest expression, in bytes (the reference's limit), and RequestSource the sum over a request:
-	// compiling takes up to 1 ms for 1 KiB. Expressions beyond the sum, in request order, are too long.
+	// Source bounds one expression, in bytes (the reference's limit), and RequestSource the sum over a request.
+	// Compiling takes up to 1 ms for 1 KiB. Expressions beyond the sum, in request order, count as too long.
 	Source, RequestSource int
 	// Expressions is the largest number of expressions in a request (the reference's limit).
 	Expressions int
@@ -30,16 +30,16 @@ type Limits struct {
 	Depth, Nodes int
 	// LoopNesting bounds loops (all, exists, map, filter) inside loops.
 	LoopNesting int
-	// Cost bounds one expression and RequestCost all expressions of a request together. A unit is about one
-	// operation, an element gone through, or ten bytes touched, and is paid before the work is done. It takes some 20 to
-	// 100 ns of CPU, and 200 ns at the most: by default no expression takes more than 20 ms, and no request more than
-	// 80 ms, beside compiling.
+	// Cost bounds one expression, and RequestCost all expressions of a request together. A unit is about one
+	// operation, one element gone through, or ten bytes touched. It is paid before the work is done. A unit takes
+	// some 20 to 100 ns of CPU, and at most 200 ns. So by default no expression takes more than 20 ms, and no request
+	// more than 80 ms, beside compiling.
 	Cost, RequestCost int
 	// Value bounds each intermediate string or byte string, in bytes, and Elements each intermediate list.
 	Value, Elements int
 	// Output bounds one result and RequestOutput all results of a request, in bytes.
 	Output, RequestOutput int
-	// Cache bounds the memory of cached programs, and again that of cached plans, in bytes, estimated.
+	// Cache bounds the estimated memory of cached programs, in bytes, and likewise that of cached plans.
 	Cache int
 }
 

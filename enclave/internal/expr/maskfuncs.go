@@ -8,10 +8,10 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 )
 
-// Redacted is the value of redact().
+// Redacted is the result of redact().
 const Redacted = "[REDACTED]"
 
-// maskShown is how many characters mask() shows when it is not told.
+// maskShown is how many characters mask() shows by default.
 const maskShown = 4
 
 // maskFunctions show parts of strings. Characters are code points.
@@ -25,7 +25,7 @@ func (l library) maskFunctions() []signature {
 	}
 }
 
-// counted is a function of a string and a number of characters that is not negative.
+// counted is a function of a string and a number of characters, which must not be negative.
 func counted(name string, f func(s string, n int) string) signature {
 	two := func(subject, number ref.Val) ref.Val {
 		s, ok := subject.(types.String)
@@ -41,8 +41,8 @@ func counted(name string, f func(s string, n int) string) signature {
 	return signature{name: name, forms: both, two: two}
 }
 
-// mask replaces all characters but the last n by asterisks, and all of them when n is more than half: a mask that
-// shows most of a short value would be none.
+// mask replaces all characters but the last n by asterisks. If n is more than half of the characters it replaces all
+// of them, since most of a short value would otherwise show.
 func mask(s string, n int) string {
 	count := utf8.RuneCountInString(s)
 	if 2*n > count {
@@ -51,7 +51,7 @@ func mask(s string, n int) string {
 	return strings.Repeat("*", count-n) + last(s, n)
 }
 
-// first is the first n characters, or all.
+// first returns the first n characters, or all.
 func first(s string, n int) string {
 	end := 0
 	for ; n > 0 && end < len(s); n-- {
@@ -61,7 +61,7 @@ func first(s string, n int) string {
 	return s[:end]
 }
 
-// last is the last n characters, or all.
+// last returns the last n characters, or all.
 func last(s string, n int) string {
 	start := len(s)
 	for ; n > 0 && start > 0; n-- {

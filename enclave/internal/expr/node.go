@@ -8,9 +8,9 @@ import (
 	"cel.dev/cel-go/interpreter"
 )
 
-// node is the call of a function of ours in a program, in place of cel-go's node: it charges before it works, where
-// cel-go charges after, so that no call costs more than is left. It also gives the function the state, with which it
-// charges for what depends on more than the length of its arguments.
+// node is the call of a function of ours in a program, in place of cel-go's node. It charges before it works, so that
+// no call costs more than is left; cel-go charges afterwards. It also gives the function the state, with which the
+// function charges for what depends on more than the length of its arguments.
 type node struct {
 	interpreter.InterpretableCall
 
@@ -18,7 +18,7 @@ type node struct {
 	x, y interpreter.InterpretableV2 // y is nil for functions of one value
 }
 
-// charged is a literal or a step of a loop, in a program, with its price.
+// charged is a literal or a step of a loop in a program, together with its price.
 type charged struct {
 	interpreter.InterpretableCall
 
@@ -26,8 +26,8 @@ type charged struct {
 	units uint64
 }
 
-// object is a map literal in a program. A key that is repeated is an error: cel-go takes the last, and what is meant to
-// mask a value would silently not be there.
+// object is a map literal in a program. A repeated key is an error. cel-go takes the last one, so that a value meant
+// as a mask could silently be missing.
 type object struct {
 	interpreter.InterpretableV2
 
@@ -51,7 +51,7 @@ func (o *object) Eval(ctx interpreter.Activation) ref.Val {
 	return failed(KindInternal)
 }
 
-// decorator returns what puts our nodes in the place of cel-go's, for each of a program as it is planned.
+// decorator returns the function that replaces cel-go's nodes by ours while a program is planned.
 func decorator(sigs []signature) interpreter.InterpretableDecoratorV2 {
 	type form struct {
 		name  string
@@ -97,7 +97,7 @@ func newCharged(c interpreter.InterpretableCall, args []interpreter.Interpretabl
 	return n
 }
 
-// stateOf returns the state that evaluates, or nil if something else does.
+// stateOf returns the state that evaluates, or nil if it is not a state of ours that evaluates.
 func stateOf(frame *interpreter.ExecutionFrame) *state {
 	tracker := frame.CostTracker()
 	if tracker == nil {
@@ -120,7 +120,7 @@ func (n *node) Exec(frame *interpreter.ExecutionFrame) ref.Val {
 		}
 	}
 	st := stateOf(frame)
-	if st == nil { // nobody counts
+	if st == nil { // nothing is charged
 		return failed(KindInternal)
 	}
 	return n.sig.run(st, x, y)
@@ -152,7 +152,7 @@ func (n *charged) Eval(ctx interpreter.Activation) ref.Val {
 	return failed(KindInternal)
 }
 
-// run charges for a call, makes it, and charges for a text that it returns.
+// run charges for a call, makes it, and charges for a text that the call returns.
 func (s *signature) run(st *state, x, y ref.Val) ref.Val {
 	st.charge(s.price.before(x, y))
 	var v ref.Val
@@ -177,7 +177,7 @@ func (s *signature) run(st *state, x, y ref.Val) ref.Val {
 	return v
 }
 
-// add is x + y. Lists are joined into a new one, and each element pays for its copy: cel-go would return a view of
+// add is x + y. It joins lists into a new one, and each element pays for its copy. cel-go would return a view of
 // both, in which finding an element takes as many steps as lists were joined.
 func (st *state) add(x, y ref.Val) ref.Val {
 	switch a := x.(type) {
@@ -202,7 +202,7 @@ func (st *state) add(x, y ref.Val) ref.Val {
 	return failed(KindType)
 }
 
-// join makes one list of two. The list that a loop builds is its own, and grows in place.
+// join makes one list of two. The list that a loop builds belongs to the loop, and grows in place.
 func (st *state) join(a, b traits.Lister) ref.Val {
 	n, ok := a.Size().(types.Int)
 	m, ok2 := b.Size().(types.Int)

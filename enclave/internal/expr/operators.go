@@ -11,7 +11,7 @@ import (
 	"cel.dev/cel-go/common/types/traits"
 )
 
-// operators are those for which cel-go's are not used, size and contains, and max and min.
+// operators are the operators for which cel-go's are not used, and size, contains, max and min.
 func (l library) operators() []signature {
 	return []signature{
 		walking(opEqual, call, 2, func(st *state, x, y ref.Val) ref.Val { return types.Bool(st.same(x, y)) }),
@@ -63,8 +63,8 @@ func (st *state) contains(in, what ref.Val) ref.Val {
 	}
 }
 
-// rangeOf is what a loop goes through: a list, or the keys of a map in the order of their texts, since the order of
-// Go's maps is another one each time. It refuses anything else.
+// rangeOf returns what a loop goes through: a list, or the keys of a map in the order of their texts, since the order
+// of Go's maps changes each time. It refuses anything else.
 func (st *state) rangeOf(v ref.Val) ref.Val {
 	switch x := v.(type) {
 	case traits.Lister:
@@ -93,7 +93,7 @@ func (st *state) sortedKeys(m traits.Mapper) ref.Val {
 		entries = append(entries, entry{string(text), key})
 	}
 	slices.SortFunc(entries, func(a, b entry) int {
-		// 1 and "1" are two keys of one text.
+		// 1 and "1" are two keys with one text.
 		return cmp.Or(strings.Compare(a.text, b.text), strings.Compare(a.key.Type().TypeName(), b.key.Type().TypeName()))
 	})
 	keys := make([]ref.Val, len(entries))
@@ -113,8 +113,8 @@ func isKey(v ref.Val) bool {
 	}
 }
 
-// index is x[i]: an element of a list, a value of a map, a byte of a string as a string. It is null where there is
-// nothing, and where a byte of a string is not a character of its own.
+// index is x[i]: an element of a list, a value of a map, or a byte of a string as a string. It is null if there is no
+// such element, and if a byte of a string is not a whole character.
 func index(x, i ref.Val) ref.Val {
 	if m, ok := x.(traits.Mapper); ok {
 		if !isKey(i) {
@@ -145,7 +145,7 @@ func index(x, i ref.Val) ref.Val {
 	}
 }
 
-// position converts an index; one that does not fit is out of range everywhere.
+// position converts an index. An index that does not fit is out of range everywhere.
 func position(i ref.Val) (int64, bool) {
 	switch n := i.(type) {
 	case types.Int:
@@ -185,8 +185,8 @@ func size(v ref.Val) ref.Val {
 	}
 }
 
-// extreme is the last of the largest elements of a list (sign 1) or of the smallest (sign -1), null for an empty list;
-// of anything else it is that itself.
+// extreme returns the last of the largest elements of a list (sign 1) or of the smallest (sign -1), and null for an
+// empty list. A value that is not a list is returned as it is.
 func (st *state) extreme(v ref.Val, sign types.Int) ref.Val {
 	list, ok := v.(traits.Lister)
 	if !ok {

@@ -1,8 +1,9 @@
 package expr
 
-// order returns the nodes of a graph so that each comes after those it depends on, and whether each is part of a cycle.
-// deps[i] lists what i depends on. Nodes that do not depend on one another keep their order as far as that allows.
-// It is Tarjan's algorithm, which finds components with their dependencies first; its depth is at most len(deps).
+// order returns the nodes of a graph so that each comes after those on which it depends, and whether each is part of
+// a cycle. deps[i] lists what i depends on. Nodes that do not depend on one another keep their order as far as that
+// allows. It is Tarjan's algorithm, which finds components with their dependencies first. Its depth is at most
+// len(deps).
 func order(deps [][]int) (sorted []int, cyclic []bool) {
 	t := tarjan{
 		deps:   deps,

@@ -7,8 +7,8 @@ import (
 	"unsafe"
 )
 
-// Plan is a request shape made ready: programs, their order, which variable is which field. It is immutable, shared
-// between requests, and safe for concurrent use.
+// Plan is the prepared form of a request shape: its programs, their order, and which variable is which field. It is
+// immutable, shared between requests, and safe for concurrent use.
 type Plan struct {
 	e      *Evaluator
 	fields int
@@ -20,7 +20,7 @@ type Plan struct {
 // planned is one expression of a request.
 type planned struct {
 	err  Kind     // decided without evaluation
-	at   Position // of what err is about, if it has a place
+	at   Position // the place in the source that err is about, if there is one
 	prog *program
 	// sources[i] is where prog.vars[i] comes from.
 	sources []source
@@ -33,9 +33,9 @@ type source struct {
 	index      int
 }
 
-// Prepare returns the plan for expressions over fields of these names, in this order; of fields only the names are
-// read. Expressions that cannot be compiled do not make it fail: they are error entries of each Eval. It fails with
-// [ErrTooMany] alone. Names and sources are borrowed; a plan keeps its own copies. Names should be unique: of two
+// Prepare returns the plan for expressions over fields of these names, in this order. It reads only the names of
+// fields. Expressions that cannot be compiled do not make it fail: they are error entries of each Eval. Its only
+// error is [ErrTooMany]. Names and sources are borrowed; a plan keeps its own copies. Names should be unique: of two
 // equal ones expressions see the first.
 func (e *Evaluator) Prepare(fields []Field, exprs []Expression) (*Plan, error) {
 	if len(exprs) > e.limits.Expressions {
@@ -45,13 +45,13 @@ func (e *Evaluator) Prepare(fields []Field, exprs []Expression) (*Plan, error) {
 	return plan, nil
 }
 
-// Cached is Prepare for those who have no time to compile: false when the plan is not there yet.
+// Cached is Prepare for callers that have no time to compile. It returns false if the plan is not there yet.
 func (e *Evaluator) Cached(fields []Field, exprs []Expression) (*Plan, bool) {
 	return e.shape(fields, exprs, false)
 }
 
-// Compile compiles expression i, so that Prepare of the same expressions finds it. It is safe for concurrent use: what
-// takes long in preparing a request can be done by several goroutines, or in between other work.
+// Compile compiles expression i, so that Prepare of the same expressions finds it. It is safe for concurrent use:
+// several goroutines can share the slow part of preparing a request, or do it in between other work.
 func (e *Evaluator) Compile(exprs []Expression, i int) {
 	sources := 0
 	for k := range i + 1 {
@@ -85,7 +85,7 @@ func (e *Evaluator) shape(fields []Field, exprs []Expression, build bool) (*Plan
 // maxPooled bounds the buffers kept between requests.
 const maxPooled = 64 << 10
 
-// appendShape appends what distinguishes two requests: all names and sources, each with its length before it.
+// appendShape appends everything that distinguishes two requests: all names and sources, each preceded by its length.
 func appendShape(key []byte, fields []Field, exprs []Expression) []byte {
 	key = binary.AppendUvarint(key, uint64(len(fields)))
 	for i := range fields {
@@ -101,7 +101,7 @@ func appendShape(key []byte, fields []Field, exprs []Expression) []byte {
 	return key
 }
 
-// plan builds a plan and estimates its size, the programs it keeps alive included.
+// plan builds a plan and estimates its size, with the programs that it keeps alive.
 func (e *Evaluator) plan(fields []Field, exprs []Expression) (*Plan, int) {
 	p := &Plan{e: e, fields: len(fields), exprs: make([]planned, len(exprs))}
 	size, sources := 0, 0
@@ -141,9 +141,9 @@ func (e *Evaluator) plan(fields []Field, exprs []Expression) (*Plan, int) {
 	return p, size + len(p.reads)*int(unsafe.Sizeof(Read{}))
 }
 
-// resolve finds the source of each variable. Inside an expression its own name is the field of that name, or null where
-// the request has none, as for a field that the record does not have; everywhere else an expression hides a field of
-// its name.
+// resolve finds the source of each variable. Inside an expression its own name is the field of that name. If the
+// request has no such field it is null, like a field that the record does not have. Everywhere else an expression
+// hides a field of its name.
 func (p *planned) resolve(self *Expression, fields, exprs map[string]int) {
 	if p.err != KindNone {
 		return
@@ -170,6 +170,6 @@ func (p *planned) resolve(self *Expression, fields, exprs map[string]int) {
 	}
 }
 
-// Position says where in the source of expression i the fault is that its result's Err names: the syntax, the name or
-// the function. It is the zero value when there is no such place, as for every fault that evaluation finds.
+// Position says where in the source of expression i its result's Err lies: the place of the syntax error, the name or
+// the function. It is the zero value if there is no such place, as for every fault that evaluation finds.
 func (p *Plan) Position(i int) Position { return p.exprs[i].at }

@@ -9,10 +9,10 @@ import (
 	"cel.dev/cel-go/common/ast"
 )
 
-// Position is a place in a source: the line and, within it, the byte, both from 1. The zero value is no place.
+// Position is a place in a source: the line and, within it, the byte, both from 1. The zero value means no place.
 type Position struct{ Line, Column uint32 }
 
-// positionAt is the place of the character at offset, which counts characters as cel-go does.
+// positionAt converts an offset, which counts characters as cel-go does, to a position.
 func positionAt[T string | []byte](source T, offset int32) Position {
 	if offset < 0 {
 		return Position{}
@@ -33,7 +33,7 @@ func positionAt[T string | []byte](source T, offset int32) Position {
 	return at
 }
 
-// positionOf is the place that cel-go calls l: its columns count characters from 0.
+// positionOf converts cel-go's location l, whose columns count characters from 0.
 func positionOf(source string, l common.Location) Position {
 	if l == nil || l.Line() < 1 || l.Column() < 0 {
 		return Position{}
@@ -50,8 +50,8 @@ type freeName struct {
 	at   int32
 }
 
-// names returns the free names, each once, in order, and the first place of each. Places are offsets still: there may
-// be as many names as a source has words, and to make a position takes a walk over the source.
+// names returns the free names in order, each once, and the first place of each. Places are still offsets: there may
+// be as many names as a source has words, and making a position takes a walk over the source.
 func (w *walker) names() (vars []string, places []int32) {
 	slices.SortFunc(w.free, func(a, b freeName) int {
 		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.at, b.at))
@@ -64,7 +64,7 @@ func (w *walker) names() (vars []string, places []int32) {
 	return vars, places
 }
 
-// offset is where a node of the tree stands, in characters; -1 if that is not known.
+// offset says where a node of the tree stands, in characters. It is -1 if that is not known.
 func (w *walker) offset(x ast.Expr) int32 {
 	r, ok := w.info.GetOffsetRange(x.ID())
 	if !ok {
@@ -73,7 +73,7 @@ func (w *walker) offset(x ast.Expr) int32 {
 	return r.Start
 }
 
-// callPosition is the place of a call's name. cel-go gives that of the bracket behind it.
+// callPosition is the place of a call's name. cel-go gives the place of the bracket behind the name.
 func (w *walker) callPosition(x ast.Expr, name string) Position {
 	at := positionAt(w.source, w.offset(x))
 	if at == (Position{}) {

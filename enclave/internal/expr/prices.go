@@ -5,16 +5,16 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 )
 
-// price is what a call costs beside 1: base, or what a function of the subject says, and one unit for so many bytes of
-// its arguments ([bytesPerUnit] if 0). All functions pay for the text that they return as well. TestNoCallIsTooCheap
-// measures them.
+// price is what a call costs beside 1: base, or what a function of the subject says, and one unit for so many bytes
+// of its arguments ([bytesPerUnit] if 0). Every function also pays for the text that it returns. TestNoCallIsTooCheap
+// measures the prices.
 type price struct {
 	base  uint64
 	of    func(subject ref.Val) uint64
 	bytes int
 }
 
-// before is what the call costs before it is made.
+// before is the part of a call's price that is charged before the call.
 func (p price) before(x, y ref.Val) uint64 {
 	per := p.bytes
 	if per == 0 {
@@ -27,23 +27,23 @@ func (p price) before(x, y ref.Val) uint64 {
 	return units
 }
 
-// free is the length of a text that costs nothing to pass on.
+// free as a price per bytes means that passing on a text costs nothing.
 const free = 1 << 40
 
 // prices of the functions for which the default is too low, or too high.
 var prices = map[string]price{
-	opEqual:       {bytes: free}, // they pay for what they compare
+	opEqual:       {bytes: free}, // both pay for what they compare
 	opNotEqual:    {bytes: free},
 	opRange:       {bytes: free},
 	"double":      {of: digitsPrice},
 	"hmac_sha256": {base: 10},
 }
 
-// failurePrice is what a call that fails costs besides: cel-go makes a value of each error, with a text.
+// failurePrice is the extra price of a call that fails: cel-go makes a value with a text of each error.
 const failurePrice = 4
 
-// digitsPrice is for the reading of a number. One that lies halfway between two doubles takes arithmetic of hundreds of
-// digits, 20 µs; with few digits none takes more than 1 µs.
+// digitsPrice is the price of reading a number. A number that lies halfway between two doubles takes arithmetic of
+// hundreds of digits, 20 µs. With few digits none takes more than 1 µs.
 func digitsPrice(v ref.Val) uint64 {
 	s, ok := v.(types.String)
 	switch {

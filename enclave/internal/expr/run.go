@@ -2,17 +2,17 @@ package expr
 
 import "time"
 
-// Run is [Plan.Eval] in slices, for a caller that has other things to do in between. It is not safe for concurrent use.
+// Run is [Plan.Eval] in slices, for a caller that has other work to do in between. It is not safe for concurrent use.
 type Run struct {
 	plan    *Plan
 	st      *state // nil when there is nothing to evaluate, and after End
 	out     []byte
 	results []Result
-	mine    []Result // of results
+	mine    []Result // the part of results that this evaluation fills
 	next    int      // place in plan.order
 }
 
-// Start begins an evaluation. All that Eval says of its arguments holds until End.
+// Start begins an evaluation. What Eval says of its arguments holds until End.
 func (p *Plan) Start(fields []Field, deadline time.Time, out []byte, results []Result) *Run {
 	base := len(results)
 	for i := range p.exprs {
@@ -30,7 +30,7 @@ func (p *Plan) Start(fields []Field, deadline time.Time, out []byte, results []R
 	return r
 }
 
-// Slice evaluates until it has spent units, and then ends the expression that it is at. It reports whether there is
+// Slice evaluates until it has spent units, and then until the current expression ends. It reports whether there is
 // more to do.
 func (r *Run) Slice(units int) (more bool) {
 	if r.st == nil {
@@ -45,8 +45,8 @@ func (r *Run) Slice(units int) (more bool) {
 	return r.next < len(r.plan.order)
 }
 
-// End returns what Eval returns. An expression that was not reached has neither a value nor an error: call it before
-// Slice has returned false only to give up.
+// End returns what Eval returns. An expression that was not reached has neither a value nor an error. So call End
+// before Slice has returned false only to give the evaluation up.
 func (r *Run) End() ([]byte, []Result) {
 	if r.st != nil {
 		r.out = r.st.end()
@@ -56,5 +56,5 @@ func (r *Run) End() ([]byte, []Result) {
 	return r.out, r.results
 }
 
-// left is what the request may still spend.
+// left is how many units the request may still spend.
 func (st *state) left() uint64 { return st.requestEnd - min(st.requestEnd, st.tracker.ActualCost()) }

@@ -8,17 +8,17 @@ const most = 255
 // share is what a value may tell of one field.
 type share struct {
 	read         bool
-	chars, facts uint8 // shown characters, and facts; most is the most
+	chars, facts uint8 // shown characters, and facts; the constant most means all
 }
 
 func (s share) raw() bool { return s.chars > ReducedChars || s.facts > ReducedFacts }
 
 func (s share) tellsMoreThan(t share) bool { return s.chars > t.chars || s.facts > t.facts }
 
-// shares has a share for each field of a plan; nil stands for a value that depends on none.
+// shares has a share for each field of a plan. nil stands for a value that depends on no field.
 type shares []share
 
-// fact makes s that of a yes or no, or of a small number.
+// fact turns s into the shares of a yes or no, or of a small number.
 func (s shares) fact() {
 	for k := range s {
 		if s[k].chars > 0 || s[k].facts > 0 {
@@ -27,21 +27,21 @@ func (s shares) fact() {
 	}
 }
 
-// hide makes s that of a value that tells nothing.
+// hide turns s into the shares of a value that tells nothing.
 func (s shares) hide() {
 	for k := range s {
 		s[k].chars, s[k].facts = 0, 0
 	}
 }
 
-// limit makes s that of at most n characters.
+// limit turns s into the shares of a value of at most n characters.
 func (s shares) limit(n int) {
 	for k := range s {
 		s[k].chars = min(s[k].chars, uint8(n))
 	}
 }
 
-// add returns what the two tell together. It takes both.
+// add returns what both values together tell. It takes over both.
 func (a *analyst) add(s, t shares) shares {
 	if s == nil {
 		return t
@@ -57,7 +57,7 @@ func (a *analyst) add(s, t shares) shares {
 
 func sum(x, y uint8) uint8 { return uint8(min(uint(x)+uint(y), most)) }
 
-// either returns what one of the two tells, it is not known which. It takes both.
+// either returns what one of two values tells, if it is not known which. It takes over both.
 func (a *analyst) either(s, t shares) shares {
 	if s == nil {
 		return t
@@ -71,7 +71,7 @@ func (a *analyst) either(s, t shares) shares {
 	return s
 }
 
-// blank returns shares that tell nothing, from those that were dropped if there are any.
+// blank returns shares that tell nothing. It reuses dropped ones if there are any.
 func (a *analyst) blank() shares {
 	n := len(a.spare)
 	if n == 0 {
@@ -98,8 +98,8 @@ func (a *analyst) drop(s shares) {
 	}
 }
 
-// reducer says what a function or operator lets through of its operands: the constants below, or else the number of
-// characters that its value stands for.
+// reducer says how much a function or operator lets through of its operands: one of the constants below, or else the
+// number of characters that its value stands for.
 type reducer uint8
 
 const (
@@ -109,15 +109,16 @@ const (
 	shows   reducer = 255 // as many characters as its second operand says
 )
 
-// Characters that the parts of a time count for: a whole date or time of day counts as raw, a year with a month or the
-// day with its month does not.
+// These say for how many characters the parts of a time count. A whole date or time of day counts as raw. A year with
+// a month, or a day with its month, does not.
 const (
 	partOfTime = 2
 	dayOfYear  = 3
 )
 
-// reducers lists what reduces. All else passes: a function that is added to the language counts as passing until it is
-// listed here. Digests without a key pass, because a value that can be guessed can be found from them.
+// reducers lists the functions that reduce. All others pass. So a function that is added to the language counts as
+// passing until it is listed here. Digests without a key pass, since a value that can be guessed can be found from
+// its digest.
 var reducers = map[string]reducer{
 	opEqual: verdict, opNotEqual: verdict, opIn: verdict,
 	operators.Less: verdict, operators.LessEquals: verdict,

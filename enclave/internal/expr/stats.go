@@ -2,9 +2,9 @@ package expr
 
 // Stats are counters since the evaluator was made, and gauges of now.
 type Stats struct {
-	// Hits counts requests whose plan was there, Misses those for which one was built.
+	// Hits counts requests whose plan was cached, Misses those for which one was built.
 	Hits, Misses uint64
-	// Plans and Programs are cached now.
+	// Plans and Programs count what is cached now.
 	Plans, Programs int
 }
 

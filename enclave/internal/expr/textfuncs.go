@@ -12,7 +12,7 @@ import (
 	"golang.org/x/text/language"
 )
 
-// textFunctions are the reference's functions of strings, but for the digests.
+// textFunctions are the reference's functions of strings, except the digests.
 func (l library) textFunctions() []signature {
 	return []signature{
 		onString("is_empty", func(s string) ref.Val { return types.Bool(s == "") }),
@@ -29,8 +29,8 @@ func (l library) textFunctions() []signature {
 	}
 }
 
-// lower and upper map case as Unicode's full mappings do, without a language: one letter may become several, and a
-// final sigma has a form of its own.
+// lower and upper map case as Unicode's full mappings do, independent of a language: one letter may become several,
+// and a final sigma has its own form.
 func lower(s string) string {
 	if isASCII(s) {
 		return strings.ToLower(s)
@@ -54,7 +54,7 @@ func isASCII(s string) bool {
 	return true
 }
 
-// decodeBase64 takes the standard alphabet with padding and zero trailing bits only (RFC 4648, section 4);
+// decodeBase64 takes only the standard alphabet with padding and zero trailing bits (RFC 4648, section 4).
 // encoding/base64 by itself would also skip line breaks.
 func decodeBase64(s string) ref.Val {
 	if strings.ContainsAny(s, "\r\n") {

@@ -10,10 +10,11 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 )
 
-// timestamp parses RFC 3339 and keeps the offset. It takes what the RFC allows beside the usual form, as the reference
-// does: t and z in lower case, a space between date and time, and second 60. The reference takes second 60 in every
-// minute, so we do too. Go's times have no leap seconds: second 60 becomes the first second of the next minute, which
-// leaves differences and comparisons as they are in the reference. Digits after the ninth of a fraction are dropped.
+// timestamp parses RFC 3339 and keeps the offset. Like the reference it also takes what the RFC allows beside the
+// usual form: t and z in lower case, a space between date and time, and second 60. The reference takes second 60 in
+// every minute, and so does this function. Go's times have no leap seconds: second 60 becomes the first second of the
+// next minute, which leaves differences and comparisons as they are in the reference. Digits after the ninth of a
+// fraction are dropped.
 func timestamp(s string) ref.Val {
 	t, ok := parseTime(s)
 	if !ok || t.Year() < 1 || t.Year() > 9999 || t.UTC().Year() < 1 || t.UTC().Year() > 9999 {
@@ -22,7 +23,8 @@ func timestamp(s string) ref.Val {
 	return types.Timestamp{Time: t}
 }
 
-// layout of a timestamp's date and time of day: a digit for each 0, and the separator between them for each T.
+// timeLayout is the form of a timestamp's date and time of day: 0 stands for a digit, T for the separator between
+// them.
 const timeLayout = "0000-00-00T00:00:00"
 
 func parseTime(s string) (t time.Time, ok bool) {
@@ -47,7 +49,7 @@ func parseTime(s string) (t time.Time, ok bool) {
 	return time.Date(year, time.Month(month), day, hour, minute, second, nanos, zone), true
 }
 
-// shaped reports whether s, as long as timeLayout, has its form.
+// shaped reports whether s, which is as long as timeLayout, has its form.
 func shaped(s string) bool {
 	for i := range len(timeLayout) {
 		c, want := s[i], timeLayout[i]
@@ -60,7 +62,7 @@ func shaped(s string) bool {
 	return true
 }
 
-// fraction reads a point and digits, if s begins with a point, as nanoseconds.
+// fraction reads a point and digits as nanoseconds, if s begins with a point.
 func fraction(s string) (nanos int, rest string, ok bool) {
 	if s == "" || s[0] != '.' {
 		return 0, s, true
@@ -74,7 +76,7 @@ func fraction(s string) (nanos int, rest string, ok bool) {
 	return nanos, s[1+n:], n > 0
 }
 
-// parseOffset reads Z or an offset of at most 23:59, which has to be all of s.
+// parseOffset reads Z or an offset of at most 23:59. Nothing may follow in s.
 func parseOffset(s string) (*time.Location, bool) {
 	if s == "Z" || s == "z" {
 		return time.UTC, true
@@ -97,7 +99,7 @@ func parseOffset(s string) (*time.Location, bool) {
 	return time.FixedZone("", offset), true
 }
 
-// digits is the number of decimal digits, ASCII, at the beginning of s.
+// digits is the number of decimal ASCII digits at the beginning of s.
 func digits(s string) int {
 	i := 0
 	for i < len(s) && '0' <= s[i] && s[i] <= '9' {
@@ -107,8 +109,8 @@ func digits(s string) int {
 }
 
 // parseDouble reads a decimal number as the reference does: a sign, digits with a point among, before or behind them,
-// an exponent; or inf, infinity or nan, in any case. Underscores and hexadecimal digits, which Go takes, are refused. A
-// number that no double is near to is refused too.
+// and an exponent; or inf, infinity or nan, in any case. It refuses underscores and hexadecimal digits, which Go
+// takes. It also refuses a number that is too large for a double.
 func parseDouble(s string) ref.Val {
 	unsigned := strings.TrimLeft(s, "+-")
 	if len(s)-len(unsigned) > 1 {
@@ -152,7 +154,7 @@ func decimalNumber(s string) bool {
 	return s != "" && digits(s) == len(s)
 }
 
-// parseInt and parseUint read decimal digits after at most one sign; an uint may have a plus only.
+// parseInt and parseUint read decimal digits after at most one sign. parseUint accepts only a plus.
 func parseInt(s string) ref.Val {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
@@ -169,7 +171,7 @@ func parseUint(s string) ref.Val {
 	return types.Uint(n)
 }
 
-// duration reads numbers with units, largest first or not, after at most one sign: Go's grammar. Nothing may follow.
+// duration reads numbers with units, in any order, after at most one sign, by Go's grammar. Nothing may follow.
 func duration(s string) ref.Val {
 	d, err := time.ParseDuration(s)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 )
 
-// timeFunctions are the reference's functions of time and the getters. A timestamp keeps the offset from UTC that it
-// was written with, and the getters tell the time there; timestamps have years 1 to 9999.
+// timeFunctions are the reference's functions of time and the getters. A timestamp keeps the offset from UTC with
+// which it was written, and the getters give the time at that offset. Timestamps have years 1 to 9999.
 func (l library) timeFunctions() []signature {
 	sigs := []signature{
 		onString("date", date),
@@ -54,9 +54,9 @@ func today(now time.Time) ref.Val {
 	return types.Timestamp{Time: time.Date(y, m, d, 0, 0, 0, 0, time.UTC)}
 }
 
-// age is the number of whole years from t to now, on the calendar at t's offset: a year is complete when month,
-// day and time of day are not before t's, so that 29 February has its birthday on 1 March in a common year. What lies
-// in the future is 0 years old.
+// age is the number of whole years from t to now, on the calendar at t's offset. A year is complete when month, day
+// and time of day are not before t's. So 29 February has its birthday on 1 March in a common year. For a t in the
+// future the age is 0.
 func age(t, now time.Time) ref.Val {
 	now = now.In(t.Location())
 	years := now.Year() - t.Year()
@@ -85,8 +85,8 @@ func sinceMidnight(t time.Time) time.Duration {
 		time.Duration(t.Second())*time.Second + time.Duration(t.Nanosecond())
 }
 
-// date parses year-month-day as strptime's %Y-%m-%d in chrono: numbers may have fewer digits than usual and spaces
-// before them, the year a sign (and then any number of digits), and nothing may follow.
+// date parses year-month-day as chrono's strptime does with %Y-%m-%d: numbers may have fewer digits than usual and
+// spaces before them, and the year may have a sign (and then any number of digits). Nothing may follow.
 func date(s string) ref.Val {
 	year, s, ok := number(s, 4, true)
 	if !ok || !strings.HasPrefix(s, "-") {
@@ -107,8 +107,8 @@ func date(s string) ref.Val {
 	return types.Timestamp{Time: t}
 }
 
-// number reads up to width digits after white space; a sign, where allowed, lifts the width. Numbers too large for a
-// year come out as one that is too large.
+// number reads up to width digits after white space. A sign, where allowed, lifts the width. A number that is too
+// large for a year is returned as some number that is too large.
 func number(s string, width int, signed bool) (n int, rest string, ok bool) {
 	s = strings.TrimLeftFunc(s, unicode.IsSpace)
 	negative := false

@@ -17,7 +17,7 @@ import (
 // MaxAttempts bounds the attempts of one call.
 const MaxAttempts = 5
 
-// Pauses between attempts are random between zero and a bound that doubles from base to cap.
+// Pauses between attempts are random, between zero and a bound that doubles from base to cap.
 const (
 	backoffBase         = 50 * time.Millisecond
 	backoffCap          = time.Second
@@ -33,7 +33,7 @@ type question struct {
 	context map[string]string
 }
 
-// ask makes attempts until one succeeds, none can, or time is up.
+// ask makes attempts until one succeeds, no further one can succeed, or time is up.
 func (c *Client) ask(ctx context.Context, q question) (*secret.Buffer, error) {
 	switch {
 	case q.region == nil:
@@ -80,7 +80,7 @@ func (t *tracker) next(ctx context.Context, failure *Error) (pause time.Duration
 		if t.rejected++; t.rejected > 1 {
 			return 0, false
 		}
-	case ClockSkew: // once, with a corrected clock; then it is the secret that is wrong
+	case ClockSkew: // once, with a corrected clock; after that the secret is wrong
 		if t.skewed++; t.skewed > 1 {
 			failure.Cause = BadCredentials
 		}
@@ -104,7 +104,8 @@ func backoff(cause Cause, n int) time.Duration {
 	return rand.N(min(base<<n, limit)) //nolint:gosec // jitter needs no secrecy
 }
 
-// sleep waits; false when ctx ended first. A channel that closes, one for new credentials, ends the wait early.
+// sleep waits. It returns false if ctx ended first. If the channel early is closed, as for new credentials, the wait
+// ends early.
 func sleep(ctx context.Context, pause time.Duration, early <-chan struct{}) bool {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -117,8 +118,8 @@ func sleep(ctx context.Context, pause time.Duration, early <-chan struct{}) bool
 	return true
 }
 
-// used is what an attempt was made with. When it failed for want of credentials, changed is closed once there are
-// others.
+// used says with which credentials an attempt was made. If the attempt failed for want of credentials, changed is
+// closed once there are others.
 type used struct {
 	set     *set
 	changed <-chan struct{}
@@ -186,13 +187,14 @@ func (c *Client) send(ctx context.Context, q question, client sdkClient, documen
 	return answer, nil
 }
 
-// cutShort tells whether the caller's own deadline ended an attempt so soon that it says nothing about KMS.
+// cutShort reports whether the caller's own deadline ended an attempt so soon that it says nothing about KMS.
 func cutShort(ctx context.Context, cause Cause, took time.Duration) bool {
 	const patience = time.Second
 	return cause == Timeout && ctx.Err() != nil && took < patience
 }
 
-// decrypt is the call itself, and the checks of its answer. personal: with other credentials it may end otherwise.
+// decrypt makes the call and checks its answer. personal means that with other credentials the call may end
+// otherwise.
 func (c *Client) decrypt(
 	ctx context.Context, q question, client sdkClient, document []byte,
 ) (envelope []byte, cause Cause, personal bool) {

@@ -15,7 +15,7 @@ const (
 	circuitMaxPause = 10 * time.Second
 )
 
-// CircuitState says whether KMS is asked.
+// CircuitState says whether KMS is asked at present.
 type CircuitState uint8
 
 // States of a circuit.
@@ -28,23 +28,23 @@ const (
 // String is "closed", "half_open" or "open".
 func (s CircuitState) String() string { return [...]string{"closed", "half_open", "open"}[s] }
 
-// A circuit keeps attempts from a service that fails them. It has no clock of its own.
+// A circuit keeps attempts away from a service that fails them. It has no clock of its own.
 type circuit struct {
 	mu       sync.Mutex
 	state    CircuitState
-	window   uint32 // last answers, newest in bit 0; 1 is a failure
+	window   uint32 // last answers, newest in bit 0; 1 means a failure
 	pause    time.Duration
-	until    time.Time // when an open circuit becomes half open
+	until    time.Time // when an open circuit becomes half-open
 	probing  bool
 	probesOK int
 	cause    Cause // of the failure that opened it
 	opened   uint64
 }
 
-// A pass is leave for one attempt, which must be given back by report.
+// A pass is the permission for one attempt. It must be given back by report.
 type pass struct{ probe bool }
 
-// allow asks for leave. If there is none it says for how long, and what failed.
+// allow asks for a pass. If there is none, it says how long to wait, and what failed.
 func (c *circuit) allow(now time.Time) (p pass, ok bool, wait time.Duration, cause Cause) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,7 +64,7 @@ func (c *circuit) allow(now time.Time) (p pass, ok bool, wait time.Duration, cau
 	return pass{probe: true}, true, 0, OK
 }
 
-// refuses tells whether allow would say no because the pause is not over. It takes no leave.
+// refuses reports whether allow would refuse because the pause is not over. It takes no pass.
 func (c *circuit) refuses(now time.Time) (wait time.Duration, cause Cause, refuses bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,7 +74,7 @@ func (c *circuit) refuses(now time.Time) (wait time.Duration, cause Cause, refus
 	return 0, OK, false
 }
 
-// report ends an attempt. A cause that says nothing about the service (the caller left) counts as nothing.
+// report ends an attempt. A cause that says nothing about the service (the caller left) is not counted.
 func (c *circuit) report(now time.Time, p pass, cause Cause) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,7 +83,7 @@ func (c *circuit) report(now time.Time, p pass, cause Cause) {
 		return
 	}
 	if c.state != CircuitClosed || cause == Cancelled {
-		return // an attempt from before
+		return // an attempt from before the circuit opened
 	}
 	c.window = c.window<<1&(1<<circuitWindow-1) | boolBit(cause.failsCircuit())
 	if cause.failsCircuit() && bits.OnesCount32(c.window) >= circuitFailures {

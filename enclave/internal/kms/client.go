@@ -15,12 +15,12 @@ import (
 	"redoubt/wire/kit/secret"
 )
 
-// sdkClient is what is used of the SDK.
+// sdkClient is the part of the SDK that this package uses.
 type sdkClient interface {
 	Decrypt(context.Context, *awskms.DecryptInput, ...func(*awskms.Options)) (*awskms.DecryptOutput, error)
 }
 
-// A regional is what belongs to one region.
+// A regional holds what belongs to one region.
 type regional struct {
 	name, arn string
 	base      *url.URL
@@ -29,7 +29,7 @@ type regional struct {
 	answered  atomic.Pointer[time.Time]
 }
 
-// Client asks KMS. It is a keys.Unwrapper, and safe for concurrent use.
+// Client asks KMS. It implements keys.Unwrapper, and is safe for concurrent use.
 type Client struct {
 	cfg        Config
 	regions    map[string]*regional // by name
@@ -77,16 +77,16 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Prepared is closed once there is an RSA key pair. Calls made before wait for it, and making one takes from a tenth of
-// a second to seconds.
+// Prepared is closed once there is an RSA key pair. Making one takes from a tenth of a second to seconds. Calls made
+// before wait for it.
 func (c *Client) Prepared() <-chan struct{} { return c.recipients.first }
 
-// CredentialsValid tells whether any identity has credentials that have not ended, and when they do (zero: never).
+// CredentialsValid reports whether any identity has credentials that have not ended, and when they end (zero: never).
 func (c *Client) CredentialsValid() (expiry time.Time, ok bool) { return c.wallet.anyValid(c.now()) }
 
-// Unwrap asks KMS to open a wrapped private key, with the credentials of the identity that r.By is; without one it
+// Unwrap asks KMS to open a wrapped private key, with the credentials of the identity r.By. Without an identity it
 // fails for want of credentials. A request for an ARN that is not configured is denied. Errors are *Error, which
-// unwraps to a *wire.Error. It returns when ctx ends, or after the configuration's CallTimeout.
+// unwraps to a *wire.Error. Unwrap returns when ctx ends, or after the configuration's CallTimeout.
 func (c *Client) Unwrap(ctx context.Context, r keys.Request) (*secret.Buffer, error) {
 	by, _ := r.By.(*Identity)
 	q := question{by: by, region: c.byARN[r.KeyARN], wrapped: r.Wrapped}
@@ -99,10 +99,10 @@ func (c *Client) Unwrap(ctx context.Context, r keys.Request) (*secret.Buffer, er
 	return c.ask(ctx, q)
 }
 
-// UnwrapHMACKey opens the deployment's key of hmac_sha256: wrapped by the region's key with the encryption context
-// {"purpose": "redoubt-hmac"}. No request is behind it, so it asks with the credentials of each identity in turn until
-// one is answered: first those that the key was opened with before. Errors are those of Unwrap, of the last that was
-// asked; one that says something of the wrapped key itself ends the search.
+// UnwrapHMACKey opens the deployment's key of hmac_sha256. The region's key wraps it, with the encryption context
+// {"purpose": "redoubt-hmac"}. The call belongs to no request. So it tries the credentials of each identity in turn
+// until one is answered, beginning with those that last opened this key. Errors are those of Unwrap, for the last
+// identity that was asked. An error about the wrapped key itself ends the search.
 func (c *Client) UnwrapHMACKey(ctx context.Context, region string, wrapped []byte) (*secret.Buffer, error) {
 	q := question{
 		region: c.regions[region], wrapped: wrapped, context: map[string]string{"purpose": "redoubt-hmac"},
@@ -130,14 +130,14 @@ func (c *Client) UnwrapHMACKey(ctx context.Context, region string, wrapped []byt
 	return nil, failure
 }
 
-// refuse counts and returns the failure of a call that is not made.
+// refuse counts a call that is not made, and returns its failure.
 func (c *Client) refuse(cause Cause) *Error {
 	c.stats.calls[cause].Add(1)
 	return newError(cause)
 }
 
-// Reach tells whether a region's KMS answers: nil when it did within the last minute, or does now. It asks without
-// credentials, so an answer of any kind below 500 will do, once TLS has proved whose it is.
+// Reach reports whether a region's KMS answers. It returns nil if KMS did within the last minute, or does now. It
+// asks without credentials. So any answer below 500 will do, once TLS has proved that it comes from KMS.
 func (c *Client) Reach(ctx context.Context, region string) error {
 	const fresh = time.Minute
 	r := c.regions[region]
@@ -166,7 +166,7 @@ func (c *Client) Reach(ctx context.Context, region string) error {
 	return nil
 }
 
-// now is our clock, corrected by what KMS's answers say when it is off by more than a minute.
+// now is our clock. It is corrected by the time in KMS's answers if it is off by more than a minute.
 func (c *Client) now() time.Time {
 	const tolerated = time.Minute
 	if offset := time.Duration(c.offset.Load()); offset.Abs() > tolerated {
@@ -175,7 +175,7 @@ func (c *Client) now() time.Time {
 	return time.Now()
 }
 
-// Close ends calls under way and the background work, closes connections and wipes the credentials. Later calls fail.
+// Close ends running calls and the background work, closes connections and wipes the credentials. Later calls fail.
 func (c *Client) Close() {
 	c.end()
 	c.done.Wait()

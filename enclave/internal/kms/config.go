@@ -14,19 +14,20 @@ import (
 
 // Defaults of [Config].
 const (
-	// DefaultAttemptTimeout bounds one attempt, connection and TLS handshake included.
+	// DefaultAttemptTimeout bounds one attempt. It includes connecting and the TLS handshake.
 	DefaultAttemptTimeout = 2 * time.Second
 	// DefaultCallTimeout bounds a call whose context has no deadline.
 	DefaultCallTimeout = 10 * time.Second
 	// DefaultMaxConcurrent is the number of attempts at a time, and of connections.
 	DefaultMaxConcurrent = 64
-	// DefaultMaxQueue is the number of calls that wait for their turn; more are overloaded.
+	// DefaultMaxQueue is the number of calls that wait for their turn. Further calls fail as overloaded.
 	DefaultMaxQueue = 1024
 	// DefaultRSAKeyLife is how long an RSA key pair is used before another takes its place.
 	DefaultRSAKeyLife = 12 * time.Hour
 	// DefaultDocumentLife is how long an attestation document is used before another takes its place.
 	DefaultDocumentLife = 3 * time.Minute
-	// MaxDocumentLife is how long one is used when the module fails to make another. KMS takes it for five minutes.
+	// MaxDocumentLife is how long a document is used if the module fails to make another. KMS accepts one for five
+	// minutes.
 	MaxDocumentLife = 4*time.Minute + 30*time.Second
 )
 
@@ -42,15 +43,15 @@ var ErrConfig = errors.New("kms: invalid configuration")
 
 // Config of a [Client]. Zero values mean the defaults.
 type Config struct {
-	// Keys maps a region to the ARN of the one key that may be used there. Required; ARNs of keys, not of aliases,
-	// each of its region.
+	// Keys maps a region to the ARN of the one key that may be used there. Required. Each must be the ARN of a key of
+	// that region, not of an alias.
 	Keys map[string]string
-	// Endpoint replaces https://kms.REGION.amazonaws.com for every region: an https URL of host and, perhaps, port.
-	// DANGEROUS: see the configuration file's own words.
+	// Endpoint replaces https://kms.REGION.amazonaws.com for every region. It is an https URL with a host and,
+	// optionally, a port. DANGEROUS: see the text of the configuration file.
 	Endpoint string
-	// ExtraRootsPEM are certificates trusted beside Amazon's roots. DANGEROUS for the same reason.
+	// ExtraRootsPEM are certificates that are trusted beside Amazon's roots. DANGEROUS for the same reason.
 	ExtraRootsPEM []byte
-	// Dial opens a byte stream to HOST:PORT through the parent. TLS is made on it here. Required.
+	// Dial opens a byte stream to HOST:PORT through the parent. The client makes TLS on it. Required.
 	Dial func(ctx context.Context, hostport string) (net.Conn, error)
 	// Module makes the attestation documents. Required. The client does not close it.
 	Module nsm.Module

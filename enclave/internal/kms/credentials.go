@@ -22,13 +22,14 @@ const (
 )
 
 // refusedFor is how long credentials that KMS refused do not count as valid. After that they get another chance: the
-// refusal may have been of our clock, or of an account whose changes had not reached KMS yet.
+// cause may have been our clock, or changes to an account that had not reached KMS yet.
 const refusedFor = 30 * time.Second
 
-// ErrCredentials says that credentials are incomplete, too long, malformed, or over already. The former stay in use.
+// ErrCredentials reports credentials that are incomplete, too long, malformed, or over already. The former
+// credentials stay in use.
 var ErrCredentials = errors.New("kms: unusable credentials")
 
-// Credentials are an IAM role's temporary credentials. Identity.Set copies the slices, which stay the caller's, who
+// Credentials are an IAM role's temporary credentials. Identity.Set copies the slices. They stay the caller's, which
 // should wipe them.
 type Credentials struct {
 	AccessKeyID, SecretAccessKey, SessionToken []byte
@@ -46,14 +47,15 @@ func (c *Credentials) valid(now time.Time) error {
 	return nil
 }
 
-// printable tells whether b can stand in a header. A request that cannot be sent would look like a KMS out of reach.
+// printable reports whether b can stand in a header. A request that cannot be sent would look like a KMS that cannot
+// be reached.
 func printable(b []byte) bool {
 	return !slices.ContainsFunc(b, func(c byte) bool { return c <= ' ' || c > '~' })
 }
 
-// A set is one set of credentials with the SDK clients that sign by it; the clients keep signing keys, so they go when
-// it goes. Memory is ours: the SDK gets strings that share it, and it is wiped when no identity has it any more and the
-// last call has ended. Identities with equal credentials share a set.
+// A set is one set of credentials with the SDK clients that sign with it. The clients keep signing keys, so they are
+// dropped together with it. The memory is ours: the SDK gets strings that share it. It is wiped when no identity has
+// the set any more and the last call with it has ended. Identities with equal credentials share a set.
 type set struct {
 	number        uint64 // never given twice
 	accessKeyID   string
@@ -62,12 +64,12 @@ type set struct {
 	clients       map[string]sdkClient // by region
 
 	// Guarded by wallet.mu.
-	held    int // identities that have it
-	uses    int // calls that do
+	held    int // identities that have this set
+	uses    int // calls that use this set
 	refused time.Time
 }
 
-// Retrieve implements aws.CredentialsProvider. It is called during a call that uses the set only.
+// Retrieve implements aws.CredentialsProvider. It is called only during a call that uses the set.
 func (s *set) Retrieve(context.Context) (aws.Credentials, error) {
 	out := aws.Credentials{AccessKeyID: s.accessKeyID, SecretAccessKey: shared(s.secret), Source: "redoubt"}
 	if len(s.token) > 0 {
@@ -76,15 +78,15 @@ func (s *set) Retrieve(context.Context) (aws.Credentials, error) {
 	return out, nil
 }
 
-// shared returns a string that uses b's memory: a copy could never be wiped.
+// shared returns a string that uses b's memory, since a copy could never be wiped.
 func shared(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// good tells whether calls may be made with it.
+// good reports whether calls may be made with this set.
 func (s *set) good(now time.Time) bool {
 	return s != nil && (s.expiry.IsZero() || now.Before(s.expiry))
 }
 
-// is tells whether these are the same credentials.
+// is reports whether the set holds these credentials.
 func (s *set) is(c *Credentials) bool {
 	return s.accessKeyID == string(c.AccessKeyID) && s.expiry.Equal(c.Expiry) &&
 		subtle.ConstantTimeCompare(s.secret, c.SecretAccessKey) == 1 && bytes.Equal(s.token, c.SessionToken)

@@ -20,7 +20,7 @@ import (
 // A Cause says how a call ended. The set is closed; each has a counter in [Stats].
 type Cause uint8
 
-// Causes. OK is the only one that is no failure.
+// Causes. OK is the only one that is not a failure.
 const (
 	OK             Cause = iota
 	Denied               // KMS refuses this key, ciphertext, context, role or enclave, or the ARN is not configured
@@ -31,17 +31,17 @@ const (
 	Untrusted            // the other end did not prove to be KMS
 	BadAnswer            // an answer that breaks the protocol: Plaintext, another key, no envelope, one not for us
 	Rejected             // KMS does not take the request as such, perhaps for its attestation document
-	NoCredentials        // none were given yet, or they have ended
-	BadCredentials       // KMS does not accept them
+	NoCredentials        // no credentials were given yet, or they have ended
+	BadCredentials       // KMS does not accept the credentials
 	ClockSkew            // KMS finds the signature's time wrong
 	NoDocument           // the Nitro Secure Module gave no attestation document, or none in time
 	CircuitOpen          // too many failures lately; KMS was not asked
 	Overloaded           // too many calls wait, or this one waited too long; KMS was not asked
 	Cancelled            // the caller gave up, or the client was closed
 	Invalid              // the request is out of limits; KMS was not asked
-	NoEgress             // the parent gave no way to KMS
+	NoEgress             // the parent gave no connection to KMS
 
-	// Causes is their number.
+	// Causes is the number of causes.
 	Causes = int(NoEgress) + 1
 )
 
@@ -61,7 +61,7 @@ var causeCodes = [Causes]wire.Code{
 // String is a static text; the set of its results is closed.
 func (c Cause) String() string { return causeTexts[c] }
 
-// retryable tells whether another attempt may end otherwise.
+// retryable reports whether another attempt may end otherwise.
 func (c Cause) retryable() bool {
 	switch c {
 	case Throttled, Unavailable, Timeout, Unreachable, Rejected, NoCredentials, BadCredentials, ClockSkew, NoDocument,
@@ -71,8 +71,8 @@ func (c Cause) retryable() bool {
 	return false
 }
 
-// failsCircuit tells whether it is a reason to ask KMS less. A way out that is missing costs KMS nothing, and comes
-// back all at once when the parent does.
+// failsCircuit reports whether the cause is a reason to ask KMS less. NoEgress is not one: it costs KMS nothing, and
+// the way out returns as a whole when the parent does.
 func (c Cause) failsCircuit() bool {
 	switch c {
 	case Throttled, Unavailable, Timeout, Unreachable, Untrusted:
@@ -81,13 +81,13 @@ func (c Cause) failsCircuit() bool {
 	return false
 }
 
-// An Error is how a call fails. It unwraps to the *wire.Error for the caller of the service.
+// An Error is the failure of a call. It unwraps to the *wire.Error for the caller of the service.
 type Error struct {
 	Cause Cause
-	// RetryAfter says when a retry may help; 0 means nothing is known.
+	// RetryAfter says when a retry may help; 0 means that this is not known.
 	RetryAfter time.Duration
 	code       wire.Code
-	cut        bool // the caller's deadline ended it before KMS had a fair time
+	cut        bool // the caller's deadline ended it before KMS had a fair time to answer
 	personal   bool // with other credentials KMS may answer otherwise
 }
 
@@ -107,8 +107,8 @@ func (e *Error) Unwrap() error {
 	return &wire.Error{Code: e.code, RetryAfterMS: uint32(min(max(e.RetryAfter.Milliseconds(), 0), most))}
 }
 
-// OwnFault tells whether the failure says nothing about the wrapped key, only about this enclave's own state, load or
-// time, so that it must not be remembered against the key.
+// OwnFault reports whether the failure says nothing about the wrapped key, but only about this enclave's own state,
+// load or time. Such a failure must not be remembered against the key.
 func (e *Error) OwnFault() bool {
 	if e.cut {
 		return true
@@ -120,8 +120,8 @@ func (e *Error) OwnFault() bool {
 	return false
 }
 
-// OfCredentials tells whether the same question may end otherwise with other credentials: they were refused or are
-// missing, or KMS refused whoever they are.
+// OfCredentials reports whether the same question may end otherwise with other credentials: the credentials were
+// refused or are missing, or KMS refused this caller.
 func (e *Error) OfCredentials() bool {
 	switch e.Cause {
 	case NoCredentials, BadCredentials, ClockSkew: // a wrong secret may look like a clock that is wrong
@@ -130,15 +130,15 @@ func (e *Error) OfCredentials() bool {
 	return e.personal
 }
 
-// aboutTheKey are the refusals that KMS gives only to those whom it lets ask, of what they asked.
+// aboutTheKey lists the refusals that KMS gives only to callers that it lets ask, and that concern what they asked.
 var aboutTheKey = map[string]bool{
 	"InvalidCiphertextException": true, "IncorrectKeyException": true, "DisabledException": true,
 	"NotFoundException": true, "KMSInvalidStateException": true, "InvalidKeyUsageException": true,
 	"InvalidArnException": true, "ValidationException": true, "ValidationError": true, "SerializationException": true,
 }
 
-// ofCaller tells whether a failure may depend on whose credentials were used. What is not known to be about the key is
-// taken to be; quotas are those of the caller's account.
+// ofCaller reports whether a failure may depend on the credentials that were used. A failure that is not known to be
+// about the key is taken to depend on them. Quotas are those of the credentials' account.
 func ofCaller(err error, cause Cause) bool {
 	switch cause {
 	case Throttled:
@@ -150,7 +150,7 @@ func ofCaller(err error, cause Cause) bool {
 	return false
 }
 
-// apiCauses are the error codes of KMS and of AWS's front, as documented; those that are not here go by HTTP status.
+// apiCauses maps the documented error codes of KMS and of AWS's front. Other codes go by HTTP status.
 var apiCauses = map[string]Cause{
 	"AccessDeniedException": Denied, "InvalidCiphertextException": Denied, "IncorrectKeyException": Denied,
 	"DisabledException": Denied, "NotFoundException": Denied, "KMSInvalidStateException": Denied,
@@ -171,7 +171,8 @@ var apiCauses = map[string]Cause{
 	"MissingAuthenticationToken": BadCredentials, "MissingAuthenticationTokenException": BadCredentials,
 	"IncompleteSignature": BadCredentials, "IncompleteSignatureException": BadCredentials,
 
-	// A wrong secret and a wrong clock look alike: the first gets one more attempt with a corrected clock, too.
+	// A wrong secret and a wrong clock look alike. So a wrong secret, too, gets one more attempt with a corrected
+	// clock.
 	"InvalidSignatureException": ClockSkew, "SignatureDoesNotMatch": ClockSkew, "RequestExpired": ClockSkew,
 	"RequestTimeTooSkewed": ClockSkew, "RequestInTheFuture": ClockSkew, "SignatureExpired": ClockSkew,
 
@@ -205,7 +206,7 @@ func classify(err error) Cause {
 	return byTransport(err)
 }
 
-// byBody tells an answer that broke off from one that makes no sense.
+// byBody distinguishes an answer that broke off from one that makes no sense.
 func byBody(err error) Cause {
 	if errors.As(err, new(*net.OpError)) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return Unreachable

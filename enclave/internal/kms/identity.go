@@ -13,11 +13,11 @@ import (
 	"redoubt/enclave/internal/keys"
 )
 
-// An Identity is what KMS knows a parent's session by: the credentials that the session gave, and no other's. It is
-// safe for concurrent use. A request names its session's identity in [keys.Request.By].
+// An Identity holds the credentials that one session of a parent gave, and no others. With it KMS is asked for that
+// session. It is safe for concurrent use. A request names its session's identity in [keys.Request.By].
 type Identity struct {
 	client *Client
-	number atomic.Uint64 // of current; 0 without
+	number atomic.Uint64 // number of current; 0 without credentials
 
 	// Guarded by wallet.mu.
 	current *set
@@ -27,17 +27,17 @@ type Identity struct {
 
 var _ keys.Credentials = (*Identity)(nil)
 
-// wallet holds the identities, and through them the sets.
+// wallet holds the identities, and through them the sets of credentials.
 type wallet struct {
 	mu         sync.Mutex
-	identities []*Identity // those that are open, the last to be given credentials last
+	identities []*Identity // open identities; the one that was given credentials last comes last
 	macBy      uint64      // the set that last opened the HMAC key
 	closed     bool
 	renewed    uint64
-	last       uint64 // number of a set
+	last       uint64 // number given to the newest set
 }
 
-// NewIdentity returns one without credentials. The caller MUST close it.
+// NewIdentity returns an identity without credentials. The caller MUST close it.
 func (c *Client) NewIdentity() *Identity {
 	i := &Identity{client: c, changed: make(chan struct{})}
 	w := &c.wallet
@@ -52,8 +52,8 @@ func (c *Client) NewIdentity() *Identity {
 	return i
 }
 
-// Set replaces the credentials; the former are wiped as soon as no call and no other identity uses them. It fails with
-// ErrCredentials, and leaves the former, when the new ones are unusable. After Close it does nothing.
+// Set replaces the credentials. The former ones are wiped as soon as no call and no other identity uses them. If the
+// new ones are unusable, Set fails with ErrCredentials and keeps the former. After Close it does nothing.
 func (i *Identity) Set(creds Credentials) error {
 	if err := creds.valid(i.client.now()); err != nil {
 		return err
@@ -94,7 +94,7 @@ func (c *Client) newSet(creds *Credentials) *set {
 // Number implements [keys.Credentials].
 func (i *Identity) Number() uint64 { return i.number.Load() }
 
-// Valid tells whether there are credentials that have not ended and that KMS did not refuse lately, and when they do
+// Valid reports whether there are credentials that have not ended and that KMS did not refuse lately, and when they
 // end (zero: never).
 func (i *Identity) Valid() (expiry time.Time, ok bool) {
 	now := i.client.now()
@@ -107,7 +107,7 @@ func (i *Identity) Valid() (expiry time.Time, ok bool) {
 	return i.current.expiry, i.current.good(now) && time.Since(i.current.refused) >= refusedFor
 }
 
-// Close gives the credentials up. Calls under way end with them; later ones have none.
+// Close gives the credentials up. Running calls may finish with them. Later calls have none.
 func (i *Identity) Close() {
 	w := &i.client.wallet
 	w.mu.Lock()
@@ -115,7 +115,7 @@ func (i *Identity) Close() {
 	w.remove(i)
 }
 
-// find returns the set of equal credentials that some identity has, or nil.
+// find returns a set of equal credentials that some identity has, or nil.
 func (w *wallet) find(creds *Credentials) *set {
 	for _, i := range w.identities {
 		if i.current != nil && i.current.is(creds) {
@@ -142,7 +142,7 @@ func (w *wallet) replace(i *Identity, next *set) {
 	i.changed = make(chan struct{})
 }
 
-// retire wipes a set that nobody needs. The caller holds mu.
+// retire wipes a set that is no longer in use. The caller holds mu.
 func (s *set) retire() {
 	if s.held == 0 && s.uses == 0 {
 		s.wipe()
@@ -156,11 +156,11 @@ func (w *wallet) remove(i *Identity) {
 	}
 	i.closed = true
 	w.replace(i, nil)
-	close(i.changed) // nothing will change any more: nobody is to wait for it
+	close(i.changed) // nothing will change any more, so nothing may wait for a change
 	w.identities = slices.DeleteFunc(w.identities, func(x *Identity) bool { return x == i })
 }
 
-// close closes every identity, and those that come later.
+// close closes every identity, those that come later too.
 func (w *wallet) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -170,8 +170,8 @@ func (w *wallet) close() {
 	}
 }
 
-// acquire returns the set to use, nil if there is none that is still good, and a channel that is closed when there is
-// another. The caller must release what it got.
+// acquire returns the set to use, or nil if there is none that is still good. It also returns a channel that is
+// closed when there is another set. The caller must release the set.
 func (w *wallet) acquire(i *Identity, now time.Time) (*set, <-chan struct{}) {
 	if i == nil {
 		return nil, nil
@@ -192,7 +192,7 @@ func (w *wallet) release(used *set) {
 	used.retire()
 }
 
-// judge keeps what KMS said of the credentials themselves.
+// judge records whether KMS refused the credentials themselves.
 func (w *wallet) judge(s *set, refused bool) {
 	if s == nil {
 		return
@@ -205,7 +205,7 @@ func (w *wallet) judge(s *set, refused bool) {
 	}
 }
 
-// anyValid tells whether an identity has credentials that have not ended, and when the first of them do.
+// anyValid reports whether an identity has credentials that have not ended, and when the first of these end.
 func (w *wallet) anyValid(now time.Time) (expiry time.Time, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -221,8 +221,8 @@ func (w *wallet) anyValid(now time.Time) (expiry time.Time, ok bool) {
 	return expiry, ok
 }
 
-// holders are identities with credentials that are good, one for each set: the one that last opened the HMAC key first,
-// then those that KMS did not refuse, the newest credentials before older ones.
+// holders lists identities with credentials that are good, one for each set. First comes the one that last opened the
+// HMAC key, then those that KMS did not refuse, newer credentials before older ones.
 func (w *wallet) holders(now time.Time) []*Identity {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// A limiter bounds the attempts at a time, and those that wait for their turn.
+// A limiter bounds the attempts at a time, and the calls that wait for their turn.
 type limiter struct {
 	slots   chan struct{}
 	waiting atomic.Int64
@@ -17,8 +17,8 @@ func newLimiter(concurrent, queue int) *limiter {
 	return &limiter{slots: make(chan struct{}, concurrent), max: int64(queue)}
 }
 
-// acquire takes a slot, waiting until ctx ends. It fails with Overloaded at once when too many wait, and when time ran
-// out before its turn: that is our load, and says nothing of KMS or the key.
+// acquire takes a slot, and waits for it until ctx ends. It fails with Overloaded at once if too many calls wait, or
+// if time runs out before its turn. That cause is our load, and says nothing of KMS or the key.
 func (l *limiter) acquire(ctx context.Context) Cause {
 	select {
 	case l.slots <- struct{}{}:
@@ -39,7 +39,7 @@ func (l *limiter) acquire(ctx context.Context) Cause {
 
 func (l *limiter) release() { <-l.slots }
 
-// ended is the cause of a wait for something of ours that ended with ctx: late if its time ran out.
+// ended is the cause of a wait that ended with ctx. It is late if the time ran out.
 func ended(ctx context.Context, late Cause) Cause {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return late

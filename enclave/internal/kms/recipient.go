@@ -18,8 +18,8 @@ const (
 	documentRetries = 1
 )
 
-// A recipient is one RSA key pair with the attestation document that speaks for it. A call holds on to the recipient
-// that it sent, so that an answer opens though another has taken its place.
+// A recipient is one RSA key pair with the attestation document for it. A call keeps the recipient that it sent, so
+// that the answer opens though another has taken its place.
 type recipient struct {
 	key  *rsa.PrivateKey
 	spki []byte
@@ -27,8 +27,8 @@ type recipient struct {
 
 	mu       sync.Mutex
 	document []byte
-	made     time.Time     // when the document was
-	making   chan struct{} // closed when the document under way is there, or is not
+	made     time.Time     // when the document was made
+	making   chan struct{} // closed when the document under way is made, or has failed
 }
 
 // recipients makes RSA key pairs and documents for KMS.
@@ -84,7 +84,7 @@ func (r *recipients) renew() error {
 	return nil
 }
 
-// get returns the key pair in use and a document that is young enough. It waits for either until ctx ends.
+// get returns the key pair in use and a document that is young enough. It waits for both until ctx ends.
 func (r *recipients) get(ctx context.Context) (*recipient, []byte, Cause) {
 	select {
 	case <-r.first:
@@ -115,7 +115,7 @@ func (p *recipient) get(ctx context.Context, r *recipients) ([]byte, Cause) {
 			return nil, ended(ctx, NoDocument)
 		}
 	}
-	// The module failed. What it made last may still do.
+	// The module failed. Its last document may still be young enough.
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.document != nil && time.Since(p.made) < MaxDocumentLife {
@@ -124,7 +124,7 @@ func (p *recipient) get(ctx context.Context, r *recipients) ([]byte, Cause) {
 	return nil, NoDocument
 }
 
-// make asks the module, which may take its time, on a goroutine that nobody's deadline ends.
+// make asks the module, which may take its time, on a goroutine that no caller's deadline ends.
 func (p *recipient) make(r *recipients) {
 	began := time.Now()
 	document, err := r.module.Attest(nil, nil, p.spki)
@@ -140,7 +140,7 @@ func (p *recipient) make(r *recipients) {
 	p.making = nil
 }
 
-// distrust drops a document that KMS did not take, unless another is there already.
+// distrust drops a document that KMS refused, unless there is another already.
 func (p *recipient) distrust(document []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -149,7 +149,7 @@ func (p *recipient) distrust(document []byte) {
 	}
 }
 
-// ages returns those of key pair and document; ok is false where there is none.
+// ages returns the ages of key pair and document. ok is false if there is none.
 func (r *recipients) ages(now time.Time) (key, document time.Duration, ok bool) {
 	current := r.current.Load()
 	if current == nil {

@@ -9,7 +9,7 @@ import (
 	"redoubt/enclave/internal/durations"
 )
 
-// counters grow only.
+// counters only grow.
 type counters struct {
 	calls, attempts [Causes]atomic.Uint64
 	retries         atomic.Uint64
@@ -21,34 +21,35 @@ func (c *counters) attempt(cause Cause, took time.Duration) {
 	c.latency.Observe(took)
 }
 
-// RegionStats are those of one region.
+// RegionStats are the statistics of one region.
 type RegionStats struct {
 	Region  string
 	Circuit CircuitState
-	// Opened is how often the circuit did.
+	// Opened counts how often the circuit opened.
 	Opened uint64
 }
 
 // Stats are counters since the client was made, and gauges of now.
 type Stats struct {
-	// Calls counts calls by how they ended; Attempts counts questions put to KMS by how those did. Indexed by Cause.
+	// Calls counts calls by how they ended. Attempts counts questions put to KMS by how they ended. Both are indexed
+	// by Cause.
 	Calls, Attempts [Causes]uint64
 	// Retries counts attempts beyond a call's first.
 	Retries uint64
 	// Latency counts attempts by duration.
 	Latency durations.Snapshot
-	// InFlight and Waiting are attempts under way, and calls that wait for their turn.
+	// InFlight is the number of running attempts, Waiting that of calls that wait for their turn.
 	InFlight, Waiting int
-	// RSAKeys, Documents and DocumentFailures count what was made, and failures of the module.
+	// RSAKeys, Documents and DocumentFailures count key pairs made, documents made, and failures of the module.
 	RSAKeys, Documents, DocumentFailures uint64
-	// RSAKeyAge and DocumentAge are those in use; 0 when there is none.
+	// RSAKeyAge and DocumentAge are the ages of those in use; 0 if there is none.
 	RSAKeyAge, DocumentAge time.Duration
-	// CredentialsLeft is the remaining life of those that end first: negative once over, 0 when there are none, a year
-	// when they never end.
+	// CredentialsLeft is the remaining life of the credentials that end first. It is negative once they have ended, 0
+	// if there are none, and a year if they never end.
 	CredentialsLeft time.Duration
-	// CredentialsRenewed is how often they were replaced.
+	// CredentialsRenewed counts how often credentials were replaced.
 	CredentialsRenewed uint64
-	// ClockOffset is KMS's clock less ours at the last answer, to the second.
+	// ClockOffset is KMS's clock minus ours at the last answer, to the second.
 	ClockOffset time.Duration
 	// Regions are sorted by name.
 	Regions []RegionStats

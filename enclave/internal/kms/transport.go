@@ -35,7 +35,7 @@ func rootPool(extraPEM []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// newTransport makes the one pool of connections. It looks at no environment: no proxy, no system roots.
+// newTransport makes the one pool of connections. It uses nothing of the environment: no proxy, no system roots.
 func newTransport(cfg *Config, roots *x509.CertPool) *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -50,7 +50,7 @@ func newTransport(cfg *Config, roots *x509.CertPool) *http.Transport {
 	}
 }
 
-// dial opens a way out. A peer that neither opens nor refuses it is no way out.
+// dial opens a connection through the parent. The wait is bounded, since a parent may neither open nor refuse it.
 func (c *Config) dial(ctx context.Context, _, hostport string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.AttemptTimeout)
 	defer cancel()
@@ -68,8 +68,8 @@ func (c *Config) dial(ctx context.Context, _, hostport string) (net.Conn, error)
 type httpDoer struct {
 	transport http.RoundTripper
 	host      string
-	answered  *atomic.Pointer[time.Time] // when KMS last did, nil: never; monotonic, since the host can step the clock
-	offset    *atomic.Int64              // its clock less ours, in nanoseconds
+	answered  *atomic.Pointer[time.Time] // time of the last answer, nil: none; monotonic, since the host can step the clock
+	offset    *atomic.Int64              // KMS's clock minus ours, in nanoseconds
 }
 
 // Do implements the SDK's HTTPClient.

@@ -11,15 +11,16 @@ import (
 	"redoubt/wire/session"
 )
 
-// MaxEgress bounds the streams open at once, of all sessions: what comes on one waits in memory until it is read.
+// MaxEgress bounds the streams open at once, over all sessions: data that arrives on a stream is held in memory until
+// it is read.
 const MaxEgress = 64
 
-// ErrNoSession means that no parent is there to connect through.
+// ErrNoSession reports that there is no parent to connect through.
 var ErrNoSession = errors.New("no session to connect through")
 
 var errTooManyStreams = errors.New("too many egress streams are open")
 
-// Egress opens connections to the outside through whichever parent is there. It is made before the server, since the
+// Egress opens connections to the outside through any parent with a session. It is made before the server, since the
 // KMS client needs it.
 type Egress struct {
 	opened, failed atomic.Int64
@@ -29,9 +30,9 @@ type Egress struct {
 	sessions []*session.Server
 }
 
-// Dial asks the parents in turn to connect to target ("host:port"), until one does. A parent that refuses the target is
-// not the last word: another one may have another list.
-// Errors: [ErrNoSession], one that says that [MaxEgress] streams are open, that of the last session, or ctx's.
+// Dial asks the parents in turn to connect to target ("host:port"), until one does. If a parent refuses the target,
+// Dial tries the next, whose list may differ. Errors: [ErrNoSession], one that says that [MaxEgress] streams are
+// open, that of the last session, or ctx's.
 func (e *Egress) Dial(ctx context.Context, target string) (net.Conn, error) {
 	e.mu.Lock()
 	sessions := slices.Clone(e.sessions)

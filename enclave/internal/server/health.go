@@ -18,30 +18,31 @@ import (
 )
 
 const (
-	// selfTestEvery is the least time between two self-tests: pings ask for them, and many sessions ping.
+	// selfTestEvery is the least time between two self-tests. Pings trigger them, and many sessions ping.
 	selfTestEvery = 5 * time.Second
 	// watchEvery is how often the slow checks run beside the pings: KMS, clock and entropy.
 	watchEvery = 15 * time.Second
-	// reachTimeout bounds the question whether KMS can be reached.
+	// reachTimeout bounds the check whether KMS can be reached.
 	reachTimeout = 5 * time.Second
-	// maxOffset is how far KMS's clock may be from ours: attestation documents and signatures are refused at five minutes.
+	// maxOffset is how far KMS's clock may be from ours. Attestation documents and signatures are refused at five
+	// minutes.
 	maxOffset = time.Minute
-	// clockSlack is how far the wall clock may have moved against the monotonic clock since the last look before it
-	// counts as having been set by somebody.
+	// clockSlack is how far the wall clock may have moved against the monotonic clock since the last look. Beyond it
+	// the wall clock counts as having been set.
 	clockSlack = 2 * time.Second
 )
 
-// earliest is a time before which no enclave was ever built: a clock that is before it is not set.
+// earliest is a time before which no enclave was ever built. A clock that shows an earlier time is not set.
 var earliest = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Machine says what the machine must offer. Empty lists trust any.
+// Machine says what the machine must offer. An empty list accepts any source.
 type Machine struct {
 	ClockSources, EntropySources []string
-	// ClockFile and EntropyFile name the source in use; empty means the kernel's.
+	// ClockFile and EntropyFile name the files that name the source in use; empty means the kernel's own files.
 	ClockFile, EntropyFile string
 }
 
-// Where the kernel says which clock source and which hardware random number generator it uses.
+// In these files the kernel names the clock source and the hardware random number generator that it uses.
 const (
 	clockFile   = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
 	entropyFile = "/sys/class/misc/hw_random/rng_current"
@@ -60,7 +61,7 @@ type health struct {
 	reached, clock, entropy atomic.Bool
 
 	mu     sync.Mutex
-	tested time.Time // of the last self-test
+	tested time.Time // when the last self-test ran
 	passed bool
 	seen   time.Time // clock reading of the last look
 }
@@ -82,8 +83,8 @@ func (h *health) init(cfg Config) {
 	h.look(time.Now())
 }
 
-// Health returns the bits as they are now, but for that of the credentials, which each session has of its own. It may
-// run the self-test, which takes some 3 ms.
+// Health returns the current bits, except the one for credentials, which each session has for itself. It may run the
+// self-test, which takes some 3 ms.
 func (s *Server) Health() wire.Health {
 	h := &s.health
 	var bits wire.Health
@@ -100,7 +101,7 @@ func (s *Server) Health() wire.Health {
 	return bits
 }
 
-// selfTest says whether the self-test passes, running it if the last run is too old.
+// selfTest reports whether the self-test passes. It runs the self-test if the last run is too old.
 func (h *health) selfTest(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -118,7 +119,7 @@ func (h *health) nudge() {
 	}
 }
 
-// watch renews what takes long to find out, until ctx ends.
+// watch renews the bits whose checks are slow, until ctx ends.
 func (h *health) watch(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -134,7 +135,7 @@ func (h *health) watch(ctx context.Context) {
 	}
 }
 
-// reach asks each region's KMS, when there are credentials that make sense of the answer.
+// reach asks each region's KMS. Without credentials it asks nothing, and KMS counts as not reached.
 func (h *health) reach(ctx context.Context) {
 	if _, ok := h.kms.CredentialsValid(); !ok {
 		h.reached.Store(false)
@@ -151,7 +152,7 @@ func (h *health) reach(ctx context.Context) {
 	h.reached.Store(errors.Join(errs...) == nil)
 }
 
-// look judges the clock and the entropy.
+// look checks the clock and the entropy.
 func (h *health) look(now time.Time) {
 	h.mu.Lock()
 	steady := steadyClock(now.Round(0).Sub(h.seen.Round(0)), now.Sub(h.seen)) // Round drops the monotonic reading
@@ -162,10 +163,10 @@ func (h *health) look(now time.Time) {
 	h.entropy.Store(randomReady() && trusted(h.machine.EntropyFile, h.machine.EntropySources))
 }
 
-// steadyClock says whether as much time has passed on the wall clock as on the monotonic clock.
+// steadyClock reports whether as much time has passed on the wall clock as on the monotonic clock.
 func steadyClock(wall, monotonic time.Duration) bool { return (wall - monotonic).Abs() < clockSlack }
 
-// trusted says whether the one line of file is one of allowed; an empty list allows any.
+// trusted reports whether the one line of file is one of allowed. An empty list allows any.
 func trusted(file string, allowed []string) bool {
 	if len(allowed) == 0 {
 		return true
@@ -174,7 +175,7 @@ func trusted(file string, allowed []string) bool {
 	return err == nil && slices.Contains(allowed, strings.TrimSpace(string(b)))
 }
 
-// randomReady says whether the kernel's random number generator has been seeded.
+// randomReady reports whether the kernel's random number generator has been seeded.
 func randomReady() bool {
 	var b [1]byte
 	n, err := unix.Getrandom(b[:], unix.GRND_NONBLOCK)

@@ -5,7 +5,7 @@ import (
 	"redoubt/wire"
 )
 
-// keyStats adds what the caches count.
+// keyStats adds the counts of the caches.
 func keyStats(k keys.Stats, m *wire.Stats) {
 	for _, v := range []struct {
 		id wire.StatID
@@ -17,7 +17,7 @@ func keyStats(k keys.Stats, m *wire.Stats) {
 		{wire.StatKeyRefreshes, k.Refreshes},
 		{wire.StatKeyEvictions, k.KeyEvictions},
 		{wire.StatKeyExpired, k.KeyExpirations},
-		// A field whose own key is kept does not ask for its context; either way no P-384 was needed.
+		// A field whose own key is kept does not need its context. Either way no P-384 was needed.
 		{wire.StatContextHits, k.ContextHits + k.FieldHits},
 		{wire.StatContextMisses, k.ContextMisses},
 		{wire.StatContextEvictions, k.ContextEvictions},

@@ -18,7 +18,7 @@ type link struct {
 	s       *Server
 	session *session.Server
 	origin  engine.Origin
-	// identity has the session's credentials, which end with it.
+	// identity has the session's credentials, and ends with the session.
 	identity Identity
 }
 
@@ -27,8 +27,8 @@ var _ session.Handler = (*link)(nil)
 // Request implements [session.Handler].
 func (k *link) Request(r *session.Request) { k.s.cfg.Engine.Request(r, &k.origin) }
 
-// Credentials implements [session.Handler]. They serve this session alone. The KMS client copies what it needs; the
-// session wipes m.
+// Credentials implements [session.Handler]. The credentials serve this session alone. The KMS client copies what it
+// needs, and the session wipes m.
 func (k *link) Credentials(m *wire.Credentials) error {
 	c := kms.Credentials{AccessKeyID: m.AccessKeyID, SecretAccessKey: m.Secret, SessionToken: m.Token}
 	if m.ExpiresMS != 0 {
@@ -59,9 +59,9 @@ func (k *link) Purge(m *wire.Purge) (wire.Purged, error) {
 	} else {
 		n = k.s.cfg.Keys.PurgeVault(m.VaultID)
 	}
-	// Contexts of other keys come and go meanwhile: their number is an estimate.
+	// Contexts of other keys come and go meanwhile, so the number is an estimate.
 	contexts := max(0, before-k.s.cfg.Keys.Stats().Contexts)
-	if len(m.VaultID) == 0 { // of one vault it is the parent that logs: its probe purges its own key each minute
+	if len(m.VaultID) == 0 { // the parent logs the purge of one vault itself: its probe purges its own key each minute
 		k.s.cfg.Logs.Logger().Info("keys were purged", "keys", n, "contexts", contexts)
 	}
 	return wire.Purged{Keys: uint64(max(0, n)), Contexts: uint64(contexts)}, nil

@@ -16,8 +16,8 @@ import (
 	"redoubt/wire/session"
 )
 
-// Logs sends static texts and numbers to a parent, and to the console, which exists only in debug mode. It is bounded
-// in rate; what exceeds that is counted. An attribute that is not a number is left out, whatever it is.
+// Logs sends static texts and numbers to a parent, and to the console, which exists only in debug mode. Its rate is
+// bounded, and entries beyond it are counted. An attribute that is not a number is left out.
 type Logs struct {
 	limit   *rate.Limiter
 	console slog.Handler
@@ -27,7 +27,7 @@ type Logs struct {
 	sessions []*session.Server
 }
 
-// NewLogs makes the enclave's log, of at most perSecond entries a second. console may be nil.
+// NewLogs makes the enclave's log, with at most perSecond entries a second. console may be nil.
 func NewLogs(perSecond int, console io.Writer) *Logs {
 	l := &Logs{limit: rate.NewLimiter(rate.Limit(perSecond), 2*perSecond)}
 	if console != nil {
@@ -36,7 +36,7 @@ func NewLogs(perSecond int, console io.Writer) *Logs {
 	return l
 }
 
-// Logger returns the way in.
+// Logger returns the logger that writes to l.
 func (l *Logs) Logger() *slog.Logger { return slog.New(handler{logs: l}) }
 
 // Dropped returns how many entries exceeded the rate or found no parent.
@@ -54,7 +54,7 @@ func (l *Logs) remove(s *session.Server) {
 	l.sessions = slices.DeleteFunc(l.sessions, func(x *session.Server) bool { return x == s })
 }
 
-// send gives an entry to the newest session: the one least likely to be dying.
+// send gives an entry to the newest session, which is the least likely to be ending.
 func (l *Logs) send(ctx context.Context, m *wire.Log) {
 	if !l.limit.Allow() {
 		l.dropped.Add(1)
@@ -65,7 +65,7 @@ func (l *Logs) send(ctx context.Context, m *wire.Log) {
 		for _, n := range m.Numbers {
 			r.AddAttrs(slog.Int64(string(n.Key), n.Value))
 		}
-		_ = l.console.Handle(ctx, r) // there is nobody to tell
+		_ = l.console.Handle(ctx, r) // a console that fails cannot be reported to anybody
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -20,23 +20,23 @@ import (
 )
 
 const (
-	// attestsPerSecond and attestsAtOnce bound the documents made for callers: the module makes one at a time, and
-	// KMS needs it too.
+	// attestsPerSecond and attestsAtOnce bound the documents made for callers. The module makes one at a time, and
+	// KMS calls need it too.
 	attestsPerSecond = 20
 	attestsAtOnce    = 2
 
-	// acceptPause is how long Serve waits after a failure to accept that may pass.
+	// acceptPause is how long Serve waits after a failure to accept that may be temporary.
 	acceptPause = 50 * time.Millisecond
 )
 
 // KMS is what the server needs of the KMS client.
 type KMS interface {
-	// CredentialsValid tells whether any session has credentials that have not ended.
+	// CredentialsValid reports whether any session has credentials that have not ended.
 	CredentialsValid() (expiry time.Time, ok bool)
 	Reach(ctx context.Context, region string) error
 }
 
-// Identity is what KMS knows a session by: its own credentials. See kms.Identity, which is one.
+// Identity holds the credentials with which KMS is asked for one session. kms.Identity implements it.
 type Identity interface {
 	keys.Credentials
 	Set(creds kms.Credentials) error
@@ -44,34 +44,34 @@ type Identity interface {
 	Close()
 }
 
-// Config is what a server needs. Everything is required but where it says otherwise.
+// Config is what a server needs. Everything is required unless its comment says otherwise.
 type Config struct {
 	Engine *engine.Engine
 	Keys   *keys.Cache
 	KMS    KMS
-	// Identity makes that of a new session.
+	// Identity makes the identity of a new session.
 	Identity func() Identity
 	Module   nsm.Module
 	Egress   *Egress
 	Logs     *Logs
 
-	// Session is the template of each session's configuration; its Handler is set by the server.
+	// Session is the template of each session's configuration. The server sets its Handler.
 	Session session.ServerConfig
-	// Regions are those whose KMS is asked whether it can be reached.
+	// Regions lists the regions whose KMS is checked for being reachable.
 	Regions []string
 	// Commitment goes into the user data of documents made for callers.
 	Commitment []byte
 	// MaxSessions bounds the sessions open at once.
 	MaxSessions int
-	// DrainTimeout bounds what is left to do after the end of Serve's context.
+	// DrainTimeout bounds the work that is left after the end of Serve's context.
 	DrainTimeout time.Duration
 	// Machine is checked for the health bits.
 	Machine Machine
-	// ClockOffset is KMS's clock less ours, as far as is known. May be nil.
+	// ClockOffset is KMS's clock minus ours, as far as is known. May be nil.
 	ClockOffset func() time.Duration
-	// Renew is told of new credentials, Forget of a purge of everything. May be nil.
+	// Renew is called after new credentials, Forget after a purge of everything. May be nil.
 	Renew, Forget func()
-	// Gauges adds what other parts count to a snapshot of statistics. May be nil.
+	// Gauges adds the counts of other parts to a snapshot of statistics. May be nil.
 	Gauges func(*wire.Stats)
 }
 
@@ -80,7 +80,7 @@ type Server struct {
 	cfg     Config
 	health  health
 	attests *rate.Limiter
-	busy    chan struct{} // a slot for each document being made
+	busy    chan struct{} // one slot for each document being made
 
 	purges, attested, credentials, sessions atomic.Int64
 
@@ -102,8 +102,8 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// Serve accepts sessions from l until ctx ends, then drains and returns nil. It returns an error when l fails. It
-// closes l in each case, and ends every session and goroutine it began.
+// Serve accepts sessions from l until ctx ends, then drains and returns nil. It returns an error if l fails. In each
+// case it closes l, and ends every session and goroutine that it began.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer s.done.Wait()
@@ -128,7 +128,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 		if errors.Is(err, net.ErrClosed) && ctx.Err() == nil {
 			return err
 		}
-		// Out of descriptors, or a peer that left at once: neither may end the service.
+		// The process is out of descriptors, or a peer left at once. Neither may end the service.
 		select {
 		case <-ctx.Done():
 			return nil
@@ -138,7 +138,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// admit starts a session on conn, or closes it when there are too many.
+// admit starts a session on conn, or closes conn if there are too many.
 func (s *Server) admit(ctx context.Context, conn net.Conn) {
 	s.mu.Lock()
 	ok := !s.draining && len(s.links)+s.opening < s.cfg.MaxSessions
@@ -167,7 +167,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	late := err == nil && s.draining
 	if err == nil && !late {
 		k.session = sess
-		s.cfg.Egress.add(sess) // before it counts: who sees a session may use it for egress and logs
+		s.cfg.Egress.add(sess) // before the session counts: code that sees it counted may use it for egress and logs
 		s.cfg.Logs.add(sess)
 		s.links = append(s.links, k)
 	}
@@ -192,7 +192,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	<-sess.Done()
 }
 
-// drain ends every session, gently as long as the limit allows.
+// drain ends every session, gracefully as long as the limit allows.
 func (s *Server) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
 	defer cancel()
@@ -205,7 +205,7 @@ func (s *Server) drain(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, k := range links {
 		wg.Go(func() {
-			_ = k.session.Drain(ctx) // it closes in each case
+			_ = k.session.Drain(ctx) // it closes the session in each case
 			_ = k.session.Close()
 		})
 	}
