@@ -1,4 +1,4 @@
-// Command enclave is what runs inside the enclave: it opens the fields of a vault's records for the parents that
+// Command enclave runs inside the Nitro enclave: it opens the fields of a vault's records for the parents that
 // connect to it. It takes no flag but --help and --version, and nothing from its environment; see package config for
 // its one file.
 package main
@@ -23,7 +23,7 @@ var version string
 func main() {
 	args := os.Args[1:]
 	if pid1.Active() {
-		args = nil // the kernel hands the parameters that it does not know to its first process
+		args = nil // the kernel passes the parameters that it does not know to its first process
 	}
 	path, status, ok := configPath(args)
 	if !ok {
@@ -68,8 +68,8 @@ func run(path string, log *slog.Logger) error {
 	})
 }
 
-// start serves once boot has succeeded. The RSA key and all other keys are made by serve, so they have the random
-// numbers that boot seeds.
+// start serves once boot has succeeded. serve makes the RSA key and all other keys, so they have the random numbers
+// that boot seeds.
 func start(boot, serve func() error) error {
 	if err := boot(); err != nil {
 		return err
@@ -77,7 +77,7 @@ func start(boot, serve func() error) error {
 	return serve()
 }
 
-// build is the release, or the commit that the binary was built from.
+// build is the release, or the commit from which the binary was built.
 func build() string {
 	if version != "" {
 		return version

@@ -15,13 +15,13 @@ import (
 	"redoubt/wire/kit/program"
 )
 
-// flags are those of a development build.
+// flags are the flags of a development build.
 type flags struct {
 	Config  string           `default:"${config}" type:"path" placeholder:"FILE" help:"Configuration file."`
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 
-// configPath reads the flags of a development build. Unless ok, the program has to end with status.
+// configPath reads the flags of a development build. If ok is false, the program has to end with status.
 func configPath(args []string) (path string, status int, ok bool) {
 	var f flags
 	k, err := cmdline.New("enclave", build(), &f, os.Stdout, os.Stderr, kong.Vars{"config": config.Path},

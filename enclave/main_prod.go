@@ -22,8 +22,8 @@ Flags:
   --version    Print the version and exit.
 `
 
-// configPath is fixed: nothing that a production enclave is told changes what it reads. Unless ok, the program has to
-// end with status.
+// configPath is fixed: no input of a production enclave changes what file it reads. If ok is false, the program has
+// to end with status.
 func configPath(args []string) (path string, status int, ok bool) {
 	switch {
 	case len(args) == 0:
@@ -38,5 +38,5 @@ func configPath(args []string) (path string, status int, ok bool) {
 	return "", program.Misused(os.Stderr, "enclave", errors.New("a production build takes no arguments")), false
 }
 
-// openModule opens the machine's security module; there is no other.
+// openModule opens the machine's security module. There is no other.
 func openModule(*config.Config) (nsm.Module, error) { return nsm.Open(), nil }

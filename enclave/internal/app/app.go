@@ -1,29 +1,31 @@
-// Package app assembles the enclave from its parts and runs it until its context ends.
+// Package app assembles the enclave from its parts, for its main, and runs it until its context ends.
 //
 // # Guarantee
 //
-// The process is hardened before anything secret can be in it ([Harden]). The parts end in an order in which nothing
-// that was accepted is lost as long as the drain's limit allows: sessions, then the requests in flight, then keys and
-// credentials, which are wiped, then the workers.
+// The process is hardened before anything secret can be in it ([Harden]). The parts end in this order: sessions, then
+// the requests in flight, then keys and credentials, which are wiped, then the workers. So no accepted request is
+// lost as long as the drain's limit allows.
 //
 // # What stays in memory
 //
-// TestMemoryOfTheEnclaveProcess searches the memory of an enclave process for keys, credentials and plaintexts.
-// It shows:
+// TestMemoryOfTheEnclaveProcess searches the memory of an enclave process for keys, credentials and plaintexts. It
+// shows:
 //
-//   - A private key's scalar is there twice while the key is cached (crypto/ecdh and its inner key), and not at all
-//     after a purge, or when its time is over: package sealed wipes both copies.
-//   - What derives from it (AEAD keys, exporter secrets) is in locked memory while its context is cached. circl, HKDF
-//     and AES leave copies on the Go heap, which end when the garbage collector gives the memory out again; in a build
-//     with GOEXPERIMENT=runtimesecret the collector clears them, and none is found after a purge and a collection.
-//   - Plaintexts are in the buffers of the session until they are written: under load a dozen copies, however
-//     long it lasts. In the engine they are wiped with the request. CEL makes strings of those that expressions touch.
-//     After the session and a collection none is left, but for one that no program can reach: a signal that stops a
-//     thread amid a copy (the scheduler's, say) makes the kernel save the vector registers, at most 2 KiB, on the
-//     thread's signal stack, where they stay until its next signal: one such frame for each thread.
-//   - A session's credentials are there twice as long as it is open: in memory of ours, which the AWS SDK's strings
-//     share (and other sessions with equal credentials), and after "AWS4" in a dead block that the SDK's signing left,
-//     which alone may remain after the session. Without an attested enclave they open nothing.
+//   - A private key's scalar is there twice while the key is cached (crypto/ecdh and its inner key). It is not there
+//     at all after a purge, or when its time is over: package sealed wipes both copies.
+//   - What derives from the scalar (AEAD keys, exporter secrets) is in locked memory while its context is cached.
+//     circl, HKDF and AES leave copies on the Go heap, which end when the garbage collector gives the memory out
+//     again. In a build with GOEXPERIMENT=runtimesecret the collector clears them, and none is found after a purge
+//     and a collection.
+//   - Plaintexts are in the buffers of the session until they are written: under load a dozen copies, however long it
+//     lasts. In the engine they are wiped with the request. CEL makes strings of those that expressions touch. After
+//     the session and a collection none is left, with one exception that no program can reach. If a signal (the
+//     scheduler's, say) stops a thread amid a copy, the kernel saves the vector registers, at most 2 KiB, on the
+//     thread's signal stack. They stay there until the thread's next signal: one such frame for each thread.
+//   - A session's credentials are there twice as long as the session is open: in memory of ours, which the AWS SDK's
+//     strings share (and other sessions with equal credentials), and after "AWS4" in a dead block that the SDK's
+//     signing left. Only the latter may remain after the session. Without an attested enclave the credentials open
+//     nothing.
 package app
 
 import (
@@ -48,13 +50,13 @@ import (
 	"redoubt/wire/transport"
 )
 
-// Options are what the configuration file does not say.
+// Options are the settings that are not in the configuration file.
 type Options struct {
 	// Module is the security module; Run does not close it.
 	Module nsm.Module
 	// Build names the build in the hello.
 	Build string
-	// Console gets what is logged, beside the parents. May be nil.
+	// Console gets the log too, beside the parents. May be nil.
 	Console io.Writer
 }
 
@@ -76,7 +78,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 	if err := selftest.Run(); err != nil {
 		return err
 	}
-	// What the parts do in the background outlives ctx until they are closed.
+	// The background work of the parts outlives ctx until they are closed.
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	p, err := assemble(base, cfg, opt)
@@ -89,7 +91,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 	case <-ctx.Done():
 		return nil
 	}
-	//nolint:contextcheck // the look at a stale socket file has a limit of its own
+	//nolint:contextcheck // the check for a stale socket file has a limit of its own
 	l, err := transport.Listen(cfg.Listen, transport.ListenConfig{
 		AllowedCIDs: cfg.AllowedCIDs,
 		AnyPort:     cfg.PeerPorts == config.PortsAny,
@@ -118,7 +120,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 	return err
 }
 
-// assemble makes the parts. On an error those made before are closed.
+// assemble makes the parts. On an error it closes those made before.
 func assemble(ctx context.Context, cfg *config.Config, opt Options) (p *parts, err error) {
 	var ca []byte
 	if cfg.KMS.CAFile != "" {
@@ -149,7 +151,7 @@ func assemble(ctx context.Context, cfg *config.Config, opt Options) (p *parts, e
 	}
 	p.keys, err = keys.New(ctx, keys.Config{
 		TTL: cfg.Cache.KeyTTL, MaxKeys: cfg.Cache.Keys, MaxContexts: cfg.Cache.Contexts,
-		MaxWaiters:   4 * cfg.Work.Queue, // the engine's own bound is to be the one that counts
+		MaxWaiters:   4 * cfg.Work.Queue, // so that the engine's own bound takes effect first
 		MemoryBudget: memoryLimit(cfg),
 		Compute:      func(task func()) { p.pool.Do(workers.Single, engine.KindParse, task) },
 		Pressure: func(f keys.Pressure) {
@@ -172,7 +174,7 @@ func assemble(ctx context.Context, cfg *config.Config, opt Options) (p *parts, e
 	return p, nil
 }
 
-// evaluator makes the evaluator, and the key of hmac_sha256 if there is to be one.
+// evaluator makes the evaluator, and the key of hmac_sha256 if one is configured.
 func (p *parts) evaluator(cfg *config.Config) (*expr.Evaluator, error) {
 	c := expr.Config{Limits: expr.Limits{Cache: expressionCache}}
 	if w := cfg.WrappedHMACKey(); w != nil {
@@ -184,7 +186,7 @@ func (p *parts) evaluator(cfg *config.Config) (*expr.Evaluator, error) {
 	return expr.New(c)
 }
 
-// idle reports whether no request is under way.
+// idle reports whether no request is in flight.
 func (p *parts) idle() bool {
 	all, _ := p.engine.InFlight()
 	return all == 0
@@ -217,7 +219,7 @@ func (p *parts) serverConfig(cfg *config.Config, opt Options, ca []byte) server.
 	return c
 }
 
-// hello is what the enclave announces. A measurement that the module does not give is left out.
+// hello is what the enclave announces. A measurement that the module does not return is left out.
 func hello(opt Options) wire.Hello {
 	h := wire.Hello{
 		StartMS: time.Now().UnixMilli(),

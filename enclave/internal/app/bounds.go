@@ -14,19 +14,20 @@ import (
 )
 
 const (
-	// maxLanes is what a session may open: twice what a parent does.
+	// maxLanes is how many lanes a session may open: twice as many as a parent opens.
 	maxLanes = 4
-	// expressionCache bounds compiled programs, and again the plans of requests, in bytes: some hundred expressions.
+	// expressionCache bounds the compiled programs, and likewise the plans of requests, in bytes: some hundred
+	// expressions.
 	expressionCache = 4 << 20
-	// unwrapCost is a key that is waited for: a copy of the request, and the goroutine's stack. connectionCost is a
-	// connection to KMS, its TLS and its goroutines included.
+	// unwrapCost is the cost of a key that is waited for: a copy of the request, and the goroutine's stack.
+	// connectionCost is the cost of a connection to KMS, with its TLS and its goroutines.
 	unwrapCost     = 16 << 10
 	connectionCost = 64 << 10
-	// restCost is for the program, twice what it holds when idle.
+	// restCost is the cost of the program itself: twice what it holds when idle.
 	restCost = 6 << 20
 )
 
-// errMemory: the bounds of the configuration do not fit into its memory.
+// errMemory reports that the bounds of the configuration do not fit into its memory.
 var errMemory = errors.New("memory")
 
 // sessionConfig is the template of each session's configuration.
@@ -36,9 +37,9 @@ func sessionConfig(cfg *config.Config, h wire.Hello, idle func() bool) session.S
 	return session.ServerConfig{Config: session.Config{Hello: h, Budget: budget}, Idle: idle}
 }
 
-// need is the memory that is held when everything which is bounded is full at once: caches, requests that wait,
-// sessions with their queues and messages half received, egress streams, keys that are waited for, compiled
-// expressions, and work in hand: one evaluation for each worker and each processor, beside those that are begun.
+// need is the memory that is held when everything with a bound is full at once: caches, waiting requests, sessions
+// with their queues and messages half received, egress streams, keys that are waited for, compiled expressions, and
+// work in hand. Work in hand is one evaluation for each worker and each processor, beside those that are begun.
 // TestEveryBoundAtOnceFitsTheMemory measures it.
 func need(cfg *config.Config) int64 {
 	caches := keys.Config{MaxKeys: cfg.Cache.Keys, MaxContexts: cfg.Cache.Contexts, MaxFields: cfg.Cache.Contexts}
@@ -50,7 +51,7 @@ func need(cfg *config.Config) int64 {
 		int64(engine.MaxBegun+2*workerCount(cfg)+1)*engine.EvaluationCost + restCost
 }
 
-// fits checks that there is as much memory as the bounds need. A limit of 0 is not known, and not checked.
+// fits checks that there is as much memory as the bounds need. A limit of 0 means unknown, and is not checked.
 func fits(cfg *config.Config, limit int64) error {
 	sum := need(cfg)
 	if limit <= 0 || sum <= limit {
@@ -61,5 +62,5 @@ func fits(cfg *config.Config, limit int64) error {
 		errMemory, sum>>20, limit>>20)
 }
 
-// noHandler stands for the handler, of which a session's cost does not depend.
+// noHandler takes the place of the handler, on which a session's cost does not depend.
 type noHandler struct{ session.Handler }

@@ -11,8 +11,8 @@ import (
 	"redoubt/wire/kit/secret"
 )
 
-// Harden makes the process fit to hold secrets, before it holds any: no core files, no attaching of a debugger, an
-// empty environment (nothing in it may change what the libraries do). Call it first in main.
+// Harden prepares the process for secrets, before it holds any. It turns off core files and the attaching of a
+// debugger, and empties the environment, in which nothing may change what the libraries do. Call it first in main.
 func Harden() error {
 	os.Clearenv()
 	debug.SetTraceback("single")
@@ -28,14 +28,15 @@ func Tune(cfg *config.Config) {
 		debug.SetMemoryLimit(limit)
 	}
 	debug.SetGCPercent(cfg.Memory.GCPercent)
-	// One more than there are workers. With as many, every P runs a worker while there is public-key work, and Go then
-	// looks at the network only when its monitor does, every 10 ms; with one more, the kernel shares the CPUs. Measured
-	// beside a batch of 1,000 cold P-384 fields on two CPUs: a hot request takes 16 to 55 ms at the median without, and
-	// 0.02 ms with it (TestABatchOfColdFieldsDoesNotHoldUpSingles).
+	// Go gets one processor more than there are workers. With as many, every P runs a worker while there is
+	// public-key work, and Go then looks at the network only when its monitor does, every 10 ms. With one more, the
+	// kernel shares the CPUs. Measured beside a batch of 1,000 cold P-384 fields on two CPUs: a hot request takes 16
+	// to 55 ms at the median without, and 0.02 ms with it (TestABatchOfColdFieldsDoesNotHoldUpSingles).
 	runtime.GOMAXPROCS(workerCount(cfg) + 1)
 }
 
-// memoryLimit is the configured limit in bytes, or three quarters of the machine's memory; 0 when that is not known.
+// memoryLimit is the configured limit in bytes, or three quarters of the machine's memory. It is 0 if that is not
+// known.
 func memoryLimit(cfg *config.Config) int64 {
 	if cfg.Memory.LimitMiB > 0 {
 		return int64(cfg.Memory.LimitMiB) << 20

@@ -6,8 +6,8 @@ import (
 	"redoubt/wire"
 )
 
-// kmsStats adds what the KMS client counts. A call is counted once, however many attempts it took; the histogram is of
-// attempts.
+// kmsStats adds the counts of the KMS client. A call is counted once, however many attempts it took. The histogram
+// counts attempts.
 func kmsStats(k kms.Stats, m *wire.Stats) {
 	by := map[wire.StatID]uint64{
 		wire.StatKMSOK: 0, wire.StatKMSDenied: 0, wire.StatKMSThrottled: 0, wire.StatKMSUnavailable: 0,
@@ -49,7 +49,7 @@ func kmsStats(k kms.Stats, m *wire.Stats) {
 	k.Latency.Add(m, wire.StageKMS)
 }
 
-// exprStats adds what the evaluator's caches count.
+// exprStats adds the counts of the evaluator's caches.
 func exprStats(x expr.Stats, m *wire.Stats) {
 	m.Add(wire.StatProgramHits, int64(x.Hits))
 	m.Add(wire.StatProgramMisses, int64(x.Misses))

@@ -3,7 +3,7 @@ package cms
 // This is a reader of the part of BER (X.690 section 8) that CMS messages use: tags of one byte, definite lengths in
 // their shortest form, indefinite lengths, strings in one piece or in segments. Everything else is an error.
 
-// Tags, with the bit that marks a constructed encoding where the type always is.
+// Tags. Where a type is always constructed, its tag has the bit for that.
 const (
 	tagInteger     = 0x02
 	tagOctetString = 0x04
@@ -19,7 +19,7 @@ const (
 	maxDepth = 12
 )
 
-// A reader takes elements off the front of an encoding. After an error it stays failed and gives nothing more.
+// A reader takes elements off the front of an encoding. After an error it stays failed and returns nothing more.
 type reader struct {
 	data   []byte
 	depth  int
@@ -31,10 +31,10 @@ func (r *reader) fail() ([]byte, bool) {
 	return nil, false
 }
 
-// empty tells whether everything was read, without an error.
+// empty reports whether everything was read without an error.
 func (r *reader) empty() bool { return !r.failed && len(r.data) == 0 }
 
-// peek returns the tag of the next element, 0 at the end.
+// peek returns the tag of the next element, and 0 at the end.
 func (r *reader) peek() byte {
 	if len(r.data) == 0 {
 		return 0
@@ -42,7 +42,7 @@ func (r *reader) peek() byte {
 	return r.data[0]
 }
 
-// element takes the next element, which must have this tag, and returns its content without end-of-contents octets.
+// element takes the next element, which must have this tag. It returns its content without end-of-contents octets.
 func (r *reader) element(tag byte) ([]byte, bool) {
 	if r.failed || r.peek() != tag {
 		return r.fail()
@@ -62,7 +62,7 @@ func (r *reader) inside(tag byte) *reader {
 }
 
 // octets takes a string: primitive, or constructed of primitive segments of type OCTET STRING (X.690 section 8.7).
-// The result shares memory with the input when it is in one piece.
+// The result shares memory with the input if it is in one piece.
 func (r *reader) octets(tag byte) ([]byte, bool) {
 	if r.peek() == tag {
 		return r.element(tag)
@@ -82,7 +82,7 @@ func (r *reader) octets(tag byte) ([]byte, bool) {
 	return whole, true
 }
 
-// split finds content and whole size of the first element of data.
+// split finds the content and the whole size of the first element of data.
 func split(data []byte, depth int) (content []byte, size int, ok bool) {
 	if len(data) < 2 || depth > maxDepth || data[0]&0x1f == 0x1f {
 		return nil, 0, false
@@ -100,7 +100,7 @@ func split(data []byte, depth int) (content []byte, size int, ok bool) {
 	return data[header : header+length : header+length], header + length, true
 }
 
-// splitIndefinite walks the elements inside until the end-of-contents octets that belong to this one.
+// splitIndefinite walks the inner elements up to the end-of-contents octets of this element.
 func splitIndefinite(data []byte, depth int) (content []byte, size int, ok bool) {
 	const header, end = 2, 2
 	at := header
@@ -122,7 +122,7 @@ func splitIndefinite(data []byte, depth int) (content []byte, size int, ok bool)
 	}
 }
 
-// definiteLength reads a length in its shortest form, of at most 64 KiB, and the size of tag and length.
+// definiteLength reads a length in its shortest form, of at most 64 KiB. It also returns the size of tag and length.
 func definiteLength(data []byte) (length, header int, ok bool) {
 	first := data[1]
 	if first < 0x80 {

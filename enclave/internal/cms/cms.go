@@ -1,29 +1,31 @@
-// Package cms opens the CMS envelopes in which AWS KMS answers an attested enclave ("CiphertextForRecipient").
+// Package cms opens, for the enclave's KMS client, the CMS envelopes in which AWS KMS answers an attested enclave
+// ("CiphertextForRecipient").
 //
 // # What it guarantees
 //
-// [Open] takes EnvelopedData with exactly one recipient, a KeyTransRecipientInfo with a subject key identifier, the
-// content key wrapped by RSAES-OAEP with SHA-256 and MGF1 with SHA-256, and the content in AES-256-CBC. No other
-// algorithm, parameter or form is taken. The encoding may be DER, or BER with indefinite lengths and strings cut into
-// segments, as KMS writes it. The plaintext goes straight into secret memory; the content key is wiped.
+// [Open] takes EnvelopedData with exactly one recipient. That is a KeyTransRecipientInfo with a subject key
+// identifier, whose content key is wrapped by RSAES-OAEP with SHA-256 and MGF1 with SHA-256. The content is in
+// AES-256-CBC. No other algorithm, parameter or form is accepted. The encoding may be DER, or BER with indefinite
+// lengths and strings cut into segments, as KMS writes it. The plaintext goes straight into secret memory, and the
+// content key is wiped.
 //
 // # Against whom
 //
-// Whoever could put an envelope before the enclave: every failure gives the same error, [ErrOpen]. Once the message
-// has parsed, work and outcome do not tell an envelope whose key does not unwrap from one whose padding is wrong: a
-// random key takes the place of one that failed, and the padding is checked without branches on secret data. So there
-// is no oracle for Bleichenbacher's, Manger's or Vaudenay's attacks. An envelope proves nothing of its maker: that is
-// what TLS to KMS is for.
+// An attacker may submit envelopes of his own and watch the errors. So every failure returns the same error,
+// [ErrOpen]. Once the message has parsed, an envelope whose key does not unwrap takes the same work, and has the same
+// outcome, as one whose padding is wrong: a random key takes the place of one that failed, and the padding is checked
+// without branches on secret data. So there is no oracle for Bleichenbacher's, Manger's or Vaudenay's attacks. An
+// envelope does not prove who made it: TLS to KMS does.
 //
 // # Limits
 //
-// Messages of at most [MaxMessage] bytes, RSA keys of 2048 bits or more. Copies that cannot be wiped, each garbage once
-// Open returns: the expanded AES key in crypto/aes, and the encoded message within crypto/rsa.
+// Messages have at most [MaxMessage] bytes, RSA keys 2048 bits or more. Some copies cannot be wiped, and are garbage
+// once Open returns: the expanded AES key in crypto/aes, and the encoded message within crypto/rsa.
 //
 // # Source
 //
-// RFC 5652 section 6, RFC 4055 section 4.1, RFC 8017 section 7.1, RFC 3565; X.690 section 8. No maintained Go library
-// opens BER envelopes with key identifiers and OAEP, hence the reader here.
+// RFC 5652 section 6, RFC 4055 section 4.1, RFC 8017 section 7.1, RFC 3565; X.690 section 8. This package has a
+// reader of its own, since no maintained Go library opens BER envelopes with key identifiers and OAEP.
 package cms
 
 import (
@@ -40,7 +42,7 @@ import (
 )
 
 const (
-	// MaxMessage is the size limit of an envelope in bytes. KMS opens at most 4 KiB; envelope and base64 add 15 %.
+	// MaxMessage bounds an envelope, in bytes. KMS opens at most 4 KiB; envelope and base64 add 15 %.
 	MaxMessage = 16 << 10
 
 	maxKeyID    = 64
@@ -49,12 +51,12 @@ const (
 	minKeyBytes = 256
 )
 
-// ErrOpen says that an envelope cannot be opened with this key, and never why.
+// ErrOpen reports that an envelope cannot be opened with this key. It never says why.
 var ErrOpen = errors.New("cms: cannot open envelope")
 
-// Open returns the content of an envelope made for key. The message is not changed or kept. The result belongs to the
-// caller, who MUST destroy it. The only errors are ErrOpen and those of allocating secret memory; content of no bytes
-// is ErrOpen, too.
+// Open returns the content of an envelope made for key. It neither changes nor keeps the message. The caller owns the
+// result, and MUST destroy it. The only errors are ErrOpen and those of allocating secret memory. Empty content is
+// ErrOpen too.
 func Open(key *rsa.PrivateKey, message []byte) (*secret.Buffer, error) {
 	if key == nil || key.Size() < minKeyBytes {
 		return nil, ErrOpen
@@ -84,8 +86,8 @@ func Open(key *rsa.PrivateKey, message []byte) (*secret.Buffer, error) {
 	return plain, nil
 }
 
-// decrypt unwraps the content key and decrypts into dst. It returns 1 if the key unwrapped, else 0 with dst full of
-// noise.
+// decrypt unwraps the content key and decrypts into dst. It returns 1 if the key unwrapped. Otherwise it returns 0,
+// and dst is full of noise.
 func (e *envelope) decrypt(key *rsa.PrivateKey, dst []byte) (valid int, err error) {
 	var cek [contentKey]byte
 	defer secret.Wipe(cek[:])

@@ -2,7 +2,7 @@ package cms
 
 import "bytes"
 
-// Contents of the object identifiers that occur.
+// These are the contents of the object identifiers that occur.
 var (
 	oidData          = []byte{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01} // 1.2.840.113549.1.7.1
 	oidEnvelopedData = []byte{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x03} // 1.2.840.113549.1.7.3
@@ -13,7 +13,7 @@ var (
 	versionTwo       = []byte{2}
 )
 
-// envelope is what is needed of an EnvelopedData. Its slices may share memory with the message.
+// envelope holds the needed parts of an EnvelopedData. Its slices may share memory with the message.
 type envelope struct {
 	wrappedKey, iv, ciphertext []byte
 }
@@ -40,9 +40,9 @@ func parse(message []byte) (*envelope, bool) {
 	return &e, ok
 }
 
-// recipient reads a KeyTransRecipientInfo (RFC 5652 section 6.2.1). KMS puts the SHA-256 of the
-// SubjectPublicKeyInfo into the key identifier, though it nowhere promises so; it is not compared, since a message for
-// another key does not unwrap.
+// recipient reads a KeyTransRecipientInfo (RFC 5652 section 6.2.1). KMS puts the SHA-256 of the SubjectPublicKeyInfo
+// into the key identifier, but promises this nowhere. The identifier is not compared, since a message for another key
+// does not unwrap.
 func (e *envelope) recipient(r *reader) bool {
 	if !r.is(tagInteger, versionTwo) {
 		return false
@@ -76,7 +76,8 @@ func oaepSHA256(r *reader) bool {
 	return generator.empty() && mask.empty() && params.empty() && r.empty()
 }
 
-// sha256Identifier accepts both forms that RFC 4055 section 2.1 wants accepted: parameters absent, or NULL.
+// sha256Identifier accepts the two forms that RFC 4055 section 2.1 requires to be accepted: parameters absent, or
+// NULL.
 func sha256Identifier(r *reader) bool {
 	if !r.is(tagOID, oidSHA256) {
 		return false
@@ -108,7 +109,7 @@ func (e *envelope) content(r *reader) bool {
 	return len(e.ciphertext) > 0 && len(e.ciphertext)%blockSize == 0
 }
 
-// is takes an element that must have this tag and this content.
+// is takes an element, which must have this tag and this content.
 func (r *reader) is(tag byte, content []byte) bool {
 	got, ok := r.element(tag)
 	if !ok || !bytes.Equal(got, content) {

@@ -20,12 +20,13 @@ const commitmentHead = "redoubt/v1/config\x00"
 //	hmac_key REGION SHA256      if set: the digest of the wrapped key, in hex
 //	peer_ports any              if so set: any process of the parent's host may be the parent
 //
-// So a caller who knows a deployment's configuration can check that the enclave runs with it, although the parent hands
-// the document on. ca is the content of kms.ca_file. There is no key in it and none can be learned from it.
+// So a caller that knows a deployment's configuration can check that the enclave runs with it, although the document
+// comes through the parent. ca is the content of kms.ca_file. The commitment holds no key, and none can be learned
+// from it.
 func (c *Config) Commitment(ca []byte) []byte {
 	h := sha256.New()
 	for _, region := range slices.Sorted(maps.Keys(c.Keys)) {
-		_, _ = fmt.Fprintf(h, "key %s %s\n", region, c.Keys[region]) // a hash does not fail
+		_, _ = fmt.Fprintf(h, "key %s %s\n", region, c.Keys[region]) // writing to a hash does not fail
 	}
 	if c.KMS.Endpoint != "" {
 		_, _ = fmt.Fprintf(h, "kms_endpoint %s\n", c.KMS.Endpoint)

@@ -2,7 +2,7 @@ package config
 
 import "time"
 
-// Path is where a production enclave finds its configuration: in the ramdisk that follows the one with the code.
+// Path is where a production enclave finds its configuration: in the ramdisk after the one that holds the code.
 const Path = "/etc/redoubt/enclave.yaml"
 
 // Config is the whole file. Every key is optional except keys.

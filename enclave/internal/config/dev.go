@@ -12,7 +12,7 @@ import (
 // Dev holds the keys of a dev build.
 type Dev struct {
 	// SoftNSM replaces /dev/nsm by a signer under a root of its own, in a build with the tag dev; a production build
-	// refuses the key as unknown. With it the process runs on some machine, which is not an enclave:
+	// refuses the key as unknown. With it the process runs on a machine that is not an enclave. So
 	// memory.allow_unlocked is then true and the machine's lists are empty, unless the file says otherwise.
 	SoftNSM *SoftNSM `yaml:"soft_nsm"`
 }
@@ -28,8 +28,8 @@ type SoftNSM struct {
 	PCRs map[int]string `yaml:"pcrs"`
 }
 
-// defaults takes back from the defaults c what cannot be expected of a development machine. True: it did, and the file
-// is to be read again over c.
+// defaults removes from the defaults in c what cannot be expected of a development machine. It returns true if it
+// did: then the file must be read again over c.
 func (d Dev) defaults(c *Config) bool {
 	if d.SoftNSM == nil {
 		return false

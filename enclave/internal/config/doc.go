@@ -2,19 +2,19 @@
 //
 // # Guarantee
 //
-// The file is part of the measured image (PCR0 and PCR2), so what it says is attested. Nothing else configures an
+// The file is part of the measured image (PCR0 and PCR2), so its content is attested. Nothing else configures an
 // enclave: no flag, no environment variable and no message of the parent can widen what the file allows. In a
-// production build the path is fixed ([Path]); `--config FILE` and the key `soft_nsm` exist under the build tag
-// `dev` only, and a production build refuses `soft_nsm` as an unknown key.
+// production build the path is fixed ([Path]). `--config FILE` and the key `soft_nsm` exist only under the build tag
+// `dev`, and a production build refuses `soft_nsm` as an unknown key.
 //
-// Reading is strict: an unknown or doubled key, a second document, a value out of its limits or a key ARN that
-// does not belong to its region is an error that names the key. An enclave with a bad file does not start.
+// Reading is strict: an unknown or doubled key, a second document, a value out of its limits or a key ARN that does
+// not belong to its region is an error that names the key. An enclave with a bad file does not start.
 //
 // # Against whom
 //
-// Against an operator's mistake, and against a parent that would like another KMS key, endpoint or trust root to be
-// used. It does not protect against who may change the image: that changes the measurements, and the key policy
-// then refuses the enclave.
+// It protects against an operator's mistake, and against a parent that would like another KMS key, endpoint or trust
+// root to be used. It does not protect against somebody who may change the image: that changes the measurements, and
+// the key policy then refuses the enclave.
 //
 // # Example
 //

@@ -11,7 +11,7 @@ import (
 	"redoubt/wire/kit/yamlfile"
 )
 
-// Load reads and checks the file at path. The error names the file and the key, and repeats no value of the file
+// Load reads and checks the file at path. The error names the file and the key. It repeats no value of the file
 // except a region or an ARN.
 func Load(path string) (*Config, error) {
 	f, err := os.Open(path)
@@ -52,7 +52,7 @@ func Parse(b []byte) (*Config, error) {
 	return c, nil
 }
 
-// decode reads the one document in b over what c holds.
+// decode reads the one document in b over the values that c holds.
 func decode(b []byte, c *Config) error {
 	if err := yamlfile.Decode(b, c); err != nil && !errors.Is(err, io.EOF) {
 		return plain(err)
@@ -60,7 +60,7 @@ func decode(b []byte, c *Config) error {
 	return nil
 }
 
-// plain gives a YAML error's message and position without the library's excerpt of the file.
+// plain returns a YAML error's message and position, without the library's excerpt of the file.
 func plain(err error) error {
 	var ye yaml.Error
 	if !errors.As(err, &ye) {

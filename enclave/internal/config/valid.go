@@ -21,7 +21,7 @@ var (
 		`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$`)
 )
 
-// valid checks every value and fills in what depends on others.
+// valid checks every value, and fills in values that depend on others.
 func (c *Config) valid() error {
 	errs := []error{c.validListen(), c.validKeys(), c.validKMS(), c.validHMAC(), c.validHeartbeat(), c.Dev.valid()}
 	for _, b := range c.bounds() {
@@ -30,7 +30,7 @@ func (c *Config) valid() error {
 	return errors.Join(errs...)
 }
 
-// bound is a key whose value must lie between low and high, both inclusive, and the error when it does not.
+// bound is a key whose value must lie between low and high, both inclusive, and the error if it does not.
 type bound struct {
 	key, low, high string
 	err            error

@@ -1,7 +1,7 @@
-// Package durations counts how long things take, for the statistics that parents ask for.
+// Package durations counts, for the statistics that parents ask the enclave for, how long things take.
 //
-// A duration is counted once, in buckets whose bounds are those of the wire's two kinds of histogram together, so that
-// both kinds, made of one snapshot, agree about how many there were. Nothing here allocates or locks; a histogram is
+// A duration is counted once. The buckets have the bounds of the wire's two kinds of histogram together. So both
+// kinds, made of one snapshot, agree about the number of durations. Nothing here allocates or locks. A histogram is
 // some 80 numbers, whatever it counts.
 package durations
 
@@ -14,11 +14,11 @@ import (
 	"redoubt/wire"
 )
 
-// Slots is the number of buckets that are counted in.
+// Slots is the number of buckets.
 const Slots = len(wire.BucketBoundsUS) + len(wire.FineBoundsNS) + 1
 
-// bounds are those of both kinds in nanoseconds, in order; classic and fine are the bucket of each kind that a slot
-// belongs to. Bounds that both kinds have take two slots, of which the second stays empty.
+// bounds are the bounds of both kinds in nanoseconds, in order. classic and fine are the bucket of each kind to which
+// a slot belongs. Bounds that both kinds have take two slots, of which the second stays empty.
 var bounds, classic, fine = layout()
 
 func layout() (bounds [Slots - 1]uint64, classic, fine [Slots]int) {
@@ -44,7 +44,7 @@ type Histogram struct {
 	slots [Slots]atomic.Uint64
 }
 
-// Observe counts d; what is below zero counts as zero.
+// Observe counts d. A negative duration counts as zero.
 func (h *Histogram) Observe(d time.Duration) {
 	ns := uint64(max(0, d))
 	h.sum.Add(ns)
@@ -64,13 +64,13 @@ func slot(ns uint64) int {
 	return low
 }
 
-// Snapshot is what a histogram counted up to some time.
+// Snapshot is the state of a histogram at some time.
 type Snapshot struct {
 	sum   uint64
 	slots [Slots]uint64
 }
 
-// Snapshot returns what was counted.
+// Snapshot returns the counts so far.
 func (h *Histogram) Snapshot() (s Snapshot) {
 	s.sum = h.sum.Load()
 	for i := range s.slots {
@@ -87,7 +87,7 @@ func (s *Snapshot) Count() (n uint64) {
 	return n
 }
 
-// Sum is all of them together.
+// Sum is the sum of all durations.
 func (s *Snapshot) Sum() time.Duration { return time.Duration(s.sum) }
 
 // Add adds the stage's two histograms to m.

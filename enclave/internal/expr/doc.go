@@ -51,17 +51,11 @@
 //
 //   - redact and hmac_sha256: the result shows nothing of the field.
 //   - mask, first and last with no number or a literal of at most [ReducedChars]: the result shows that many
-//     characters. A
-//
-// larger number, or a computed one, reduces nothing.
+//     characters. A larger number, or a computed one, reduces nothing.
 //   - The getters of times: each part counts for characters, so that a year with its month, or a day with its month,
-//     is
-//
-// reduced, and a whole date is not.
+//     is reduced, and a whole date is not.
 //   - Comparisons, in, contains, startsWith, endsWith, is_empty, has, the logical operators, conditions, size and
-//     age: the
-//
-// result depends on one fact.
+//     age: the result depends on one fact.
 //
 // What a result shows of a field is added up, also over other expressions and the rounds of loops. More than
 // [ReducedChars] characters or [ReducedFacts] facts are raw: ssn9.first(4) + ssn9.last(4) is raw. So is whatever

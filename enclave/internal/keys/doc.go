@@ -10,37 +10,24 @@
 // context was used. A request that differs in any of them is another request to KMS.
 //
 //   - The TTL is absolute. It counts from the moment KMS was last asked and said yes. A key revoked at KMS goes on
-//
-// working until then (5 minutes by default), or until a purge. Time is monotonic.
+//     working until then (5 minutes by default), or until a purge. Time is monotonic.
 //   - A hit in the last third of a key's life (from 65 to 85 % of the TTL, drawn at random) starts a refresh that no
-//     caller
-//
-// waits for. If KMS denies the refresh, the key and its contexts go at once. After any other failure the key stays
-// until its TTL ends, and the refresh is tried again a little later.
+//     caller waits for. If KMS denies the refresh, the key and its contexts go at once. After any other failure the
+//     key stays until its TTL ends, and the refresh is tried again a little later.
 //   - Failures are remembered against a key: denied for 5 s, malformed 30 s, KMS unavailable 0.5 s, throttled 0.25 s
-//     or
-//
-// as long as KMS asks, at most 2 s. Failures of our own credentials, load and time are not remembered.
+//     or as long as KMS asks, at most 2 s. Failures of our own credentials, load and time are not remembered.
 //   - An unwrap is made with the credentials of the session that began it. A refresh is made with those of the
-//     session
-//
-// whose hit began it. A session that has no credentials any more leaves the refresh to the next session that uses the
-// key. A key that is cached serves every session.
+//     session whose hit began it. A session that has no credentials any more leaves the refresh to the next session
+//     that uses the key. A key that is cached serves every session.
 //   - If KMS refuses some credentials, that counts for those credentials alone. Sessions with other credentials that
-//     wait
-//
-// for the same unwrap go on waiting, for an unwrap with theirs. The failure is remembered for the refused
-// credentials. A failed refresh evicts the key only if KMS allowed it to the same credentials before. So a session
-// with bad credentials can delay others, on a key that is not cached, by the length of its own call, and do nothing
-// else to them.
+//     wait for the same unwrap go on waiting, for an unwrap with theirs. The failure is remembered for the refused
+//     credentials. A failed refresh evicts the key only if KMS allowed it to the same credentials before. So a
+//     session with bad credentials can delay others, on a key that is not cached, by the length of its own call, and
+//     do nothing else to them.
 //   - Bounds hold for the unwraps at a time, the unwraps pending, the callers waiting and the negative entries. A
-//     request
-//
-// beyond a bound is refused as overloaded at once. One key may have a quarter of the waiters.
+//     request beyond a bound is refused as overloaded at once. One key may have a quarter of the waiters.
 //   - Eviction is SIEVE, in a bounded number of steps. A scan over many keys does not flush the keys in use, and does
-//     not
-//
-// hold the processor. A hash with a secret seed chooses the shard.
+//     not hold the processor. A hash with a secret seed chooses the shard.
 //   - A purge also covers unwraps in flight: their result goes to the callers that wait for it, and is not cached.
 //
 // # Contexts

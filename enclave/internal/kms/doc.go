@@ -3,24 +3,15 @@
 // # What it guarantees
 //
 //   - Each Decrypt names the key ARN that the enclave's own configuration pins for the region, never an alias. The
-//     KeyId
-//
-// of the answer is compared with it. A request for another ARN is refused without asking KMS.
+//     KeyId of the answer is compared with it. A request for another ARN is refused without asking KMS.
 //   - Each Decrypt carries an attestation document with an RSA key made in this process. An answer with a Plaintext,
-//     or
-//
-// without an envelope for that key, is refused.
+//     or without an envelope for that key, is refused.
 //   - A key wrapped for a vault is asked for with the encryption context {"vault_id": id}. The form without a context
-//     is
-//
-// never tried in its place, nor the reverse.
+//     is never tried in its place, nor the reverse.
 //   - TLS ends here. The roots are Amazon's, which are embedded, and those of the configuration. The machine's roots
-//     and
-//
-// the environment are not used.
+//     and the environment are not used.
 //   - Whatever KMS or the way to it does, the caller gets the key, or an [Error] with one of a closed set of causes,
-//
-// within its deadline.
+//     within its deadline.
 //
 // # Against whom
 //

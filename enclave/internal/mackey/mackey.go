@@ -1,16 +1,17 @@
-// Package mackey holds the deployment's key of the expression function hmac_sha256.
+// Package mackey holds the deployment's key of the expression function hmac_sha256, for the enclave's evaluator.
 //
 // # Guarantee
 //
-// The key is asked for as soon as a session has credentials, with those of whichever session KMS answers, and again
-// before its time ends. A key that KMS refuses to all of them is forgotten at once; one that KMS cannot be asked for
-// works on until the time since the last success is over. Without a key the function fails, closed. The key lies in
-// memory outside the Go heap; see package secret.
+// The key is asked for as soon as a session has credentials. KMS is asked with the credentials of each session until
+// one is answered. The key is asked for again before its time ends. If KMS refuses it to all sessions, it is
+// forgotten at once. If KMS cannot be asked, the key works on until the time since the last success is over. Without
+// a key the function fails: it never gives a digest without it. The key lies in memory outside the Go heap; see
+// package secret.
 //
 // # Limits
 //
-// crypto/hmac copies the key, padded and mixed with constants, into the state of each digest, on the Go heap, where it
-// lies until the memory is used again.
+// crypto/hmac copies the key, padded and mixed with constants, into the state of each digest. That copy lies on the
+// Go heap until the memory is used again.
 package mackey
 
 import (
@@ -25,7 +26,7 @@ import (
 	"redoubt/wire/kit/secret"
 )
 
-// ErrNone means that there is no key at the moment.
+// ErrNone reports that there is no key at the moment.
 var ErrNone = errors.New("no hmac key")
 
 // MinSize is the least size of the key in bytes.
@@ -36,10 +37,10 @@ const (
 	longPause  = 30 * time.Second
 )
 
-// Unwrap asks KMS for the key. The buffer belongs to the caller.
+// Unwrap asks KMS for the key. The caller owns the buffer.
 type Unwrap func(ctx context.Context) (*secret.Buffer, error)
 
-// Key is the key, when it is known. It implements expr.MAC.
+// Key holds the key, once it is known. It implements expr.MAC.
 type Key struct {
 	unwrap Unwrap
 	ttl    time.Duration
@@ -50,7 +51,7 @@ type Key struct {
 	until time.Time
 }
 
-// New returns a Key without a key; see [Key.Run].
+// New returns a Key that has no key yet; see [Key.Run].
 func New(ttl time.Duration, unwrap Unwrap) *Key {
 	return &Key{unwrap: unwrap, ttl: ttl, wake: make(chan struct{}, 1)}
 }
@@ -88,7 +89,7 @@ func (k *Key) Run(ctx context.Context) {
 	for {
 		left := k.left()
 		if left <= 0 {
-			k.set(nil, time.Time{}) // its time is over, or it is not there
+			k.set(nil, time.Time{}) // the key's time is over, or there is no key
 		}
 		wait := left - k.ttl/5
 		if wait <= 0 {

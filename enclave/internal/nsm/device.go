@@ -18,15 +18,15 @@ type device struct {
 
 	mu     sync.Mutex
 	opened channel
-	users  sync.WaitGroup // calls under way; Close waits for them
+	users  sync.WaitGroup // running calls; Close waits for them
 	closed bool
 }
 
-// Open returns the machine's module. /dev/nsm is opened by the first call that needs it, and again after a failure to
-// open; so a process starts, and can say what is wrong, where there is none.
+// Open returns the machine's module. The first call that needs /dev/nsm opens it, and a later call tries again if
+// opening failed. So a process without a module starts, and can say what is wrong.
 func Open() Module { return &device{open: openDriver} }
 
-// acquire returns the open channel and counts a user of it; the caller must call d.users.Done.
+// acquire returns the open channel and counts a user of it. The caller must call d.users.Done.
 func (d *device) acquire() (channel, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -82,10 +82,10 @@ func (d *device) exchange(asked, said []byte) (int, error) {
 	return n, nil
 }
 
-// invalidIndex is the module's name of an error that hf/nsm does not list.
+// invalidIndex is the module's name for an error that hf/nsm does not list.
 const invalidIndex response.ErrorCode = "InvalidIndex"
 
-// errorName lets only the names that we know pass into an error's text.
+// errorName lets only known names pass into an error's text.
 func errorName(code response.ErrorCode) string {
 	switch code {
 	case invalidIndex, response.ECInvalidArgument, response.ECInvalidResponse, response.ECReadOnlyIndex,

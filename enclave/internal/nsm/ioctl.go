@@ -11,12 +11,12 @@ import (
 
 const (
 	devicePath  = "/dev/nsm"
-	maxRequest  = 0x1000 // as the driver limits them
+	maxRequest  = 0x1000 // the driver's limits
 	maxResponse = 0x3000
 	ioctlMagic  = 0x0a
 )
 
-// A channel carries one encoded request and fills answer with what came back, whose length it returns.
+// A channel carries one encoded request. It fills answer with the response, and returns the response's length.
 type channel interface {
 	exchange(request, answer []byte) (int, error)
 	Close() error
@@ -36,9 +36,9 @@ func openDriver() (channel, error) {
 // message is the ioctl's argument, struct nsm_raw of Linux's uapi/linux/nsm.h.
 type message struct{ request, response unix.Iovec }
 
-// exchange is the ioctl. hf/nsm has one, too, but hands the address of a variable on its stack through a function
-// value as a number: if the stack moves in between, the kernel writes elsewhere. Here the message is pinned, and the
-// conversion stands in the call's own argument list, as package unsafe demands.
+// exchange makes the ioctl. hf/nsm has one too, but it passes the address of a variable on its stack as a number
+// through a function value: if the stack moves in between, the kernel writes elsewhere. Here the message is pinned,
+// and the conversion stands in the call's own argument list, as package unsafe demands.
 func (d *driver) exchange(request, answer []byte) (int, error) {
 	msg := new(message)
 	var pins runtime.Pinner

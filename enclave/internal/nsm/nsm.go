@@ -1,21 +1,21 @@
-// Package nsm speaks to the Nitro Secure Module, the enclave's source of attestation documents, measurements and
+// Package nsm gives the enclave its Nitro Secure Module: the source of attestation documents, measurements and
 // entropy.
 //
 // # What it guarantees
 //
-// Documents and measurements come from the hypervisor through /dev/nsm, and from nowhere else: the software module
-// that the local stack uses (NewSoft) is compiled only under the build tag dev, and a test proves that the production
+// Documents and measurements come from the hypervisor through /dev/nsm, and from nowhere else. The software module
+// that the local stack uses (NewSoft) is compiled only under the build tag dev. A test proves that the production
 // enclave links neither it nor the issuer of documents below it. There is no run-time switch between the two.
 //
 // # Limits
 //
-// The module answers one request at a time; callers may be concurrent, requests queue in the driver. A document takes
+// The module answers one request at a time. Callers may be concurrent; requests queue in the driver. A document takes
 // a few milliseconds. Errors carry the module's static error names, never data.
 //
 // # Source
 //
-// aws-nitro-enclaves-nsm-api; Linux drivers/misc/nsm.c and uapi/linux/nsm.h; requests and answers in CBOR are those of
-// github.com/hf/nsm. The ioctl is our own, for a reason given there.
+// aws-nitro-enclaves-nsm-api; Linux drivers/misc/nsm.c and uapi/linux/nsm.h. Requests and answers in CBOR are those
+// of github.com/hf/nsm. The ioctl is our own, for the reason given at driver.exchange.
 package nsm
 
 import (
@@ -26,7 +26,7 @@ import (
 
 // Limits of a request's fields, in bytes.
 const (
-	// MaxUserData bounds user data and nonce each. The module has taken more at times; 512 is what AWS documents.
+	// MaxUserData bounds user data and nonce each. The module has accepted more at times; 512 is what AWS documents.
 	MaxUserData = 512
 	// MaxPublicKey bounds the public key (DER SubjectPublicKeyInfo).
 	MaxPublicKey = 1024
@@ -36,7 +36,7 @@ const (
 
 // Errors of a [Module]. Match them with errors.Is.
 var (
-	// ErrUnavailable: the module cannot be opened or does not answer; this machine is perhaps no enclave.
+	// ErrUnavailable: the module cannot be opened or does not answer. Perhaps this machine is not an enclave.
 	ErrUnavailable = errors.New("nsm: module unavailable")
 	// ErrRefused: the module answered with an error, or with something that is not an answer to the request.
 	ErrRefused = errors.New("nsm: request refused by module")
@@ -61,8 +61,8 @@ type Description struct {
 
 // A Module is a Nitro Secure Module. Implementations are safe for concurrent use.
 type Module interface {
-	// Attest returns a signed attestation document (COSE_Sign1) of the caller's own. Each argument may be nil, which
-	// leaves the field out. The arguments are not kept.
+	// Attest returns a new signed attestation document (COSE_Sign1), which the caller owns. Each argument may be nil,
+	// which leaves the field out. The arguments are not kept.
 	Attest(userData, nonce, publicKey []byte) ([]byte, error)
 	// Random fills p with entropy of the module.
 	Random(p []byte) error

@@ -16,11 +16,11 @@ import (
 
 // SoftConfig sets up a software module.
 type SoftConfig struct {
-	// RootCertPEM and RootKeyPEM are the root that signs the documents (P-384; PKCS#8 or SEC 1). Both empty means a
-	// throw-away root, which nobody else can pin.
+	// RootCertPEM and RootKeyPEM are the root that signs the documents (P-384; PKCS#8 or SEC 1). If both are empty,
+	// the module uses a throw-away root, which nobody else can pin.
 	RootCertPEM, RootKeyPEM []byte
-	// PCRs are the values of registers 0 to 15; those not named are zero. Without PCR0 the enclave looks as one in
-	// debug mode does, and verifiers refuse it.
+	// PCRs are the values of registers 0 to 15; those not named are zero. Without PCR0 the enclave looks like one in
+	// debug mode, and verifiers refuse it.
 	PCRs attest.PCRs
 	// ModuleID is the name in the documents; empty means a fixed one.
 	ModuleID string
@@ -28,10 +28,11 @@ type SoftConfig struct {
 	Now func() time.Time
 }
 
-// hardwareRegisters are set by the hypervisor and locked from the start; those above are the enclave's own.
+// hardwareRegisters are set by the hypervisor and locked from the start. The enclave sets the registers above them
+// itself.
 const hardwareRegisters = 16
 
-// soft is a Nitro Secure Module in software. It proves nothing about the machine it runs on.
+// soft is a Nitro Secure Module in software. It proves nothing about the machine on which it runs.
 type soft struct {
 	moduleID  string
 	authority *attesttest.Authority
@@ -42,8 +43,8 @@ type soft struct {
 	locked [attest.MaxPCRs]bool
 }
 
-// NewSoft makes a software module, which signs real documents under a root of one's own. It exists in builds with the
-// tag dev only.
+// NewSoft makes a software module, which signs real documents under a root of its own. It exists only in builds with
+// the tag dev.
 func NewSoft(cfg SoftConfig) (Module, error) {
 	authority, err := attesttest.New(attesttest.Chain{
 		RootCertPEM: cfg.RootCertPEM, RootKeyPEM: cfg.RootKeyPEM, Now: cfg.Now,

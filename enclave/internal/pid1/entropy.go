@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// entropySize is how much of the module's randomness the kernel's pool is given at start, bytes. Each bit is credited.
+// entropySize is how many bytes of the module's randomness the kernel's pool gets at start. Each bit is credited.
 const entropySize = 512
 
 const (
@@ -22,8 +22,8 @@ const (
 // ioctl is the system call on the kernel's random device. arg is nil for a request without one.
 type ioctl func(request uintptr, arg []byte) error
 
-// SeedEntropy reads from the security module, credits the kernel's random pool with it and has the kernel's generator
-// reseeded from the pool, so that crypto/rand does not depend on what the host feeds the kernel. It needs root.
+// SeedEntropy reads from the security module, credits the kernel's random pool with it, and has the kernel's
+// generator reseeded from the pool. So crypto/rand does not depend on what the host feeds the kernel. It needs root.
 func SeedEntropy(r Random) error {
 	f, err := os.OpenFile("/dev/random", os.O_WRONLY, 0)
 	if err != nil {
@@ -39,7 +39,7 @@ func SeedEntropy(r Random) error {
 	})
 }
 
-// seed adds to the pool and then reseeds. Since Linux 5.18 the first alone changes nothing for a generator that is
+// seed adds to the pool and then reseeds. Since Linux 5.18, adding alone changes nothing for a generator that is
 // ready: its next reseed can be a minute away, and the keys of the start would be made before it.
 func seed(r Random, random ioctl) error {
 	pool, err := poolInfo(r)

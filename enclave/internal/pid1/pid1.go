@@ -1,15 +1,15 @@
-// Package pid1 turns the bare machine that an enclave boots as into a place where the enclave can serve. It runs when
-// the enclave is the first process of its image and does what an init would: mounts, kernel modules, entropy, the
+// Package pid1 turns the bare machine that an enclave boots as into one on which the enclave can serve. It runs if
+// the enclave is the first process of its image, and does the work of an init: mounts, kernel modules, entropy, the
 // heartbeat that `nitro-cli run-enclave` waits for, and dropping privileges.
 //
-// Against a hostile parent: the kernel's random generator is reseeded from the Nitro Security Module before any key is
-// made, so what the host feeds to the kernel cannot decide it. The one thing here that the parent chooses is the byte
-// that answers the heartbeat; it is read after root is given up. (The clock's source and the kernel's entropy source
-// are judged where the enclave's health is.)
+// Against a hostile parent: the kernel's random generator is reseeded from the Nitro Security Module before any key
+// is made, so what the host feeds to the kernel cannot decide its output. The parent chooses only one input here, the
+// byte that answers the heartbeat, and that is read after root is given up. (The clock's source and the kernel's
+// entropy source are checked where the enclave's health is.)
 //
-// Every step either succeeds or ends the start with an error that names it: an enclave that is half set up must not
-// serve. There is no console outside debug mode, so the error also goes to whoever called (the process exits with it,
-// and a missing heartbeat tells the host).
+// Every step either succeeds or ends the start with an error that names it, since an enclave that is half set up must
+// not serve. There is no console outside debug mode. So the error is also returned: the process exits with it, and a
+// missing heartbeat tells the host.
 //
 // Sources: random(4) for RNDADDENTROPY; drivers/char/random.c of Linux 6.12 for RNDRESEEDCRNG (since 4.17);
 // finit_module(2); aws-nitro-enclaves-cli for the heartbeat (port 9000, 0xB7).
@@ -30,7 +30,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The enclave's user and group after privileges are dropped. There is no /etc/passwd to look them up in.
+// These are the enclave's user and group after privileges are dropped. There is no /etc/passwd to look them up in.
 const (
 	UID = 10001
 	GID = 10001
@@ -39,7 +39,7 @@ const (
 // Random fills p with random bytes of the security module.
 type Random interface{ Random(p []byte) error }
 
-// Active says whether this process is the first of its machine.
+// Active reports whether this process is the first of its machine.
 func Active() bool { return os.Getpid() == 1 }
 
 // Prepare mounts the kernel's file systems and loads the modules of the image, in the order of their names. It needs
@@ -59,7 +59,7 @@ func mounts() error {
 		if err := os.MkdirAll(m.target, 0o755); err != nil {
 			return fmt.Errorf("make %s: %w", m.target, err)
 		}
-		// EBUSY: the kernel has mounted its devtmpfs by itself (CONFIG_DEVTMPFS_MOUNT).
+		// EBUSY: the kernel has mounted its devtmpfs itself (CONFIG_DEVTMPFS_MOUNT).
 		if err := unix.Mount(m.source, m.target, m.fstype, flags, ""); err != nil && !errors.Is(err, unix.EBUSY) {
 			return fmt.Errorf("mount %s: %w", m.target, err)
 		}
@@ -80,7 +80,7 @@ func loadModules(dir string) error {
 	return nil
 }
 
-// moduleNames lists the modules of an image in load order; an image with a kernel that has all built in has none.
+// moduleNames lists the modules of an image in load order. An image whose kernel has everything built in has none.
 func moduleNames(dir fs.FS) ([]string, error) {
 	entries, err := fs.ReadDir(dir, ".")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -119,9 +119,9 @@ var errNoEcho = errors.New("heartbeat: no echo")
 // Dial opens a connection to the parent.
 type Dial func(ctx context.Context) (net.Conn, error)
 
-// Heartbeat tells `nitro-cli run-enclave`, which waits for it, that the enclave has booted: one byte to the parent and
-// its echo. A parent that does not listen is an error to log, not one to stop for: an enclave that was started
-// otherwise has none. One that is busy is asked again: the kernel gives a connection over vsock two seconds.
+// Heartbeat tells `nitro-cli run-enclave`, which waits for it, that the enclave has booted: one byte to the parent
+// and its echo. The caller should log an error, not stop for it: an enclave that was started by other means has no
+// listener. A busy parent is asked again, since the kernel gives a connection over vsock two seconds.
 func Heartbeat(ctx context.Context, dial Dial) error {
 	ctx, cancel := context.WithTimeout(ctx, DefaultHeartbeatTimeout)
 	defer cancel()

@@ -29,7 +29,8 @@ func DropPrivileges(devices ...string) error {
 			return fmt.Errorf("drop privileges: set limit: %w", err)
 		}
 	}
-	// The syscall package's setters apply to all threads of the process; x/sys/unix's, and a plain prctl, would not.
+	// The syscall package's setters apply to all threads of the process. Those of x/sys/unix and a plain prctl would
+	// not.
 	if err := errors.Join(syscall.Setgroups(nil), syscall.Setresgid(GID, GID, GID),
 		syscall.Setresuid(UID, UID, UID)); err != nil {
 		return fmt.Errorf("drop privileges: %w", err)

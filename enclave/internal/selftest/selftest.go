@@ -1,9 +1,9 @@
-// Package selftest proves, in a process that is about to serve or is asked whether it still can, that fields are opened
-// rightly and that what was tampered with is refused.
+// Package selftest proves to the enclave and to its health check that fields are opened correctly, and that what was
+// tampered with is refused.
 //
 // It opens a built-in vector in the encodings 2 and 3 (P-384, made once with package sealed, which is cross-checked
-// with other implementations), refuses both with a bit flipped and under another name and vault, and opens what it has
-// just sealed itself. That takes some 3 ms. The key is public, in this file, and protects nothing.
+// with other implementations). It refuses both with a bit flipped, and under another name and vault. It also opens
+// what it has just sealed itself. All that takes some 3 ms. The key is public, in this file, and protects nothing.
 package selftest
 
 import (
@@ -14,7 +14,7 @@ import (
 	"redoubt/wire/kit/sealed"
 )
 
-// ErrFailed is the one error: opening and sealing don't do what they must. The enclave is not to serve.
+// ErrFailed is the one error: opening and sealing do not work as they must. The enclave must not serve.
 var ErrFailed = errors.New("self-test failed")
 
 const (
@@ -63,7 +63,7 @@ func run(keyHex, fieldHex, recordHex string) (err error) {
 	return roundTrip(key)
 }
 
-// vector says whether the blob opens as it must, and as nothing else.
+// vector reports whether the blob opens as it must, and under no other name or vault.
 func vector(key *sealed.PrivateKey, encoding sealed.Encoding, raw []byte) bool {
 	blob, err := sealed.ParseBlob(key.Suite(), encoding, raw)
 	if err != nil {
@@ -95,7 +95,7 @@ func vector(key *sealed.PrivateKey, encoding sealed.Encoding, raw []byte) bool {
 	return err != nil
 }
 
-// roundTrip opens what is sealed now.
+// roundTrip seals a value and opens it again.
 func roundTrip(key *sealed.PrivateKey) error {
 	blobs, err := sealed.SealRecord(key.Suite(), key.Public(), vault, map[string][]byte{name: []byte(plain)})
 	if err != nil || !vector(key, sealed.EncodingRecord, blobs[name]) {

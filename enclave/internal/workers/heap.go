@@ -1,6 +1,6 @@
 package workers
 
-// heap is a binary min-heap of tasks by due. It is container/heap without the interface.
+// heap is a binary min-heap of tasks, ordered by due. It is container/heap without the interface.
 type heap []*Task
 
 func (h *heap) push(t *Task) {
@@ -47,7 +47,7 @@ func (h *heap) pop() {
 	s[i] = t
 }
 
-// ahead sums the work, in ns, that goes before t.
+// ahead sums the work, in ns, that comes before t.
 func (h heap) ahead(t *Task) int64 {
 	var sum int64
 	for _, q := range h {

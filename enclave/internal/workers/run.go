@@ -2,8 +2,8 @@ package workers
 
 import "time"
 
-// run is one worker. A task belongs to others once its last unit is done: what is needed later is copied before. The
-// time of Done counts into the unit it follows.
+// run is one worker. Once a task's last unit is done the task may be reused, so run copies beforehand what it needs
+// later. The time of Done counts into the unit before it.
 func (p *Pool) run() {
 	if p.cfg.GiveWay {
 		giveWay()
@@ -60,8 +60,8 @@ func (p *Pool) take() (t *Task, i int, ok bool) {
 // has reports whether a class has a unit to run. The lock is held.
 func (p *Pool) has(class Class) bool { return len(p.queue[class])+len(p.ready[class]) > 0 }
 
-// Resume runs unit i of a task, which parked, again. It may be called from within a unit, and only from there: the
-// worker that does is the one that is certain to be there after Close.
+// Resume runs unit i of a task, which parked, again. It may be called only from within a unit: the worker that runs
+// that unit is the only one that is certain to be there after Close.
 func (p *Pool) Resume(t *Task, i int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -69,7 +69,7 @@ func (p *Pool) Resume(t *Task, i int) {
 	p.work.Signal()
 }
 
-// pick chooses the class of the next unit; at least one has work.
+// pick chooses the class of the next unit. At least one class has work.
 func (p *Pool) pick() Class {
 	switch {
 	case !p.has(Batch):
@@ -84,7 +84,8 @@ func (p *Pool) pick() Class {
 	return Single
 }
 
-// learn moves a kind's estimate towards what a unit took. Workers race here on purpose: a lost update is a lost sample.
+// learn moves a kind's estimate towards the time that a unit took. Workers race here on purpose: a lost update is a
+// lost sample.
 func (p *Pool) learn(kind Kind, took int64) {
 	old := p.cost[kind].Load()
 	p.cost[kind].Store(max(1000, old+(took-old)/16))
@@ -108,8 +109,8 @@ func finish(j Job) {
 	j.Done()
 }
 
-// Do runs f on a worker and returns when it has ended. It is not refused for lateness: it is for work that others wait
-// for, such as the parsing of a key. After Close it runs f itself. A panic of f is raised again here.
+// Do runs f on a worker and returns when f has ended. It is never refused for lateness: it is for work on which
+// others wait, such as the parsing of a key. After Close it runs f itself. A panic of f is raised again here.
 func (p *Pool) Do(class Class, kind Kind, f func()) {
 	d := &do{f: f, done: make(chan struct{})}
 	if !p.enqueue(&d.Task, d, class, kind) {

@@ -1,37 +1,38 @@
-// Package workers does expensive work on a fixed number of goroutines, fairly between jobs.
+// Package workers runs the enclave's expensive work, above all public-key work, on a fixed number of goroutines,
+// fairly between jobs.
 //
 // # Guarantee
 //
-// A job is a number of units, of which several may run at once, each exactly once; after its last unit the job's Done
-// runs exactly once, on the worker that finished it. A panic in either is caught and handed to the job's Panicked;
-// the worker lives.
+// A job is a number of units, of which several may run at once, and each runs exactly once. After the last unit the
+// job's Done runs exactly once, on the worker that finished that unit. A panic in either is caught and passed to the
+// job's Panicked, and the worker lives on.
 //
-// A job with more to do than opening goes on with [Pool.Again] when its Done runs: its next units are queued anew, at
-// their own cost, so that they are seen in the queue and do not lengthen the units of another kind.
+// A job that has more to do after its units continues with [Pool.Again] when its Done runs. Its next units are queued
+// anew, at their own cost. So the queue accounts for them, and they do not lengthen the units of another kind.
 //
-// Order: within a class, by a virtual deadline of arrival plus a multiple ([Stretch]) of the job's own work. So the
-// units of one job spread over all workers, a small job overtakes a large one that is being worked on after the unit
-// in hand, and a large job is not starved by a stream of small ones: after Stretch times its own work it is the most
-// urgent. Between the classes, one unit in [BatchEvery] belongs to [Batch] while both have work.
+// Within a class, jobs are ordered by a virtual deadline: arrival plus a multiple ([Stretch]) of the job's own work.
+// So the units of one job spread over all workers. A small job overtakes a large one in work after the unit in hand.
+// A stream of small jobs does not starve a large one: after Stretch times its own work it is the most urgent. Between
+// the classes, one unit in [BatchEvery] belongs to [Batch] while both have work.
 //
-// A unit that needs what another is doing parks, and takes no worker while it waits. It is resumed before units that
-// are still in the queue, of its class: it has had its turn.
+// A unit that needs the result of a running unit parks, and takes no worker while it waits. It is resumed before the
+// units of its class that are still in the queue, since it has had its turn.
 //
-// Admission is by queue time: Submit refuses a job at once when the work ahead of it, at the service time measured so
-// far for each kind of unit (the work of shared units counted once), would take longer than the class's target or the
-// time the caller has left. Refusing early is what keeps goodput up under overload; that the time in a queue is what
-// to bound, not its length, is the lesson of CoDel (RFC 8289).
+// Admission is by queue time. Submit refuses a job at once if the work ahead of it would take longer than the class's
+// target or the time that the caller has left. It reckons with the service time measured so far for each kind of
+// unit, and counts the work of shared units once. Early refusal keeps goodput up under overload. To bound the time in
+// a queue, and not its length, is the lesson of CoDel (RFC 8289).
 //
-// Beside other work: with [Config.GiveWay] each worker has a thread of its own that gives way, within a unit, to the
-// process's other threads, and gets a tenth of a CPU when they leave none. Without, a goroutine that has a microsecond
-// of work waits behind units for the kernel's scheduler to share a CPU among equal threads, a slice of milliseconds at
-// a time. The Go scheduler must have a processor to spare (GOMAXPROCS above the number of workers), or it does not get
-// as far as the kernel's.
+// With [Config.GiveWay] each worker has a thread of its own that gives way, within a unit, to the process's other
+// threads, and gets a tenth of a CPU when they leave none. Without it, a goroutine that has a microsecond of work
+// waits behind units until the kernel's scheduler shares a CPU among equal threads, a slice of milliseconds at a
+// time. The Go scheduler must have a processor to spare (GOMAXPROCS above the number of workers). Otherwise such a
+// goroutine does not reach the kernel's scheduler.
 //
 // # Limits
 //
-// Among themselves units are not preempted: a unit should take no longer than a few milliseconds. The service time is
-// wall time, so a loaded machine is seen as a slow one.
+// Units do not preempt one another: a unit should take no longer than a few milliseconds. The service time is wall
+// time, so a loaded machine looks like a slow one.
 package workers
 
 import (
@@ -41,7 +42,7 @@ import (
 	"time"
 )
 
-// Class separates jobs that people wait for from those of a batch.
+// Class separates jobs for which a caller waits from the jobs of a batch.
 type Class uint8
 
 // The classes.
@@ -51,7 +52,7 @@ const (
 	classes
 )
 
-// Kind selects the estimate of what a unit costs; it is below [Kinds].
+// Kind selects the estimate of a unit's cost. It is below [Kinds].
 type Kind uint8
 
 // Kinds is the number of estimates kept.
@@ -60,10 +61,10 @@ const Kinds = 16
 // Stretch is the multiple of its own work (on one worker) after which a job goes before every later one.
 const Stretch = 4
 
-// sparedCost is what a unit costs whose work another does: an AEAD open and the handling of the unit.
+// sparedCost is the cost of a unit whose work another unit does: an AEAD open and the handling of the unit.
 const sparedCost = 5 * time.Microsecond
 
-// BatchEvery is the share of Batch while singles wait: one unit in so many.
+// BatchEvery says how large the share of Batch is while singles wait: one unit in BatchEvery.
 const BatchEvery = 8
 
 var (
@@ -77,13 +78,13 @@ var (
 type Outcome uint8
 
 const (
-	// Worked says that the unit did what its kind stands for, and its time tells what that costs.
+	// Worked says that the unit did the work of its kind, so its time counts for the estimate.
 	Worked Outcome = iota
-	// Spared says that it found its work done, or not wanted any more.
+	// Spared says that the unit found its work done, or no longer wanted.
 	Spared
-	// Parked says that it needs what another unit is doing at this moment, and occupies no worker until then. It is run
-	// again after one call of [Pool.Resume], which may have come before Unit returned. So Unit MUST NOT touch its job
-	// once it has told the other.
+	// Parked says that the unit needs the result of another unit that is running, and occupies no worker until it is
+	// there. It is run again after one call of [Pool.Resume], which may come before Unit returns. So Unit MUST NOT
+	// touch its job once it has registered with the other unit.
 	Parked
 )
 
@@ -93,12 +94,12 @@ type Job interface {
 	Unit(i int) Outcome
 	// Done runs once, after every unit has returned or panicked.
 	Done()
-	// Panicked says that a Unit or Done panicked, in place of its return. It must not panic.
+	// Panicked is called if a Unit or Done panicked, in place of its return. It must not panic.
 	Panicked()
 }
 
-// Task is the queue's view of one job. The owner embeds it in the job, so that submitting allocates nothing; it may be
-// submitted again after Done.
+// Task is the queue's view of one job. The owner embeds it in the job, so that submitting allocates nothing. It may
+// be submitted again after Done.
 type Task struct {
 	job     Job
 	class   Class
@@ -106,7 +107,7 @@ type Task struct {
 	units   int
 	next    int
 	cost    int64 // ns of one unit, as estimated at admission
-	due     int64 // ns on the pool's clock
+	due     int64 // in ns on the pool's clock
 	pending atomic.Int32
 }
 
@@ -114,7 +115,7 @@ type Task struct {
 type Config struct {
 	// Workers is the number of goroutines; at least 1.
 	Workers int
-	// GiveWay makes each worker give way, within a unit, to whatever else the process does; see the package's doc.
+	// GiveWay makes each worker give way, within a unit, to the other work of the process; see the package's doc.
 	GiveWay bool
 	// Target is the longest expected wait per class. 0 means no bound but the caller's.
 	Target [classes]time.Duration
@@ -133,7 +134,7 @@ type Pool struct {
 	work    sync.Cond
 	queue   [classes]heap
 	ready   [classes][]place // resumed units, which have had their turn in the queue
-	backlog [classes]int64   // ns of units not yet begun
+	backlog [classes]int64   // ns of units that have not begun
 	turn    uint
 	closed  bool
 }
@@ -161,14 +162,14 @@ type place struct {
 	unit int
 }
 
-// Submit queues a job of units units (at least 1) of one kind. left is the time its caller still has. On an error the
-// job was not queued and none of its methods will run.
+// Submit queues a job of one kind with this number of units, at least 1. left is the time that its caller still has.
+// On an error the job was not queued, and none of its methods will run.
 func (p *Pool) Submit(t *Task, job Job, class Class, kind Kind, units int, left time.Duration) error {
 	return p.SubmitShared(t, job, class, kind, units, 0, left)
 }
 
-// SubmitShared is Submit of a job of which others in the queue do the work of spared units. That the others' work is
-// theirs counts for what those who come later have to wait, not for the job's own turn.
+// SubmitShared is Submit for a job of which others in the queue do the work of spared units. The sharing shortens
+// what later jobs have to wait, but does not change the job's own turn.
 func (p *Pool) SubmitShared(
 	t *Task, job Job, class Class, kind Kind, units, spared int, left time.Duration,
 ) error {
@@ -190,8 +191,9 @@ func (p *Pool) SubmitShared(
 	return nil
 }
 
-// Again queues more units of a job whose Done runs, without a bound on the wait: it was admitted, and is worked on. It
-// takes its place behind jobs that have less to do. It MUST be called by Done, whose worker sees to it after Close too.
+// Again queues more units of a job whose Done runs. The wait has no bound, since the job was admitted and is in work.
+// The job takes its place behind jobs that have less to do. Again MUST be called by Done, whose worker runs the units
+// after Close too.
 func (p *Pool) Again(t *Task, job Job, kind Kind, units int) {
 	p.prepare(t, job, t.class, kind, units)
 	p.mu.Lock()
@@ -199,7 +201,7 @@ func (p *Pool) Again(t *Task, job Job, kind Kind, units int) {
 	p.push(t)
 }
 
-// enqueue is Submit of one unit without a bound on the wait; false after Close.
+// enqueue is Submit of one unit without a bound on the wait. It returns false after Close.
 func (p *Pool) enqueue(t *Task, job Job, class Class, kind Kind) bool {
 	p.prepare(t, job, class, kind, 1)
 	p.mu.Lock()
@@ -218,7 +220,7 @@ func (p *Pool) prepare(t *Task, job Job, class Class, kind Kind, units int) {
 	t.pending.Store(int32(units))
 }
 
-// push queues t; p.mu is held.
+// push queues t. The caller holds p.mu.
 func (p *Pool) push(t *Task) {
 	p.backlog[t.class] += int64(t.units) * t.cost
 	p.queue[t.class].push(t)
@@ -227,7 +229,7 @@ func (p *Pool) push(t *Task) {
 	}
 }
 
-// late says whether the work ahead of t would take longer than limit.
+// late reports whether the work ahead of t would take longer than limit.
 func (p *Pool) late(t *Task, limit int64) bool {
 	other := p.backlog[1-t.class]
 	if p.wait(t.class, p.backlog[t.class], other) <= limit {
@@ -236,7 +238,7 @@ func (p *Pool) late(t *Task, limit int64) bool {
 	return p.wait(t.class, p.queue[t.class].ahead(t), other) > limit
 }
 
-// wait estimates how long own work of a class takes beside that of the other class.
+// wait estimates how long the work own of a class takes, beside the work other of the other class.
 func (p *Pool) wait(class Class, own, other int64) int64 {
 	if class == Batch {
 		other = min(other, own*(BatchEvery-1))
@@ -246,14 +248,14 @@ func (p *Pool) wait(class Class, own, other int64) int64 {
 	return (own + other) / int64(p.cfg.Workers)
 }
 
-// Wait returns the expected wait of a job that came now, last of its class.
+// Wait returns the expected wait of a job that came now, as the last of its class.
 func (p *Pool) Wait(class Class) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return time.Duration(p.wait(class, p.backlog[class], p.backlog[1-class]))
 }
 
-// Queued returns how many jobs have units that no worker has begun.
+// Queued returns the number of jobs with units that no worker has begun.
 func (p *Pool) Queued() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
