@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// verifyChain builds a chain from the document's certificate to a pinned root, valid at the given time, and returns
-// the leaf. The bundle is a heap of certificates: only a hash makes a root.
+// verifyChain builds a chain, valid at the given time, from the document's certificate to a pinned root, and returns
+// the leaf. The bundle is an unordered set of certificates: only a matching hash makes one of them a root.
 func verifyChain(body *payload, pinned []Root, at time.Time) (*x509.Certificate, error) {
 	leaf, err := parseCertificate(body.Certificate)
 	if err != nil {
@@ -35,7 +35,7 @@ func verifyChain(body *payload, pinned []Root, at time.Time) (*x509.Certificate,
 			intermediates.AddCert(cert)
 		}
 	}
-	// The leaf has no extended key usage that x509 knows; its use is checked by checkLeaf.
+	// The leaf has no extended key usage that x509 knows. checkLeaf checks its use.
 	chains, err := leaf.Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: intermediates, CurrentTime: at,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
@@ -68,7 +68,7 @@ func parseCertificate(der []byte) (*x509.Certificate, error) {
 	return cert, nil
 }
 
-// checkLeaf demands an end-entity certificate for P-384 signatures.
+// checkLeaf requires an end-entity certificate for P-384 signatures.
 func checkLeaf(leaf *x509.Certificate) error {
 	key, ok := leaf.PublicKey.(*ecdsa.PublicKey)
 	switch {
@@ -84,7 +84,7 @@ func checkLeaf(leaf *x509.Certificate) error {
 	return nil
 }
 
-// checkAuthorities adds to x509's rules (basicConstraints, pathLen, validity, names) those it takes more lightly:
+// checkAuthorities adds to x509's rules (basicConstraints, pathLen, validity, names) two that x509 does not enforce:
 // keyUsage must be there, and every key must be P-384 with SHA-384 signatures.
 func checkAuthorities(authorities []*x509.Certificate) bool {
 	for _, ca := range authorities {

@@ -17,12 +17,13 @@ const (
 
 	tagSign1      = 0xd2 // CBOR tag 18 in its shortest form
 	algES384      = -35
-	algNone       = -1 // no algorithm at all: what QEMU writes, since it does not sign
+	algNone       = -1 // no algorithm at all: QEMU writes it, since it does not sign
 	signatureSize = 96 // r and s, 48 bytes each, big-endian
-	unsignedSize  = 64 // what QEMU writes instead of certificate and signature
+	unsignedSize  = 64 // size of what QEMU writes instead of certificate and signature
 )
 
-// strict decodes COSE and payload alike. Depth 4 is the smallest limit the library knows; the payload has depth 2.
+// strict decodes both COSE and payload. Depth 4 is the smallest limit that the library accepts; the payload has depth
+// 2.
 var strict = func() cbor.DecMode {
 	mode, err := cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
@@ -45,7 +46,7 @@ type sign1 struct {
 	protected, payload, signature []byte
 }
 
-// parseSign1 takes a message whose algorithm is alg.
+// parseSign1 accepts a message whose algorithm is alg.
 func parseSign1(document []byte, alg int64) (*sign1, error) {
 	if len(document) == 0 || len(document) > MaxDocument {
 		return nil, fmt.Errorf("%w: size", ErrFormat)
@@ -71,7 +72,7 @@ func parseSign1(document []byte, alg int64) (*sign1, error) {
 	if msg.signature, err = byteString(parts[3]); err != nil {
 		return nil, err
 	}
-	// What is not signed has one spelling, too: lengths in their shortest form.
+	// The unsigned parts must have one spelling too: lengths in their shortest form.
 	shortest, err := cbor.Marshal([]any{msg.protected, map[int]int{}, msg.payload, msg.signature})
 	if err != nil || !bytes.Equal(shortest, document) {
 		return nil, fmt.Errorf("%w: not in its shortest form", ErrFormat)
@@ -79,8 +80,8 @@ func parseSign1(document []byte, alg int64) (*sign1, error) {
 	return &msg, nil
 }
 
-// checkHeaders demands the algorithm as the only protected header and no unprotected one. So no "crit", no key id and
-// no certificate of the carrier's choice is ever in play.
+// checkHeaders requires the algorithm as the only protected header, and no unprotected one. So no "crit", no key id
+// and no certificate chosen by the carrier can have an effect.
 func checkHeaders(protected []byte, unprotected cbor.RawMessage, want int64) error {
 	var headers map[int64]int64
 	if err := strict.Unmarshal(protected, &headers); err != nil {
@@ -95,8 +96,8 @@ func checkHeaders(protected []byte, unprotected cbor.RawMessage, want int64) err
 	return nil
 }
 
-// byteString decodes an item that must be a CBOR byte string. The library would also make bytes of an array of
-// integers; a second spelling of the same document is not wanted.
+// byteString decodes an item that must be a CBOR byte string. The library would also accept an array of integers,
+// which would be a second spelling of the same document.
 func byteString(item cbor.RawMessage) ([]byte, error) {
 	const majorType, byteStringType = 0xe0, 0x40
 	if len(item) == 0 || item[0]&majorType != byteStringType {

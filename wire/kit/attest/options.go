@@ -10,9 +10,9 @@ import (
 
 // Defaults of [Options].
 const (
-	// DefaultMaxAge is how old a document may be: AWS KMS takes documents for five minutes.
+	// DefaultMaxAge is how old a document may be: AWS KMS accepts documents for five minutes.
 	DefaultMaxAge = 5 * time.Minute
-	// DefaultSkew is how far in the future a document may lie, for clocks that differ.
+	// DefaultSkew is how far in the future a document may lie, to allow for clocks that differ.
 	DefaultSkew = time.Minute
 	// maxWindow bounds MaxAge and Skew: leaf certificates live for about three hours.
 	maxWindow = 3 * time.Hour
@@ -42,13 +42,13 @@ func ParseMeasurement(s string) (Measurement, error) {
 // String returns the measurement in lower-case hexadecimal. A measurement is public.
 func (m Measurement) String() string { return hex.EncodeToString(m[:]) }
 
-// IsZero tells whether all bytes are zero, as those of PCR0 to PCR2 are in debug mode.
+// IsZero reports whether all bytes are zero, as in PCR0 to PCR2 in debug mode.
 func (m Measurement) IsZero() bool { return m == Measurement{} }
 
 // PCRs maps indices of registers to their values.
 type PCRs map[int]Measurement
 
-// Match tells whether every register of want is present in p with the same value. An empty want matches nothing.
+// Match reports whether every register of want is present in p with the same value. An empty want matches nothing.
 func (p PCRs) Match(want PCRs) bool {
 	ok := len(want) > 0
 	for i, w := range want {
@@ -58,7 +58,7 @@ func (p PCRs) Match(want PCRs) bool {
 	return ok
 }
 
-// An Expect says what a field of the document must be. Its zero value demands that the field is absent or empty.
+// An Expect says what a field of the document must be. Its zero value requires the field to be absent or empty.
 type Expect struct {
 	mode  expectMode
 	value []byte
@@ -73,16 +73,16 @@ const (
 	expectAny
 )
 
-// Absent demands that a field is missing, null or empty. It is the zero value of [Expect].
+// Absent requires a field to be missing, null or empty. It is the zero value of [Expect].
 func Absent() Expect { return Expect{} }
 
-// Present demands that a field is there and not empty, whatever its value.
+// Present requires a field to be there and not empty, whatever its value.
 func Present() Expect { return Expect{mode: expectPresent} }
 
-// Equal demands that a field has exactly this value. An empty value can never be met. The slice is kept, not copied.
+// Equal requires a field to have exactly this value. An empty value is never met. The slice is kept, not copied.
 func Equal(value []byte) Expect { return Expect{mode: expectEqual, value: value} }
 
-// Any accepts a field's presence and absence alike.
+// Any accepts a field that is present or absent.
 func Any() Expect { return Expect{mode: expectAny} }
 
 func (e Expect) met(field []byte) bool {
@@ -99,21 +99,21 @@ func (e Expect) met(field []byte) bool {
 	return false
 }
 
-// Options say which documents are accepted. They are read only; one value may serve concurrent calls.
+// Options say which documents are accepted. They are only read, so one value may serve concurrent calls.
 type Options struct {
 	// Roots are the pinned roots. Empty means the root of AWS, G1.
 	Roots []Root
 	// Allowed is the allow list: a document's PCRs must match one of these sets. An empty list, or an empty set in
 	// it, is refused with ErrOptions, unless UncheckedPCRs is set.
 	Allowed []PCRs
-	// UncheckedPCRs leaves the comparison of measurements to the caller, who MUST do it on Document.PCRs (as a KMS
+	// UncheckedPCRs leaves the comparison of measurements to the caller, which MUST compare Document.PCRs (as a KMS
 	// does with its key policy). Allowed must then be empty. Debug mode is refused all the same.
 	UncheckedPCRs bool
 	// AllowDebug accepts documents of enclaves in debug mode (PCR0 all zeroes or missing): for development only.
 	AllowDebug bool
-	// Nonce, UserData and PublicKey are expectations; the zero value demands absence.
+	// Nonce, UserData and PublicKey are expectations. The zero value requires absence.
 	Nonce, UserData, PublicKey Expect
-	// MaxAge and Skew bound the document's time: now-MaxAge <= time <= now+Skew. 0 means the default; the most is
+	// MaxAge and Skew bound the document's time: now-MaxAge <= time <= now+Skew. 0 means the default. The maximum is
 	// three hours.
 	MaxAge, Skew time.Duration
 	// Now is the verifier's clock; nil means time.Now.
@@ -147,7 +147,7 @@ func (o *Options) valid() error {
 	return nil
 }
 
-// pinned returns the roots, or those of AWS when the caller named none.
+// pinned returns the roots, or that of AWS if the caller named none.
 func (o *Options) pinned() []Root {
 	if len(o.Roots) > 0 {
 		return o.Roots
@@ -155,7 +155,7 @@ func (o *Options) pinned() []Root {
 	return []Root{AWSRoot()}
 }
 
-// A Document is what a verified attestation document says. It owns all its memory.
+// A Document is the content of a verified attestation document. It owns all its memory.
 type Document struct {
 	// ModuleID names the enclave: instance id and enclave id.
 	ModuleID string
@@ -165,6 +165,6 @@ type Document struct {
 	PCRs PCRs
 	// PublicKey, UserData and Nonce are nil when absent.
 	PublicKey, UserData, Nonce []byte
-	// Certificate is the leaf that signed; nil from VerifyUnsigned.
+	// Certificate is the leaf that signed. VerifyUnsigned leaves it nil.
 	Certificate *x509.Certificate
 }

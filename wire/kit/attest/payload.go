@@ -17,7 +17,7 @@ const (
 	MaxField = 1024
 )
 
-// payload is the document as it is on the wire; items are kept raw where the library would be too lenient.
+// payload is the document as it is on the wire. Items are kept raw where the library would be too lenient.
 type payload struct {
 	ModuleID    string                     `cbor:"module_id"`
 	Digest      string                     `cbor:"digest"`

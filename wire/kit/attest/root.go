@@ -17,12 +17,12 @@ const AWSRootFingerprint = "641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893
 //go:embed aws-nitro-root-g1.pem
 var awsRootPEM []byte
 
-// A Root is a pinned root certificate, known by the SHA-256 hash of its DER. The certificate itself is either given
-// here or found by that hash among the document's bundle.
+// A Root is a pinned root certificate, identified by the SHA-256 hash of its DER. The certificate itself is either
+// given here or found by that hash in the document's bundle.
 type Root struct {
 	// Hash is SHA-256 over the certificate's DER.
 	Hash [sha256.Size]byte
-	// Certificate may be nil; when it is not, it must have this hash.
+	// Certificate may be nil. If it is not, it must have this hash.
 	Certificate *x509.Certificate
 }
 
@@ -30,7 +30,7 @@ type Root struct {
 func AWSRoot() Root { return awsRoot() }
 
 var awsRoot = sync.OnceValue(func() Root {
-	// The pin is the constant, not the file: if the embedded file were altered, it would be ignored.
+	// The pin is the constant, not the file: an altered embedded file would be ignored.
 	var root Root
 	if _, err := hex.Decode(root.Hash[:], []byte(AWSRootFingerprint)); err != nil {
 		return Root{}
@@ -41,8 +41,8 @@ var awsRoot = sync.OnceValue(func() Root {
 	return root
 })
 
-// ParseRoot pins the one certificate in a PEM file. It fails with ErrOptions for anything else than exactly one block
-// of type CERTIFICATE.
+// ParseRoot pins the one certificate in a PEM file. It fails with ErrOptions for anything but exactly one block of
+// type CERTIFICATE.
 func ParseRoot(pemFile []byte) (Root, error) {
 	block, rest := pem.Decode(pemFile)
 	if block == nil || block.Type != "CERTIFICATE" {

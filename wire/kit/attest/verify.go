@@ -8,7 +8,7 @@ import (
 )
 
 // Verify checks an attestation document, tagged (COSE tag 18) or untagged, against opts. The errors are those of this
-// package. The document is not kept; what is returned is a copy. It costs five P-384 verifications, some milliseconds.
+// package. The document is not kept, and the result is a copy. It costs five P-384 verifications, some milliseconds.
 func Verify(document []byte, opts Options) (*Document, error) {
 	if err := opts.valid(); err != nil {
 		return nil, err
@@ -40,8 +40,8 @@ func Verify(document []byte, opts Options) (*Document, error) {
 	return doc, nil
 }
 
-// VerifyUnsigned checks everything but signature and certificates, and demands that both are the 64 zero bytes that
-// QEMU's emulation of the Nitro Secure Module puts there, under an algorithm that is none (-1).
+// VerifyUnsigned checks everything but signature and certificates. It requires both to be the 64 zero bytes that
+// QEMU's emulation of the Nitro Secure Module puts there, under the algorithm none (-1).
 //
 // DANGER: such a document proves nothing; anybody can make one. This is for a testbed without Nitro hardware, behind
 // a switch that names the danger, on loopback. No production code path may reach it.

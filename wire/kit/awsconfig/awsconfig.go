@@ -3,17 +3,17 @@
 //
 // # Guarantee
 //
-// The instance metadata service is asked by version 2 alone. The SDK by itself falls back to version 1 when it gets no
-// session token, and version 1 gives the role's credentials to whoever makes this host send one GET (a forged request,
-// an open proxy). Nothing in the environment or in a profile turns the fallback on again.
+// The instance metadata service is asked by version 2 alone. The SDK by itself falls back to version 1 if it gets no
+// session token. Version 1 gives the role's credentials to anybody who can make this host send one GET (a forged
+// request, an open proxy). Nothing in the environment or in a profile turns the fallback on again.
 //
-// Credentials that cannot be had are [ErrNoCredentials], whatever source was asked. The error holds no text of the
+// A failure to get credentials is [ErrNoCredentials], whatever source was asked. The error holds no text of the
 // source, since a source may quote what it was given.
 //
 // # Limits
 //
-// What an operator chooses by environment or profile (a role, SSO, a process) stays the SDK's business. A service
-// client that is made without this package's configuration is not covered; a test walks the tree for such.
+// What an operator chooses by environment or profile (a role, SSO, a process) is left to the SDK. A service client
+// that is made without this package's configuration is not covered; a test searches the tree for such clients.
 package awsconfig
 
 import (
@@ -43,11 +43,11 @@ type CredentialsError struct{ Reason string }
 // Error names the reason.
 func (e *CredentialsError) Error() string { return ErrNoCredentials.Error() + " (" + e.Reason + ")" }
 
-// Unwrap makes it an ErrNoCredentials.
+// Unwrap returns ErrNoCredentials.
 func (*CredentialsError) Unwrap() error { return ErrNoCredentials }
 
-// NoCredentials takes the ErrNoCredentials out of an error of a service's client, whose other texts are not for logs.
-// It is nil when there is none.
+// NoCredentials returns the ErrNoCredentials inside an error of a service's client, whose other texts are not fit for
+// logs. It returns nil if there is none.
 func NoCredentials(err error) error {
 	var e *CredentialsError
 	switch {
@@ -68,8 +68,8 @@ func Load(ctx context.Context, region string) (aws.Config, error) {
 	shared := []func(*config.LoadOptions) error{
 		config.WithRegion(region), config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(callLimit)),
 	}
-	// The metadata client needs what environment and profiles say of its endpoint, so the configuration is loaded twice.
-	// Mode auto would ask the metadata service while loading, by the SDK's own client.
+	// The metadata client needs the endpoint that environment and profiles name, so the configuration is loaded
+	// twice. Mode auto would ask the metadata service while loading, with the SDK's own client.
 	cfg, err := config.LoadDefaultConfig(ctx, append(shared[:len(shared):len(shared)],
 		config.WithDefaultsMode(aws.DefaultsModeLegacy))...)
 	if err != nil {
@@ -86,7 +86,7 @@ func Load(ctx context.Context, region string) (aws.Config, error) {
 	return cfg, nil
 }
 
-// typed gives failures of a source their type. The source caches.
+// typed gives the failures of a source their type. The source caches.
 type typed struct{ source aws.CredentialsProvider }
 
 // Retrieve implements aws.CredentialsProvider.
@@ -96,7 +96,7 @@ func (t *typed) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	case err == nil:
 		return c, nil
 	case errors.Is(ctx.Err(), context.Canceled):
-		return c, context.Canceled // the caller went; nothing is known of the source
+		return c, context.Canceled // the caller left: this says nothing about the source
 	}
 	return c, &CredentialsError{t.reason(err)}
 }
@@ -109,7 +109,7 @@ func (t *typed) ProviderSources() []aws.CredentialSource {
 	return nil
 }
 
-// reason reduces an error of the source to what may be logged.
+// reason reduces an error of the source to a text that may be logged.
 func (t *typed) reason(err error) string {
 	var api smithy.APIError
 	switch sources := t.ProviderSources(); {

@@ -1,5 +1,5 @@
-// Package budget bounds what the requests of a server hold together, in bytes: who finds no room is refused at once,
-// rather than the process growing until it is killed.
+// Package budget bounds, for a server, the bytes that its requests hold together. A request that finds no room is
+// refused at once. Otherwise the process would grow until it is killed.
 package budget
 
 import "sync/atomic"
@@ -9,14 +9,14 @@ type Budget struct {
 	left atomic.Int64
 }
 
-// New makes a budget of so many bytes.
+// New makes a budget of this many bytes.
 func New(bytes int64) *Budget {
 	b := &Budget{}
 	b.Give(int(bytes))
 	return b
 }
 
-// Take takes n bytes, all or none. Who takes them MUST give them back.
+// Take takes n bytes, all or none. The caller MUST give taken bytes back.
 func (b *Budget) Take(n int) bool {
 	if b.left.Add(-int64(n)) >= 0 {
 		return true
@@ -25,8 +25,8 @@ func (b *Budget) Take(n int) bool {
 	return false
 }
 
-// Give gives n bytes back, or adds them.
+// Give gives n bytes back, or adds n bytes.
 func (b *Budget) Give(n int) { b.left.Add(int64(n)) }
 
-// Left is what may still be taken; while a Take fails it can be too small.
+// Left is the number of bytes that may still be taken. While a Take fails, the number can be too small.
 func (b *Budget) Left() int64 { return b.left.Load() }

@@ -1,9 +1,9 @@
-// Package cmdline has all programs read their command lines alike, with kong. A grammar has the flag
+// Package cmdline makes all programs read their command lines in the same way, with kong. A grammar has the flag
 //
 //	Version kong.VersionFlag `help:"Print the version and exit."`
 //
-// --help and --version go to standard output and end with status 0. A mistake goes to standard error, with kong's hint
-// at what was meant, and ends with 2; see package program.
+// The output of --help and --version goes to standard output, and the status is 0. A mistake is reported on standard
+// error, with kong's hint at what was meant, and the status is 2; see package program.
 package cmdline
 
 import (
@@ -25,7 +25,8 @@ func New(name, version string, grammar any, out, errOut io.Writer, options ...ko
 	}, options...)...)
 }
 
-// Parse reads a command line. Without a context the program has to end with status: all has been told.
+// Parse reads a command line. If it returns no context, the program has to end with status: everything has been
+// printed.
 func Parse(k *kong.Kong, args []string) (kc *kong.Context, status int) {
 	defer func() {
 		switch v := recover().(type) {

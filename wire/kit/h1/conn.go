@@ -5,17 +5,17 @@ import (
 	"net"
 )
 
-// Conn is a connection of net/http's server whose requests a Scanner follows. Like net/http it is read by one
-// goroutine at a time.
+// Conn is a connection of net/http's server whose requests a Scanner follows. Like a connection of net/http it is
+// read by one goroutine at a time.
 type Conn struct {
 	net.Conn
 	scan Scanner
 
-	gone  context.Context //nolint:containedctx // ends when the peer is gone
+	gone  context.Context //nolint:containedctx // ends when the peer has left
 	leave context.CancelFunc
 }
 
-// NewConn follows what is read from c, from its first byte on.
+// NewConn follows everything that is read from c, from its first byte on.
 func NewConn(c net.Conn) *Conn {
 	of := connOf(c)
 	return &of
@@ -38,7 +38,7 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
-// Read reads. It fails with ErrMalformed from the line on that is refused.
+// Read reads. From a refused line on it fails with ErrMalformed.
 func (c *Conn) Read(p []byte) (int, error) {
 	if c.scan.Refused() {
 		return c.scan.Rest(p)

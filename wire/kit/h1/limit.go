@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// Shed is why a connection ended, or was not taken, for want of room.
+// Shed is the reason why a connection ended, or was not accepted, for want of room.
 type Shed int
 
-// The reasons, in the order in which they come: a stranger made room, an idle caller did, nobody could.
+// The reasons, in the order in which they apply: a stranger made room, an idle caller made room, no connection could.
 const (
 	ShedStranger Shed = iota
 	ShedCaller
 	ShedRefused
-	Sheds // how many there are
+	Sheds // the number of reasons
 )
 
 // String is the value of the metric's label.
 func (s Shed) String() string { return [...]string{"stranger", "idle_caller", "refused"}[s] }
 
-// ShedFor is the reason for a connection that made room, by whether a caller was known on it.
+// ShedFor is the reason for a connection that made room. known says whether a caller was known on it.
 func ShedFor(known bool) Shed {
 	if known {
 		return ShedCaller
@@ -31,20 +31,20 @@ func ShedFor(known bool) Shed {
 	return ShedStranger
 }
 
-// Rank is a connection's place in the order in which connections end when a new one finds no room: the lowest rank
-// first, and of equal ranks the one that has had it for the longest time.
+// Rank is a connection's place in the order in which connections end when a new one finds no room. The lowest rank
+// ends first, and of equal ranks the connection that has had it for the longest time.
 type Rank int
 
-// The ranks. A server that cannot tell idle connections from those that are sending ranks both as idle.
+// These are the ranks. A server that cannot distinguish idle connections from sending ones ranks both as idle.
 const (
 	IdleStranger    Rank = iota // no caller has been known on it
 	SendingStranger             // the same, in the middle of a request's head or body
-	IdleCaller                  // a caller was known: he connects again
+	IdleCaller                  // a caller was known on it, and can connect again
 	Stays                       // a request is in work, or it is ending already
 )
 
-// First returns the connection that ends first, and whether any may. Of tells a connection's rank and since when it has
-// it, in any unit.
+// First returns the connection that ends first, and whether any may end. of returns a connection's rank and since
+// when the connection has it, in any unit.
 func First[C comparable](all map[C]struct{}, of func(C) (rank Rank, since int64)) (first C, ok bool) {
 	best, oldest := Stays, int64(0)
 	for c := range all {
@@ -57,10 +57,10 @@ func First[C comparable](all map[C]struct{}, of func(C) (rank Rank, since int64)
 }
 
 // Limit bounds the connections of a net/http server that are open at once, and decides which one ends when a new one
-// finds no room. First go those on which no caller has been known, whether they are idle, in a handshake or sending the
-// head of a request: the one that has been so for the longest time first. Then go those of known callers, in the same
-// order: such a caller connects again. A connection with a request that a handler has begun is never cut off. What is
-// new is closed if no other may be.
+// finds no room. First end connections on which no caller has been known, whether they are idle, in a handshake or
+// sending the head of a request; among these, the one that has been so for the longest time. Then end those of known
+// callers, in the same order: such a caller can connect again. A connection with a request that a handler has begun
+// is never cut off. If no connection may end, the new one is closed.
 //
 // The server MUST have the Limit's Listener below all others, its ConnContext and its Handler.
 type Limit struct {
@@ -71,12 +71,12 @@ type Limit struct {
 	slots map[*slot]struct{}
 }
 
-// NewLimit makes a limit of most connections. It tells shed of each connection that it ends or refuses.
+// NewLimit makes a limit of most connections. It calls shed for each connection that it ends or refuses.
 func NewLimit(most int, shed func(Shed)) *Limit {
 	return &Limit{most: most, shed: shed, slots: make(map[*slot]struct{})}
 }
 
-// evicted is beyond any number of requests that are served on one connection.
+// evicted is far below any number of requests that a connection can serve.
 const evicted = -1 << 40
 
 // slot is one connection, below TLS.
@@ -84,9 +84,9 @@ type slot struct {
 	net.Conn
 	limit   *Limit
 	once    sync.Once
-	since   atomic.Int64 // when it came, or its last request ended, Unix nanoseconds
-	serving atomic.Int64 // requests that a handler has begun; below 0: none will be
-	known   atomic.Bool  // a caller was
+	since   atomic.Int64 // when the connection came, or its last request ended, Unix nanoseconds
+	serving atomic.Int64 // requests that a handler has begun; below 0: no handler will begin one
+	known   atomic.Bool  // a caller was known on it
 }
 
 // Close closes the connection, and makes room.
@@ -121,7 +121,7 @@ func slotOf(c net.Conn) *slot {
 	}
 }
 
-// Listener bounds what ln accepts.
+// Listener bounds the connections that ln accepts.
 func (l *Limit) Listener(ln net.Listener) net.Listener { return limited{ln, l} }
 
 type limited struct {
@@ -129,7 +129,7 @@ type limited struct {
 	limit *Limit
 }
 
-// Accept returns the next connection that has room.
+// Accept returns the next connection for which there is room.
 func (l limited) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
@@ -143,7 +143,7 @@ func (l limited) Accept() (net.Conn, error) {
 	}
 }
 
-// admit takes c in, if need be in the place of another.
+// admit accepts c, if need be in the place of another connection.
 func (l *Limit) admit(c net.Conn) (*slot, bool) {
 	s := &slot{Conn: c, limit: l}
 	s.since.Store(time.Now().UnixNano())
@@ -174,7 +174,7 @@ func (l *Limit) add(s *slot) bool {
 	return true
 }
 
-// victim chooses which connection ends, nil if none may.
+// victim chooses the connection that ends. It returns nil if none may end.
 func (l *Limit) victim() *slot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -182,7 +182,7 @@ func (l *Limit) victim() *slot {
 	return chosen
 }
 
-// rank is the connection's turn to end. net/http does not tell when a request's head begins.
+// rank is the connection's place in the order of ending. net/http does not report when a request's head begins.
 func (s *slot) rank() (rank Rank, since int64) {
 	since = s.since.Load()
 	switch {
@@ -196,7 +196,7 @@ func (s *slot) rank() (rank Rank, since int64) {
 
 type slotKey struct{}
 
-// ConnContext is the server's, in place of the package's own, which it calls.
+// ConnContext is for the server, in place of the package's own ConnContext, which it calls.
 func (*Limit) ConnContext(ctx context.Context, c net.Conn) context.Context {
 	ctx = ConnContext(ctx, c)
 	if s := slotOf(c); s != nil {
@@ -205,7 +205,7 @@ func (*Limit) ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// Handler is to be outside of all other handlers.
+// Handler must be the outermost of all handlers.
 func (*Limit) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s, ok := r.Context().Value(slotKey{}).(*slot); ok {
@@ -218,13 +218,13 @@ func (*Limit) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// served notes that a request has ended.
+// served records that a request has ended.
 func (s *slot) served() {
 	s.since.Store(time.Now().UnixNano())
 	s.serving.Add(-1)
 }
 
-// Known notes that the caller of a request is known, if the server of its connection has a Limit.
+// Known records that the caller of a request is known, if the server of its connection has a Limit.
 func Known(r *http.Request) {
 	if s, ok := r.Context().Value(slotKey{}).(*slot); ok {
 		s.known.Store(true)

@@ -2,9 +2,9 @@ package h1
 
 import "bytes"
 
-// Path is the path of a request's target (RFC 9112, section 3.2) as it was sent, without its query: nothing is decoded
-// or cleaned. Of a target in absolute form it is what follows the authority, "/" if that is nothing. Of any other form
-// it is empty.
+// Path is the path of a request's target (RFC 9112, section 3.2) as it was sent, without its query. Nothing is
+// decoded or cleaned. In a target in absolute form it is the part after the authority, or "/" if there is none. For
+// any other form it is empty.
 func Path[T ~string | ~[]byte](target T) T {
 	begin := 0
 	if len(target) > 0 && target[0] != '/' {
@@ -25,7 +25,7 @@ func Path[T ~string | ~[]byte](target T) T {
 	return target[begin:end]
 }
 
-// Authority is the host of a target in absolute form, empty for any other.
+// Authority is the host of a target in absolute form. It is empty for any other.
 func Authority[T ~string | ~[]byte](target T) T {
 	begin := authority(target)
 	if begin < 0 {
@@ -40,7 +40,7 @@ func Authority[T ~string | ~[]byte](target T) T {
 
 var schemes = [][]byte{[]byte("http://"), []byte("https://")}
 
-// authority is where the authority of a target in absolute form begins, -1 for other forms.
+// authority is the index at which the authority of a target in absolute form begins, and -1 for other forms.
 func authority[T ~string | ~[]byte](target T) int {
 	if len(target) == 0 || target[0] == '/' {
 		return -1

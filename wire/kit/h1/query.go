@@ -9,9 +9,9 @@ import (
 // Parameter is one name=value of a query string.
 type Parameter struct{ Name, Value string }
 
-// Query reads a query string, in the order of its parameters. ok is false if a part has no "=", an escape is broken, or
-// something is no UTF-8. A semicolon is refused as well, since some readers take it for an ampersand. The standard
-// library leaves such parts out in silence: what they ask for is then not done, and nobody is told.
+// Query reads a query string, in the order of its parameters. ok is false if a part has no "=", an escape is broken,
+// or something is not UTF-8. It also refuses a semicolon, since some readers take it for an ampersand. The standard
+// library silently leaves such parts out: the request is then not done as asked, and nobody learns of it.
 func Query(raw string) (all []Parameter, ok bool) {
 	if raw == "" {
 		return nil, true

@@ -5,14 +5,14 @@ import (
 	"errors"
 )
 
-// ErrMalformed is what reading fails with once a peer has sent what a Scanner refuses.
+// ErrMalformed is the error of reading once a peer has sent bytes that a Scanner refuses.
 var ErrMalformed = errors.New("malformed http request")
 
 // maxLine bounds the request line, and what is kept of any line that comes in parts. The longest line that a route
-// takes has a query of 1,024 characters, of up to twelve bytes each as they are sent.
+// accepts has a query of 1,024 characters, of up to twelve bytes each as they are sent.
 const maxLine = 16 << 10
 
-// maxChunkLine bounds the line of a chunk's size: extensions are of no use here.
+// maxChunkLine bounds the line of a chunk's size. No extension is of use here.
 const maxChunkLine = 256
 
 type state uint8
@@ -38,7 +38,7 @@ type Scanner struct {
 	left    int64 // bytes of the body, or of the chunk
 
 	held []byte // the beginning of a line
-	long bool   // the line is longer than what is held of it; that was checked
+	long bool   // the line is longer than held; the rest was checked
 	cr   bool   // a long line's last byte so far is CR
 
 	refused bool
@@ -48,7 +48,7 @@ type Scanner struct {
 // Refused reports whether a line was refused. From then on the connection's Read MUST return Rest, and read no more.
 func (s *Scanner) Refused() bool { return s.refused }
 
-// Filter is for the end of a connection's Read(p), which has read n bytes: it returns what Read returns.
+// Filter is for the end of a connection's Read(p), which has read n bytes. It returns what Read must return.
 func (s *Scanner) Filter(p []byte, n int, err error) (int, error) {
 	ok, malformed := s.scan(p[:n])
 	if malformed == nil {
@@ -65,9 +65,9 @@ func (s *Scanner) Filter(p []byte, n int, err error) (int, error) {
 	return s.Rest(p)
 }
 
-// Rest is what Read returns once a line was refused: ErrMalformed. In place of a request line come some bytes before
-// it, since servers take a connection for closed, and answer nothing, unless a request has begun. net/http looks at
-// four.
+// Rest is what Read returns once a line was refused: ErrMalformed. If the refused line is a request line, some bytes
+// come before the error: servers take a connection for closed, and answer nothing, unless a request has begun.
+// net/http needs four bytes.
 func (s *Scanner) Rest(p []byte) (int, error) {
 	n := copy(p, "XXXX"[:s.filler])
 	if s.filler -= n; n > 0 {
@@ -76,8 +76,8 @@ func (s *Scanner) Rest(p []byte) (int, error) {
 	return 0, ErrMalformed
 }
 
-// scan reads what came next. It returns how many bytes of p may be passed on: all of them, or with ErrMalformed those
-// before the line that is refused.
+// scan reads the next bytes. It returns how many bytes of p may be passed on: all of them, or with ErrMalformed those
+// before the refused line.
 func (s *Scanner) scan(p []byte) (n int, err error) {
 	for n < len(p) {
 		rest := p[n:]
@@ -100,7 +100,7 @@ func (s *Scanner) scan(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// skip passes at most n bytes of a body.
+// skip passes on at most n bytes of a body.
 func (s *Scanner) skip(n int) int {
 	n = int(min(int64(n), s.left))
 	if s.left -= int64(n); s.left == 0 {
@@ -116,13 +116,13 @@ func (s *Scanner) skip(n int) int {
 // next prepares for the next request.
 func (s *Scanner) next() { *s = Scanner{held: s.held} }
 
-// hold keeps part of a line, without its end.
+// hold keeps part of a line that has not ended.
 func (s *Scanner) hold(part []byte) bool {
 	if s.long {
 		return s.more(part)
 	}
 	if len(s.held) == 0 && s.state == requestLine && !token[part[0]] && part[0] != '\r' {
-		return false // not HTTP at all: it may never send a line
+		return false // not HTTP at all: the peer may never send a line end
 	}
 	if len(s.held)+len(part) <= maxLine {
 		s.held = append(s.held, part...)
@@ -153,7 +153,7 @@ func (s *Scanner) drop() {
 	s.held = s.held[:0]
 }
 
-// more checks the next part of a long line: CR stands before LF and nowhere else.
+// more checks the next part of a long line: CR must stand before LF and nowhere else.
 func (s *Scanner) more(part []byte) bool {
 	if len(part) == 0 {
 		return true
@@ -212,7 +212,7 @@ func (s *Scanner) line(b []byte) bool {
 	return false
 }
 
-// request takes the request line. One empty line before it is passed over (RFC 9112, section 2.2).
+// request takes the request line. It ignores one empty line before it (RFC 9112, section 2.2).
 func (s *Scanner) request(b []byte) bool {
 	if len(b) == 0 && !s.blank {
 		s.blank = true
@@ -267,7 +267,7 @@ func (s *Scanner) begin() bool {
 	return true
 }
 
-// framing reports whether a field frames the message.
+// framing reports whether a header field frames the message.
 func framing(name []byte) bool {
 	return len(name) == len(contentLength) && bytes.EqualFold(name, contentLength) ||
 		len(name) == len(transferEncoding) && bytes.EqualFold(name, transferEncoding)
@@ -295,7 +295,7 @@ func (s *Scanner) encoding(value []byte) bool {
 	return true
 }
 
-// chunk takes the line with a chunk's size. Extensions are passed over (RFC 9112, section 7.1.1).
+// chunk takes the line with a chunk's size. It ignores extensions (RFC 9112, section 7.1.1).
 func (s *Scanner) chunk(b []byte) bool {
 	if len(b) > maxChunkLine {
 		return false

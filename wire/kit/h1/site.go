@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// Site decides whether a request may come from a browser. A page of somebody else can make a browser call any address
-// that the browser reaches. If the page's own name is made to resolve to us (DNS rebinding), it reads the answer too.
-// Such a request carries the page's name as its Host. So a Host must be an IP address, localhost, or one of Names. An
-// Origin, which browsers add, must be that Host. Requests without either are no browser's.
+// Site decides whether a request may come from a browser. A page of another site can make a browser call any address
+// that the browser reaches. If the page's own name is made to resolve to us (DNS rebinding), the page reads the
+// answer too. Such a request carries the page's name as its Host. So a Host must be an IP address, localhost, or one
+// of Names. An Origin, which browsers add, must be that Host. Requests without either do not come from a browser.
 //
-// Site is no authentication: it protects listeners that ask for none.
+// Site is no authentication. It protects listeners that require none.
 type Site struct {
 	// Names are the names, without port, that callers may use.
 	Names []string
-	// Flag is the option that adds a name, for the refusals' text; empty for none.
+	// Flag is the option that adds a name, for the text of refusals. It is empty if there is none.
 	Flag string
 }
 
-// SiteError is why a Site refuses a request. Its text holds nothing of the request.
+// SiteError says why a Site refuses a request. Its text holds nothing of the request.
 type SiteError struct {
 	// Status is 421 for a foreign Host, 403 for a foreign Origin.
 	Status int
@@ -30,8 +30,8 @@ type SiteError struct {
 // Error says what to do.
 func (r *SiteError) Error() string { return r.text }
 
-// Host returns a *SiteError unless host, with or without a port, is one of ours. No Host at all is no browser's. It
-// allocates nothing.
+// Host returns a *SiteError unless host, with or without a port, is one of ours. A request without a Host does not
+// come from a browser. Host allocates nothing.
 func (s *Site) Host(host []byte) *SiteError {
 	if len(host) == 0 || literal(host) || is(host, "localhost") {
 		return nil
@@ -48,7 +48,7 @@ func (s *Site) Host(host []byte) *SiteError {
 	return &SiteError{http.StatusMisdirectedRequest, text}
 }
 
-// Origin returns a *SiteError unless an Origin header's value names host as the request does.
+// Origin returns a *SiteError unless an Origin header's value names the same host as the request.
 func (s *Site) Origin(origin, host []byte) *SiteError {
 	if _, of, ok := bytes.Cut(origin, []byte("://")); ok && bytes.EqualFold(of, host) {
 		return nil
@@ -56,8 +56,8 @@ func (s *Site) Origin(origin, host []byte) *SiteError {
 	return &SiteError{http.StatusForbidden, "requests of web pages of another origin are not served"}
 }
 
-// literal reports whether host is the literal of an IP address. A name of digits alone does not exist: the last label
-// of a name has a letter (RFC 3696, section 2), and browsers take anything else for an address.
+// literal reports whether host is the literal of an IP address. No name consists of digits alone: the last label of a
+// name has a letter (RFC 3696, section 2), and browsers take anything else for an address.
 func literal(host []byte) bool {
 	if host[0] == '[' {
 		return bytes.IndexByte(host, ']') > 0
@@ -126,8 +126,8 @@ func (s *Site) Guard(next http.Handler) http.Handler {
 	})
 }
 
-// AsSent puts a check before a http.ServeMux, which decodes, cleans and redirects: what is not the path of a route
-// byte by byte is not found.
+// AsSent puts a check before an http.ServeMux, which decodes, cleans and redirects. A path that is not byte by byte
+// the path of a route is not found.
 func AsSent(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !sentPlainly(r) {
@@ -138,7 +138,7 @@ func AsSent(next http.Handler) http.Handler {
 	})
 }
 
-// sentPlainly reports whether the path was sent as the mux will match it.
+// sentPlainly reports whether the path was sent in the form in which the mux will match it.
 func sentPlainly(r *http.Request) bool {
 	path := Path(r.RequestURI)
 	return path == r.URL.Path && !strings.Contains(path, "//") && !strings.Contains(path+"/", "/./") &&

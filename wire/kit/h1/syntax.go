@@ -45,8 +45,8 @@ func isTarget(b []byte) bool {
 // maxName bounds a field's name, and the line of a field that frames the message.
 const maxName = 256
 
-// fieldName is the name that begins a field's line. A line that begins with white space is folded, and has none; nor
-// may white space stand before the colon.
+// fieldName is the name with which a header line begins. A line that begins with white space is folded, and has none.
+// White space before the colon is not allowed either.
 func fieldName(b []byte) (name []byte, ok bool) {
 	for i, c := range b {
 		if !token[c] {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TLSListener does the handshakes of a net/http server, because only then it is known what is spoken: HTTP/1 is
-// followed by a Scanner, HTTP/2 goes to the server as it is.
+// TLSListener does the handshakes of a net/http server. Only after the handshake is it known what is spoken: HTTP/1
+// is followed by a Scanner, HTTP/2 goes to the server as it is.
 type TLSListener struct {
 	net.Listener
 	config  *tls.Config
@@ -78,7 +78,7 @@ func (l *TLSListener) shake(t *tls.Conn) {
 	}
 }
 
-// tlsConn tells net/http the TLS state of a Conn, for Request.TLS.
+// tlsConn gives net/http the TLS state of a Conn, for Request.TLS.
 type tlsConn struct {
 	Conn
 	state tls.ConnectionState

@@ -1,7 +1,7 @@
 package jsonscan
 
-// Each calls each with the parts of an array or an object, which MUST have passed [Check] and begin with its bracket:
-// key is the key's JSON, nil in an array. It stops when each returns false.
+// Each calls each with the parts of an array or an object, which MUST have passed [Check] and begin with its bracket.
+// key is the key's JSON, and nil in an array. It stops when each returns false.
 func Each(data []byte, each func(key, value []byte) bool) {
 	w := Scanner{B: data, Values: len(data)}
 	for i := SkipSpace(data, 1); data[i] != ']' && data[i] != '}'; {
@@ -12,7 +12,7 @@ func Each(data []byte, each func(key, value []byte) bool) {
 			i, _ = w.Key(i)
 		}
 		end, err := w.Value(i)
-		if err != nil || !each(key, data[i:end]) { // there is no error in what has been checked
+		if err != nil || !each(key, data[i:end]) { // a checked document has no errors
 			return
 		}
 		if i = SkipSpace(data, end); data[i] == ',' {

@@ -2,7 +2,8 @@ package jsonscan
 
 import "encoding/binary"
 
-// escape returns the length of the escape sequence that b begins with, a surrogate pair being one; 0 if it is none.
+// escape returns the length of the escape sequence with which b begins, and 0 if it begins with none. A surrogate
+// pair counts as one sequence.
 func escape(b []byte) int {
 	if len(b) < 2 {
 		return 0

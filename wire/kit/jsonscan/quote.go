@@ -13,8 +13,9 @@ const (
 	replacement = string(utf8.RuneError)
 )
 
-// escapes has the letter behind the backslash for each character that is escaped; 'u' stands for \u00XX. Like the
-// reference's serde_json we escape the quote, the backslash and control characters and nothing else.
+// escapes has, for each character that is escaped, the letter behind the backslash; 'u' stands for \u00XX. Like the
+// reference's serde_json we escape the quote, the backslash and control characters, and nothing else. (The reference
+// is the AWS sample that Redoubt succeeds.)
 var escapes = func() (letters [utf8.RuneSelf]byte) {
 	for c := range byte(' ') {
 		letters[c] = 'u'
@@ -82,8 +83,8 @@ func EscapedLen(s []byte) int {
 	return n
 }
 
-// verbatim returns the length of a part that s begins with and that is ASCII without escapes. It looks at eight bytes
-// at a time, and most values end in it.
+// verbatim returns the length of the ASCII prefix of s that has no escapes. It checks eight bytes at a time; for most
+// values that is all.
 func verbatim(s []byte) int {
 	n := 0
 	for len(s)-n >= 8 {

@@ -9,17 +9,17 @@ import (
 // MaxDepth is how deep objects and arrays may nest (serde_json's limit, which the reference inherits).
 const MaxDepth = 128
 
-// Errors: a document that is not JSON (RFC 8259), or one beyond a bound.
+// These errors report a document that is not JSON (RFC 8259), or one beyond a bound.
 var (
 	ErrSyntax = errors.New("body is not valid json")
 	ErrDepth  = errors.New("body nests deeper than 128 levels")
 	ErrValues = errors.New("body holds too many values")
 )
 
-// Scanner walks values of a document, which MUST be valid UTF-8.
+// Scanner walks over values of a document, which MUST be valid UTF-8.
 type Scanner struct {
 	B      []byte
-	Values int // how many values may still come
+	Values int // how many more values are allowed
 }
 
 // Check reports whether b is exactly one JSON document within the bounds, and of at most that many values.
@@ -38,7 +38,7 @@ func Check(b []byte, values int) error {
 	return nil
 }
 
-// Value walks the value that begins at i and returns the index after it. It keeps no stack but one bit a level.
+// Value walks over the value that begins at i, and returns the index after it. It keeps no stack but one bit a level.
 func (s *Scanner) Value(i int) (int, error) {
 	var inObject [MaxDepth + 1]bool
 	depth := 0
@@ -71,7 +71,8 @@ func (s *Scanner) Value(i int) (int, error) {
 	}
 }
 
-// after closes what ends at i and moves to where the next value begins; depth is 0 when the outermost has ended.
+// after closes the levels that end at i and moves to where the next value begins. depth is 0 when the outermost value
+// has ended.
 func (s *Scanner) after(i, depth int, open bool, inObject *[MaxDepth + 1]bool) (next, level int, err error) {
 	for depth > 0 {
 		i = SkipSpace(s.B, i)
@@ -205,7 +206,7 @@ func (s *Scanner) str(i int) (int, error) {
 	return i, ErrSyntax
 }
 
-// SkipSpace returns the index of what is no white space, from i on.
+// SkipSpace returns the index of the first byte, from i on, that is not white space.
 func SkipSpace(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\r' || b[i] == '\t') {
 		i++

@@ -1,8 +1,8 @@
-// Package program holds what all programs have in common for those who run them: the exit statuses, the version line,
-// the words for a mistake on the command line, and the form of a log.
+// Package program holds what all programs have in common for the people who run them: the exit statuses, the version
+// line, the words for a mistake on the command line, and the form of a log.
 //
 // A log is JSON, one object a line. Every duration in it is a number of milliseconds whose key ends in _ms.
-// [NewHandler] sees to that, so a program MUST make its log with it; a test looks for other handlers.
+// [NewHandler] ensures that, so a program MUST make its log with it. A test looks for other handlers.
 package program
 
 import (
@@ -21,7 +21,7 @@ const (
 	OK     = 0
 	Failed = 1
 	Usage  = 2 // a mistake on the command line, or in the variables that stand for flags
-	Unsure = 3 // no verdict: what a command was to judge could not be asked
+	Unsure = 3 // no verdict: the command could not ask what it needed for its judgement
 )
 
 // Version is what --version prints: redoubt-parent v1.2.3 go1.26.0.
@@ -29,21 +29,22 @@ func Version(name, version string) string {
 	return fmt.Sprintf("redoubt-%s %s %s", name, version, runtime.Version())
 }
 
-// Misused tells of a mistake on the command line and returns [Usage].
+// Misused reports a mistake on the command line and returns [Usage].
 func Misused(w io.Writer, name string, err error) int {
 	fmt.Fprintf(w, "%s: %v\nTry: %s --help\n", name, err, name)
 	return Usage
 }
 
-// mistake is an error of the command line that shows only after it was read.
+// mistake is an error of the command line that is found only after the line was read.
 type mistake string
 
 func (m mistake) Error() string { return string(m) }
 
-// Mistake makes an error that [Fail] tells as [Misused] does: flags that contradict one another, a value out of range.
+// Mistake makes an error that [Fail] reports as [Misused] does: flags that contradict one another, a value out of
+// range.
 func Mistake(text string) error { return mistake(text) }
 
-// Fail tells of a failure and returns [Failed].
+// Fail reports a failure and returns [Failed].
 func Fail(w io.Writer, name string, err error) int {
 	if m := mistake(""); errors.As(err, &m) {
 		return Misused(w, name, err)
@@ -60,11 +61,11 @@ func NewHandler(w io.Writer, level slog.Leveler) slog.Handler {
 	return handler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})}
 }
 
-// handler gives durations their unit. The JSON handler's ReplaceAttr could: it is asked for every attribute, time and
-// message too, which takes as long as the rest of a line.
+// handler gives durations their unit. The JSON handler's ReplaceAttr could do so too, but it is called for every
+// attribute, time and message included, which takes as long as the rest of a line.
 type handler struct{ slog.Handler }
 
-// Handle writes a record. One without durations, which [Duration] has turned into numbers, is written as it is.
+// Handle writes a record. A record without durations, which [Duration] has turned into numbers, is written as it is.
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	plain := true
 	r.Attrs(func(a slog.Attr) bool {
@@ -116,12 +117,12 @@ func units(attrs []slog.Attr) []slog.Attr {
 	return out
 }
 
-// DurationKey is the key under which a log tells a duration.
+// DurationKey is the key under which a log holds a duration.
 func DurationKey(key string) string { return strings.TrimSuffix(key, durationSuffix) + durationSuffix }
 
 const durationSuffix = "_ms"
 
-// Duration is the attribute that a log tells a duration by: milliseconds, down to a microsecond.
+// Duration is the attribute for a duration in a log: milliseconds, with a resolution of a microsecond.
 func Duration(key string, d time.Duration) slog.Attr {
 	return slog.Float64(DurationKey(key), float64(d.Round(time.Microsecond))/float64(time.Millisecond))
 }

@@ -6,8 +6,9 @@ import (
 )
 
 // newAEAD sets AES-256-GCM up. Measured here: 0.5 us, two heap blocks of 1,280 bytes together, against 0.08 us to
-// open 11 bytes. It is made for each field and wiped after it rather than kept with the context: 500,000 contexts
-// would hold 640 MB of Go heap, and the key schedules, which are keys, would live where we cannot lock them.
+// open 11 bytes. It is made for each field and wiped afterwards, not kept with the context. Otherwise 500,000
+// contexts would hold 640 MB of Go heap, and the key schedules, which are keys, would lie in memory that we cannot
+// lock.
 func newAEAD(key []byte) (cipher.Block, cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {

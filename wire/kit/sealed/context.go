@@ -12,8 +12,8 @@ import (
 const ContextSize = keySize + nonceSize + maxHashSize
 
 // Context opens what was sealed with one encapsulated key, without public-key work. It is a small value over
-// [ContextSize] bytes that belong to the caller, who keeps them in secret memory and wipes them. Methods may be
-// called from several goroutines as long as nobody writes to that memory. It prints as [secret.Redacted].
+// [ContextSize] bytes that belong to the caller, which keeps them in secret memory and wipes them. Several goroutines
+// may call its methods as long as none writes to that memory. It prints as [secret.Redacted].
 type Context struct {
 	suite Suite
 	mem   []byte
@@ -27,9 +27,9 @@ func (c Context) baseNonce() []byte { return c.mem[keySize : keySize+nonceSize] 
 func (c Context) exporter() []byte  { return c.mem[keySize+nonceSize:][:c.suite.params().nh] }
 
 // Derive does the key agreement of k with the encapsulated key enc (one ECDH) and the key schedule of RFC 9180,
-// section 5.1, mode_base, and writes the result into mem, ContextSize bytes. info is the vault id. info and enc are
-// borrowed. An enc that is no point of the curve costs as much time as one that is.
-// Error: [ErrOpen]; mem is then wiped.
+// section 5.1, mode_base. It writes the result into mem, ContextSize bytes. info is the vault id. info and enc are
+// borrowed. An enc that is not a point of the curve takes as much time as one that is. Error: [ErrOpen]; mem is then
+// wiped.
 func (k *PrivateKey) Derive(mem, info, enc []byte) (Context, error) {
 	p := k.suite.params()
 	if p == nil || len(mem) < ContextSize {
@@ -53,7 +53,7 @@ func (k *PrivateKey) derive(p *params, mem, info, enc []byte) bool {
 	opener, err := r.Setup(enc)
 	valid := err == nil
 	if !valid {
-		// Whether enc is on the curve is no secret, but the time should not be a way to tell failures apart.
+		// Whether enc is on the curve is no secret, but time must not tell failures apart.
 		if opener, err = r.Setup(k.point); err != nil {
 			return false
 		}
@@ -66,8 +66,8 @@ func (k *PrivateKey) derive(p *params, mem, info, enc []byte) bool {
 	return readContext(p, mem, raw) && valid
 }
 
-// readContext copies what we keep out of circl's serialised opener: role, suite, and four strings with a length
-// byte each: exporter secret, key, base nonce, sequence number.
+// readContext copies what we keep from circl's serialised opener: role, suite, and four strings with a length byte
+// each (exporter secret, key, base nonce, sequence number).
 func readContext(p *params, mem, raw []byte) bool {
 	const fixed = 1 + SuiteIDSize - len("HPKE")
 	if len(raw) != fixed+4+p.nh+keySize+2*nonceSize || !sameSuite(p.hpke, raw[1:fixed]) {
@@ -91,16 +91,16 @@ func sameSuite(s hpke.Suite, raw []byte) bool {
 		binary.BigEndian.Uint16(raw[4:]) == uint16(aead)
 }
 
-// Open decrypts blob, whose Enc MUST be the one the context was derived from, and appends the plaintext to dst.
-// name is the field's name in lower case. dst's spare capacity is used when it suffices (len(blob.CT) - [TagSize]
-// bytes); it MUST NOT overlap the blob. The error is [ErrOpen] whatever is wrong; dst is then as before.
+// Open decrypts blob, whose Enc MUST be the one from which the context was derived, and appends the plaintext to dst.
+// name is the field's name in lower case. dst's spare capacity is used if it suffices (len(blob.CT) - [TagSize]
+// bytes). It MUST NOT overlap the blob. The error is [ErrOpen], whatever is wrong; dst is then as before.
 func (c Context) Open(dst, name []byte, blob Blob) ([]byte, error) {
 	switch blob.Encoding {
 	case EncodingHex, EncodingField:
 		if !c.valid() {
 			return dst, ErrOpen
 		}
-		// One message per encapsulation: its sequence number is 0 and its nonce the base nonce.
+		// There is one message per encapsulation: its sequence number is 0, and its nonce the base nonce.
 		return openAEAD(dst, c.key(), c.baseNonce(), blob.CT, name)
 	case EncodingRecord:
 		var mem [FieldSize]byte
@@ -116,7 +116,7 @@ func (c Context) Open(dst, name []byte, blob Blob) ([]byte, error) {
 
 func (c Context) valid() bool { return len(c.mem) == ContextSize && c.suite.Valid() }
 
-// erasing runs f, under [secret.Do] for the suites where that costs little.
+// erasing runs f. For the suites for which that costs little it does so under [secret.Do].
 func (p *params) erasing(f func()) {
 	if p.erase {
 		secret.Do(f)

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// keyParts borrows from the DER it was read from. x509.ParsePKCS8PrivateKey would do, but it leaves copies of the
-// scalar in big.Int and asn1 values that nobody can wipe.
+// keyParts borrows from the DER that it was read from. x509.ParsePKCS8PrivateKey would read it too, but leaves copies
+// of the scalar in big.Int and asn1 values, which cannot be wiped.
 type keyParts struct {
 	scalar []byte
 	inner  []byte // public key of ECPrivateKey, absent when empty
@@ -22,7 +22,8 @@ var (
 	tagContext1 = asn1.Tag(1).ContextSpecific()               // OneAsymmetricKey's publicKey, implicit BIT STRING
 )
 
-// readPrivateKey reads PKCS#8 or SEC 1. Both are a SEQUENCE that begins with a version; what comes next tells.
+// readPrivateKey reads PKCS#8 or SEC 1. Both are a SEQUENCE that begins with a version; the next element tells which
+// it is.
 func readPrivateKey(p *params, der []byte) (keyParts, bool) {
 	input, seq := cryptobyte.String(der), cryptobyte.String(nil)
 	if !input.ReadASN1(&seq, asn1.SEQUENCE) || !input.Empty() {

@@ -1,5 +1,5 @@
-// Package sealed is the format of a sealed field: how it is made, told apart and opened. It is shared by the tier
-// that seals (api) and the one that opens (enclave).
+// Package sealed makes, recognises and opens sealed fields, for the tier that seals (api) and the tier that opens
+// (enclave). It defines their format.
 //
 // # Format
 //
@@ -9,55 +9,57 @@
 //	2  enc || ct                            aad = name          an encapsulation for each field, sequence number 0
 //	3  0x03 || enc || ct                    aad = 0x03 || name  one encapsulation for each write, shared by its fields
 //
-// enc is an uncompressed point (SEC 1, section 2.3.3: 0x04, then x and y), ct ciphertext and 16-byte tag. In
+// enc is an uncompressed point (SEC 1, section 2.3.3: 0x04, then x and y), ct is ciphertext and 16-byte tag. In
 // encoding 3 the AEAD key and nonce of a field are Export("redoubt/v3/field" || 0x00 || name, 32 + 12); the context's
-// own Seal is never used. A value's form tells its encoding ([Detect]), and [ParseBlob] refuses one that contradicts
-// what is said about it. Suites are P-256, P-384 and P-521, each with the HKDF hash of its size and AES-256-GCM; a
-// suite whose encapsulated keys may begin with any byte can exist in encoding 3 only.
+// own Seal is never used. A value's form tells its encoding ([Detect]), and [ParseBlob] refuses a value that
+// contradicts the stated encoding. Encodings 1 and 2 are those of the reference, the AWS sample that Redoubt
+// succeeds. Suites are P-256, P-384 and P-521, each with the HKDF hash of its size and AES-256-GCM. A suite whose
+// encapsulated keys may begin with any byte can exist in encoding 3 only.
 //
 // # What it guarantees, and against whom
 //
-// Against one who reads the store: confidentiality of plaintexts, lengths excepted. Against one who writes it: a
-// field moved to another name, record or vault, or changed in any bit, does not open, and every such failure is
-// [ErrOpen], with the same text and, as far as it lies with us, the same time. HPKE base mode gives neither origin
-// nor freshness: who has the public key can make fields, and who can write the store can put an old field back.
-// [SealRecord] and [SealFields] make fresh encapsulations in every call; there is no sealer that could be used twice.
+// Against an attacker who reads the store: confidentiality of plaintexts, but not of their lengths. Against an
+// attacker who writes to the store: a field that was moved to another name, record or vault, or changed in any bit,
+// does not open. Every such failure is [ErrOpen], with the same text and, as far as it depends on us, the same time.
+// HPKE base mode proves neither origin nor freshness: whoever has the public key can make fields, and whoever can
+// write to the store can put an old field back. [SealRecord] and [SealFields] make fresh encapsulations in every
+// call. There is no sealer that could be used twice.
 //
 // # Opening
 //
-// [PrivateKey.Derive] does the public-key work of one encapsulated key, once; the [Context] it fills opens the fields
-// any number of times, in any order. A Context is 108 bytes in memory of the caller's choosing: key, base nonce and
-// exporter secret, taken from circl's serialised opener.
+// [PrivateKey.Derive] does the public-key work of one encapsulated key, once. The [Context] that it fills opens the
+// fields any number of times, in any order. A Context is 108 bytes, in memory that the caller chooses: key, base
+// nonce and exporter secret, taken from circl's serialised opener.
 //
-// circl does the HPKE. Its decapsulation does one scalar multiplication: the public key is kept beside the private
-// one and only copied. Exporting from a Context is the one step done here, LabeledExpand (RFC 9180, section 4) over
-// crypto/hkdf, since circl exports from its own objects alone, which cannot be kept outside the heap.
+// circl does the HPKE. Its decapsulation does one scalar multiplication, since the public key is kept beside the
+// private one and only copied. Only exporting from a Context is done here: LabeledExpand (RFC 9180, section 4) over
+// crypto/hkdf. circl exports only from its own objects, which cannot be kept outside the heap.
 //
 // # Copies of secrets
 //
-// Private keys, contexts and AEAD keys are wiped where we can reach them, also in the private fields of library
-// types ([Scrubs]). These copies remain:
+// Private keys, contexts and AEAD keys are wiped where we can reach them, also in the private fields of library types
+// ([Scrubs]). These copies remain:
 //
 //   - crypto/ecdh keeps the scalar twice in the Go heap while a [PrivateKey] lives. [PrivateKey.Destroy] wipes both.
 //     Parsing leaves limbs of it on the stack (the comparison with the group order).
 //   - circl leaves shared secret, key schedule and serialised opener of a derivation in dead heap blocks, until the
 //     collector reuses them.
-//   - crypto/cipher and crypto/aes hold the expanded key of a field for the length of Open; it is wiped then. The
+//   - crypto/cipher and crypto/aes hold the expanded key of a field for the length of Open; then it is wiped. The
 //     AEAD is not kept with the context; newAEAD says why.
 //   - crypto/hkdf leaves the exporter secret, padded and masked as HMAC does, and the exported key of a field of
 //     encoding 3 in dead heap blocks.
 //
 // In builds with GOEXPERIMENT=runtimesecret, parsing, sealing and, for P-384 and P-521, derivation and export run
-// under [redoubt/wire/kit/secret.Do], which erases what the libraries leave when the collector has run. Its cost is some
-// 220 ns for each heap block: 2 % of parsing; 7 % of a P-384 derivation, and as much again for the exports of ten
-// fields (1.12 and 1.24 ECDH instead of 1.04 and 1.09); more while the collector competes for the processors. For
-// P-256 it would be 45 %. Opening with a key that is there is not run under it: its two blocks are wiped anyhow, and
-// it would double the time.
+// under [redoubt/wire/kit/secret.Do]. It erases what the libraries leave, once the collector has run. Its cost is
+// some 220 ns for each heap block: 2 % of parsing; 7 % of a P-384 derivation, and as much again for the exports of
+// ten fields (1.12 and 1.24 ECDH instead of 1.04 and 1.09); more while the collector competes for the processors. For
+// P-256 it would be 45 %. Opening with a key that is there does not run under it: its two blocks are wiped anyway,
+// and it would double the time.
 //
 // # Cost
 //
 // Measured on one core of an AMD EPYC (go test -bench Ratio ./wire/kit/sealed, fastest tenth): a cold field of
-// encoding 2 costs 1.15 ECDH for P-256, 1.04 for P-384, 1.01 for P-521; a record of ten fields of encoding 3 1.44,
-// 1.09 and 1.02. With a derived context a field costs 0.6 us in encoding 2 and 2.7 us in encoding 3, 0.6 us when its
-// [Field] is kept.
+// encoding 2 costs 1.15 ECDH for P-256, 1.04 for P-384, 1.01 for P-521; a record of ten fields of encoding 3 costs
+// 1.44, 1.09 and 1.02. With a derived context a field costs 0.6 us in encoding 2 and 2.7 us in encoding 3, and 0.6 us
+// if its [Field] is kept.
 package sealed

@@ -5,10 +5,10 @@ import "bytes"
 // Encoding is the layout of a sealed field.
 type Encoding uint8
 
-// The encodings. Their numbers are those of the item's _v and of the request's "encoding".
+// These are the encodings. An item's _v and a request's "encoding" hold their numbers.
 const (
 	EncodingHex    Encoding = 1 // hex(enc) "#" hex(ct): read forever, never written
-	EncodingField  Encoding = 2 // enc || ct, one encapsulation per field: the reference's
+	EncodingField  Encoding = 2 // enc || ct, one encapsulation per field: the reference's format
 	EncodingRecord Encoding = 3 // 0x03 || enc || ct, one encapsulation per write
 )
 
@@ -33,8 +33,8 @@ func ParseEncoding(s string) (Encoding, error) {
 	return 0, ErrEncoding
 }
 
-// Detect tells the encoding of a stored value by its form: first byte 0x04 is 2, first byte 0x03 is 3, lower-case
-// hex of a point and a '#' is 1. It looks at no more than that. Error: [ErrEncoding].
+// Detect finds the encoding of a stored value by its form: first byte 0x04 is 2, first byte 0x03 is 3, lower-case hex
+// of a point and a '#' is 1. It checks no more than that. Error: [ErrEncoding].
 func Detect(value []byte) (Encoding, error) {
 	switch {
 	case len(value) == 0:
@@ -48,7 +48,7 @@ func Detect(value []byte) (Encoding, error) {
 	return 0, ErrEncoding
 }
 
-// AppendHex decodes an encoding-1 value, lower-case hex split at its first '#', and appends enc || ct to dst.
+// AppendHex decodes an encoding-1 value, lower-case hex that is split at its first '#', and appends enc || ct to dst.
 // Error: [ErrBlob]; dst is then unchanged.
 func AppendHex[T string | []byte](dst []byte, suite Suite, value T) ([]byte, error) {
 	p := suite.params()
@@ -79,7 +79,7 @@ func appendHexDigits[T string | []byte](dst []byte, digits T) ([]byte, bool) {
 	return dst, true
 }
 
-// hexDigit takes lower case only, as the reference does; 0xff for anything else.
+// hexDigit accepts lower case only, as the reference does. It returns 0xff for any other byte.
 func hexDigit(c byte) byte {
 	switch {
 	case c >= '0' && c <= '9':
@@ -90,15 +90,15 @@ func hexDigit(c byte) byte {
 	return 0xff
 }
 
-// Blob is a sealed field taken apart. Its slices borrow from the bytes it was parsed from.
+// Blob is a sealed field split into its parts. Its slices borrow from the bytes that it was parsed from.
 type Blob struct {
 	Encoding Encoding
 	Enc      []byte // encapsulated key, EncSize bytes
 	CT       []byte // ciphertext and tag, at least TagSize bytes
 }
 
-// ParseBlob takes a sealed field apart. A value of encoding 1 is expected as [AppendHex] leaves it (enc || ct).
-// Error: [ErrBlob] for a blob that is too short or whose form contradicts encoding.
+// ParseBlob splits a sealed field into its parts. It expects a value of encoding 1 as [AppendHex] leaves it (enc ||
+// ct). Error: [ErrBlob] for a blob that is too short or whose form contradicts encoding.
 func ParseBlob(suite Suite, encoding Encoding, blob []byte) (Blob, error) {
 	p := suite.params()
 	if p == nil || !encoding.Valid() {

@@ -25,7 +25,7 @@ func appendRecordAAD(dst, name []byte) []byte {
 }
 
 // export fills dst with Export(context, len(dst)) of RFC 9180, section 5.3: LabeledExpand(exporter_secret, "sec",
-// context, L). circl exports from its own context objects alone, of which we keep none; the HKDF is the standard
+// context, L). circl exports only from its own context objects, of which we keep none. The HKDF is the standard
 // library's.
 func export(p *params, dst, exporterSecret, context []byte) bool {
 	const version, label = "HPKE-v1", "sec"

@@ -5,14 +5,15 @@ import "sync"
 // FieldSize is the number of bytes of memory that a [Field] needs: AEAD key and nonce.
 const FieldSize = keySize + nonceSize
 
-// Field opens one field of encoding 3. A Context can open the same, but exports the field's key each time, which
-// takes four times as long as all the rest. Like a Context it is a small value over memory that belongs to the caller.
+// Field opens one field of encoding 3. A Context can open the same field, but exports the field's key each time,
+// which takes four times as long as everything else. Like a Context, a Field is a small value over memory that
+// belongs to the caller.
 type Field struct{ mem []byte }
 
 // LoadField makes a Field of FieldSize bytes that [Context.Field] has filled.
 func LoadField(mem []byte) Field { return Field{mem} }
 
-// aadPool saves the allocation of associated data, which escapes into the AEAD; it is no secret.
+// aadPool saves the allocation of associated data, which escapes into the AEAD. Associated data are not secret.
 var aadPool = sync.Pool{New: func() any { return new([1 + MaxName]byte) }}
 
 // Field exports key and nonce of the field name, in lower case, into mem, FieldSize bytes. Error: [ErrOpen].
@@ -32,7 +33,7 @@ func (c Context) Field(mem, name []byte) (Field, error) {
 	return Field{mem}, nil
 }
 
-// Open decrypts blob, a field of encoding 3 with the name that f was made for, as [Context.Open] does.
+// Open decrypts blob as [Context.Open] does. blob must be a field of encoding 3 with the name for which f was made.
 func (f Field) Open(dst, name []byte, blob Blob) ([]byte, error) {
 	if len(f.mem) != FieldSize || blob.Encoding != EncodingRecord || len(name) > MaxName {
 		return dst, ErrOpen

@@ -18,8 +18,8 @@ func ValidName[T string | []byte](name T) bool {
 	return true
 }
 
-// NormalizeName trims ASCII white space, lower-cases ASCII letters and requires [ValidName]. It is what a tier that
-// seals does to a name. Error: [ErrName].
+// NormalizeName trims ASCII white space, lower-cases ASCII letters and requires [ValidName]. A tier that seals calls
+// it on each name. Error: [ErrName].
 func NormalizeName(name string) (string, error) {
 	name = strings.Trim(name, " \t\r\n\v\f")
 	if len(name) > MaxName {
@@ -33,9 +33,9 @@ func NormalizeName(name string) (string, error) {
 	return string(low), nil
 }
 
-// AppendLower appends name with its ASCII letters in lower case and nothing trimmed: what is done to a name that
-// comes with a sealed field. A name that is empty, longer than [MaxName] or not printable ASCII is [ErrName], and
-// dst is then unchanged. It does not require [ValidName]: fields of other writers may be named otherwise.
+// AppendLower appends name with its ASCII letters in lower case, and trims nothing. It is for a name that comes with
+// a sealed field. A name that is empty, longer than [MaxName] or not printable ASCII is [ErrName], and dst is then
+// unchanged. It does not require [ValidName], since other writers may name their fields otherwise.
 func AppendLower[T string | []byte](dst []byte, name T) ([]byte, error) {
 	if len(name) == 0 || len(name) > MaxName {
 		return dst, ErrName

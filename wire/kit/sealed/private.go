@@ -16,9 +16,9 @@ type PrivateKey struct {
 	point []byte // the public key
 }
 
-// ParsePrivateKey reads DER: PKCS#8 (RFC 5208, RFC 5958), with or without a public key, or SEC 1 (RFC 5915). It
-// costs one base-point multiplication: the public key is always computed, and one that is given must be equal.
-// der is neither kept nor wiped. Error: [ErrKey], also when the curve is not the suite's.
+// ParsePrivateKey reads DER: PKCS#8 (RFC 5208, RFC 5958), with or without a public key, or SEC 1 (RFC 5915). It costs
+// one base-point multiplication: the public key is always computed, and a given one must be equal to it. der is
+// neither kept nor wiped. Error: [ErrKey], also if the curve is not the suite's.
 func ParsePrivateKey(suite Suite, der []byte) (*PrivateKey, error) {
 	p := suite.params()
 	if p == nil {
@@ -55,8 +55,8 @@ func parsePrivateKey(suite Suite, p *params, der []byte) *PrivateKey {
 	return &PrivateKey{suite: suite, sk: sk, point: point}
 }
 
-// fillScalar right-aligns s in dst. SEC 1 wants the exact size; writers that drop or add leading zeros exist, and
-// the system whose data we read takes them.
+// fillScalar right-aligns s in dst. SEC 1 requires the exact size. But some writers drop or add leading zeros, and
+// the reference accepts such keys.
 func fillScalar(dst, s []byte) bool {
 	for len(s) > len(dst) {
 		if s[0] != 0 {
@@ -68,7 +68,7 @@ func fillScalar(dst, s []byte) bool {
 	return len(s) > 0
 }
 
-// samePoint compares an uncompressed point with one that a key file gives, absent, uncompressed or compressed.
+// samePoint compares an uncompressed point with the one that a key file gives: absent, uncompressed or compressed.
 func samePoint(point, given []byte) bool {
 	switch {
 	case len(given) == 0:
@@ -90,7 +90,8 @@ func (k *PrivateKey) Public() *PublicKey {
 	return &PublicKey{suite: k.suite, pk: k.sk.Public(), point: k.point}
 }
 
-// Destroy wipes the scalar where the libraries keep it. No other method may be running or be called afterwards.
+// Destroy wipes the scalar where the libraries keep it. No other method may be running, and none may be called
+// afterwards.
 func (k *PrivateKey) Destroy() {
 	wipeScalar(k.sk)
 	k.sk = nil

@@ -15,8 +15,8 @@ type PublicKey struct {
 	point []byte
 }
 
-// ParsePublicKey reads a DER SubjectPublicKeyInfo (RFC 5480) with a named curve and an uncompressed point.
-// der is not kept. Error: [ErrKey], also when the curve is not the suite's.
+// ParsePublicKey reads a DER SubjectPublicKeyInfo (RFC 5480) with a named curve and an uncompressed point. der is not
+// kept. Error: [ErrKey], also if the curve is not the suite's.
 func ParsePublicKey(suite Suite, der []byte) (*PublicKey, error) {
 	p := suite.params()
 	if p == nil {

@@ -12,17 +12,17 @@ import (
 	"redoubt/wire/kit/secret"
 )
 
-// The libraries keep keys in private fields and have no way to wipe them. This file does it for them: it finds the
-// fields once, by name and type, when the program starts. Should a new version lay its types out otherwise, nothing
-// is touched; the garbage collector is then what ends those copies, Scrubs says so, and a test fails.
+// The libraries keep keys in private fields and cannot wipe them. This file does it for them. It finds the fields
+// once, by name and type, when the program starts. If a new version lays its types out otherwise, nothing is touched.
+// Those copies then last until the garbage collector ends them, Scrubs says so, and a test fails.
 
-// scrubber knows where keys lie in the libraries' types.
+// scrubber knows where the libraries' types hold keys.
 type scrubber struct {
 	block, aead       reflect.Type // concrete types of AES and GCM
 	blockSize, gcmLen uintptr
 
 	circlKey    reflect.Type // circl's private key over a NIST curve
-	ecdhKey     uintptr      // offset in it of the *ecdh.PrivateKey
+	ecdhKey     uintptr      // offset of the *ecdh.PrivateKey in circlKey
 	scalar      uintptr      // offsets in ecdh.PrivateKey: the scalar ...
 	inner       uintptr      // ... and the pointer to the inner key ...
 	innerScalar uintptr      // ... with its own copy of the scalar
@@ -46,7 +46,7 @@ func newScrubber() (s scrubber) {
 	return s
 }
 
-// findCipher accepts concrete types that are plain memory: without a pointer in them, zeroing them is safe.
+// findCipher accepts only concrete types that are plain memory. They have no pointers, so zeroing them is safe.
 func (s *scrubber) findCipher() {
 	block, err := aes.NewCipher(make([]byte, keySize))
 	if err != nil {
@@ -115,7 +115,7 @@ func wipeCipher(block cipher.Block, aead cipher.AEAD) {
 	}
 }
 
-// wipeScalar zeroes both copies of the scalar that crypto/ecdh keeps for sk, which is unusable afterwards.
+// wipeScalar zeroes both copies of the scalar that crypto/ecdh keeps for sk. sk is unusable afterwards.
 func wipeScalar(sk kem.PrivateKey) {
 	if sk == nil || scrub.circlKey == nil || reflect.TypeOf(sk) != scrub.circlKey {
 		return

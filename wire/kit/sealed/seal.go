@@ -22,10 +22,10 @@ func Seal(encoding Encoding, suite Suite, pub *PublicKey, info string, fields ma
 	return nil, ErrEncoding
 }
 
-// SealRecord seals the fields of one write with one fresh encapsulation (encoding 3). info is the vault id or, for
-// a reply, what the reply binds. Names go through [NormalizeName] and are the keys of the result; the plaintexts are
-// borrowed. Nothing of the sender outlives the call, and a caller that retries gets another encapsulation.
-// Errors: [ErrName], [ErrSameName], [ErrKey] for a public key of another suite, [ErrSeal].
+// SealRecord seals the fields of one write with one fresh encapsulation (encoding 3). info is the vault id or, for a
+// reply, the data to which the reply is bound. Names go through [NormalizeName] and are the keys of the result. The
+// plaintexts are borrowed. Nothing of the sender outlives the call, and a caller that retries gets another
+// encapsulation. Errors: [ErrName], [ErrSameName], [ErrKey] for a public key of another suite, [ErrSeal].
 func SealRecord(suite Suite, pub *PublicKey, info string, fields map[string][]byte) (map[string][]byte, error) {
 	return seal(rand.Reader, suite, pub, fields, func(r io.Reader, out, in map[string][]byte) error {
 		enc, sealer, err := setupSender(r, pub, info)
@@ -41,8 +41,8 @@ func SealRecord(suite Suite, pub *PublicKey, info string, fields map[string][]by
 	})
 }
 
-// SealFields seals each field with an encapsulation of its own (encoding 2, the reference's). Otherwise it is as
-// [SealRecord].
+// SealFields seals each field with an encapsulation of its own (encoding 2, the reference's). Otherwise it does what
+// [SealRecord] does.
 func SealFields(suite Suite, pub *PublicKey, info string, fields map[string][]byte) (map[string][]byte, error) {
 	return seal(rand.Reader, suite, pub, fields, func(r io.Reader, out, in map[string][]byte) error {
 		for name, plaintext := range in {
@@ -62,7 +62,7 @@ func SealFields(suite Suite, pub *PublicKey, info string, fields map[string][]by
 
 type sealFunc func(r io.Reader, out, in map[string][]byte) error
 
-// seal checks the key and the names, and runs f where its temporaries are erased.
+// seal checks the key and the names, and runs f so that its temporaries are erased.
 func seal(r io.Reader, suite Suite, pub *PublicKey, fields map[string][]byte, f sealFunc) (map[string][]byte, error) {
 	if suite.params() == nil || pub == nil || pub.suite != suite {
 		return nil, ErrKey
@@ -102,8 +102,8 @@ func setupSender(r io.Reader, pub *PublicKey, info string) (enc []byte, s hpke.S
 	return enc, s, nil
 }
 
-// sealRecordField seals one field under the key and nonce that the exporter gives for its name. The context's own
-// Seal is never used: fields are opened in any order and in any subset.
+// sealRecordField seals one field under the key and nonce that the exporter gives for its name. It never uses the
+// context's own Seal, since fields are opened in any order and in any subset.
 func sealRecordField(p *params, sealer hpke.Sealer, enc []byte, name string, plaintext []byte) ([]byte, error) {
 	var nameBuf [maxExportContext]byte
 	keys := sealer.Export(appendExportContext(nameBuf[:0], []byte(name)), keySize+nonceSize)

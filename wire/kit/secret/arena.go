@@ -8,16 +8,16 @@ const arenaChunk = 1 << 18
 // Slot names one secret of an Arena.
 type Slot uint32
 
-// Arena holds many secrets of one small size without a page for each. It grows in chunks of 256 KiB up to its
-// bound and keeps what it has mapped until Destroy. Alloc, Free and Stats may be called from several goroutines;
-// the bytes of a slot belong to whoever allocated it.
+// Arena holds many secrets of one small size without a page for each. It grows in chunks of 256 KiB up to its bound,
+// and keeps what it has mapped until Destroy. Several goroutines may call Alloc, Free and Stats. The bytes of a slot
+// belong to the caller that allocated it.
 type Arena struct {
 	mu      sync.Mutex
 	size    int // bytes of a slot
 	perPage int // slots of a chunk
 	max     int
 	next    Slot   // first slot never used
-	free    []Slot // slots given back, wiped
+	free    []Slot // slots that were freed, wiped
 	chunks  []pages
 	dead    bool
 }
@@ -30,7 +30,7 @@ func NewArena(slotSize, maxSlots int) (*Arena, error) {
 	per := arenaChunk / slotSize
 	return &Arena{
 		size: slotSize, perPage: per, max: maxSlots,
-		// Made whole, so that Bytes may read an element while Alloc sets another.
+		// The slice has its full length from the start, so that Bytes may read an element while Alloc sets another.
 		chunks: make([]pages, (maxSlots+per-1)/per),
 	}, nil
 }
@@ -62,7 +62,7 @@ func (a *Arena) Alloc() (Slot, error) {
 	return s, nil
 }
 
-// Bytes returns the memory of s, which MUST be allocated. The slice is good until Free or Destroy.
+// Bytes returns the memory of s, which MUST be allocated. The slice is valid until Free or Destroy.
 func (a *Arena) Bytes(s Slot) []byte {
 	off := int(s) % a.perPage * a.size
 	return a.chunks[int(s)/a.perPage].mem[off : off+a.size : off+a.size]
@@ -79,7 +79,7 @@ func (a *Arena) Free(s Slot) {
 	a.free = append(a.free, s)
 }
 
-// Destroy wipes and returns all memory. No slot may be in use; later calls of Alloc fail.
+// Destroy wipes and returns all memory. No slot may be in use. Later calls of Alloc fail.
 func (a *Arena) Destroy() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -90,7 +90,7 @@ func (a *Arena) Destroy() {
 	a.free = nil
 }
 
-// InUse returns the number of slots allocated now.
+// InUse returns the number of allocated slots.
 func (a *Arena) InUse() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -8,16 +8,16 @@ import (
 // MaxBuffer is the largest Buffer in bytes.
 const MaxBuffer = 1 << 26
 
-// Buffer is one secret of fixed size in memory of its own. Its zero value is empty and destroyed.
-// Methods may be called from several goroutines; the bytes themselves are not guarded.
+// Buffer is one secret of fixed size in memory of its own. Its zero value is empty and destroyed. Several goroutines
+// may call its methods. The bytes themselves are not guarded.
 type Buffer struct {
 	mu    sync.Mutex
 	pages pages
 	n     int
 }
 
-// New returns a zeroed Buffer of n bytes, 1 <= n <= [MaxBuffer]. The caller MUST call Destroy.
-// Errors: [ErrSize], a *[LockError] under [RequireLock], or the system's refusal to map memory.
+// New returns a zeroed Buffer of n bytes, 1 <= n <= [MaxBuffer]. The caller MUST call Destroy. Errors: [ErrSize], a
+// *[LockError] under [RequireLock], or the system's refusal to map memory.
 func New(n int) (*Buffer, error) {
 	if n <= 0 || n > MaxBuffer {
 		return nil, ErrSize
@@ -40,7 +40,7 @@ func NewFrom(src []byte) (*Buffer, error) {
 	return b, nil
 }
 
-// Bytes returns the secret itself, not a copy; nil after Destroy. The slice MUST NOT be used once Destroy was
+// Bytes returns the secret itself, not a copy, and nil after Destroy. The slice MUST NOT be used once Destroy was
 // called: touching it then is a fault that ends the process.
 func (b *Buffer) Bytes() []byte {
 	if b == nil {
@@ -54,7 +54,7 @@ func (b *Buffer) Bytes() []byte {
 	return b.pages.mem[:b.n:b.n]
 }
 
-// Len returns the size in bytes; 0 after Destroy.
+// Len returns the size in bytes, and 0 after Destroy.
 func (b *Buffer) Len() int { return len(b.Bytes()) }
 
 // Destroy wipes the secret and returns its memory. It is safe to call more than once, and on nil.
@@ -68,7 +68,7 @@ func (b *Buffer) Destroy() {
 	b.n = 0
 }
 
-// Wipe overwrites b, to its length, with zeros. The compiler does not remove it.
+// Wipe overwrites b, up to its length, with zeros. The compiler does not remove it.
 //
 //go:noinline
 func Wipe(b []byte) {

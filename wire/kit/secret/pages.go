@@ -35,7 +35,7 @@ func mapPages(n int) (pages, error) {
 	return p, nil
 }
 
-// protect keeps the pages from dumps, children and swap, in this order: nothing secret is in them yet.
+// protect keeps the pages out of dumps, child processes and swap, in this order. Nothing secret is in them yet.
 func (p *pages) protect() error {
 	if err := unix.Madvise(p.mem, unix.MADV_DONTDUMP); err != nil {
 		return fmt.Errorf("keep secret memory out of core dumps: %w", err)
@@ -54,7 +54,7 @@ func (p *pages) protect() error {
 	return nil
 }
 
-// release wipes the pages and gives them back. Slices of them fault from here on.
+// release wipes the pages and returns them to the kernel. Slices of them fault from here on.
 func (p *pages) release() {
 	if p.mem == nil {
 		return

@@ -11,7 +11,7 @@ import (
 type Policy uint32
 
 const (
-	// RequireLock refuses to hand out memory that could not be locked. It is the default: fail closed.
+	// RequireLock refuses to hand out memory that could not be locked. It is the default, and fails closed.
 	RequireLock Policy = iota
 	// WarnUnlocked hands the memory out unlocked and logs one warning per process. Everything else (no dump, no
 	// fork, wiping) still holds. It is for development machines, where RLIMIT_MEMLOCK is commonly 8 MiB or less.
@@ -27,11 +27,11 @@ var ErrFull = errors.New("secret arena is full")
 // ErrSize is returned for a size that is not positive or too large.
 var ErrSize = errors.New("secret size is out of range")
 
-// LockError says that memory could not be locked, and what the limit is. It unwraps to the system's error.
+// LockError reports that memory could not be locked, and what the limit is. It unwraps to the system's error.
 type LockError struct {
-	// Want is the number of bytes that were to be locked, Locked what this package had locked before.
+	// Want is the number of bytes that were to be locked. Locked is what this package had locked before.
 	Want, Locked uint64
-	// Limit is the soft RLIMIT_MEMLOCK in bytes; ^uint64(0) when there is none.
+	// Limit is the soft RLIMIT_MEMLOCK in bytes, and ^uint64(0) if there is none.
 	Limit uint64
 
 	err error
@@ -58,12 +58,12 @@ func SetPolicy(p Policy) { policy.Store(uint32(p)) }
 // Usage counts this package's memory in bytes. Unlocked is not zero only under [WarnUnlocked].
 type Usage struct{ Mapped, Locked, Unlocked int64 }
 
-// Stats returns the memory in use now. A program that has destroyed all its secrets sees zeros.
+// Stats returns the memory that is in use now. In a program that has destroyed all its secrets it is all zeros.
 func Stats() Usage {
 	return Usage{Mapped: stats.mapped.Load(), Locked: stats.locked.Load(), Unlocked: stats.unlocked.Load()}
 }
 
-// refused applies the policy to a failed lock: nil means go on without.
+// refused applies the policy to a failed lock. nil means that the caller continues without the lock.
 func refused(err *LockError) error {
 	if Policy(policy.Load()) != WarnUnlocked {
 		return err

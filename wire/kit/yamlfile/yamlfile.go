@@ -1,5 +1,5 @@
-// Package yamlfile decodes YAML files of configuration strictly: no unknown or repeated keys, one document, and no
-// number that is not as it was written. The library takes 1.9 for the integer 1.
+// Package yamlfile decodes YAML configuration files for the tiers, strictly: no unknown or repeated keys, one
+// document, and no number that differs from what was written. The library takes 1.9 for the integer 1.
 package yamlfile
 
 import (
@@ -14,14 +14,14 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// Errors beside the library's, which are yaml.Error.
+// These errors come beside the library's, which are yaml.Error.
 var (
 	ErrDocuments = errors.New("more than one document")
 	ErrWhole     = errors.New("must be a whole number")
 )
 
-// Decode reads the one document in data over what v holds. An empty file is io.EOF. The numbers of v are of the types
-// int and float64, bounds are its caller's.
+// Decode reads the one document in data over the values that v holds. An empty file is io.EOF. The numbers of v are
+// of the types int and float64. The caller checks their bounds.
 func Decode(data []byte, v any) error {
 	d := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
 	if err := d.Decode(v); err != nil {
@@ -30,7 +30,7 @@ func Decode(data []byte, v any) error {
 	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return ErrDocuments
 	}
-	// Once more for the integers alone: errors of a decoder of our own have no place.
+	// The integers are decoded a second time: errors of a decoder of our own have no place in the file.
 	whole := func(to *int, text []byte) error {
 		var v any
 		if err := yaml.Unmarshal(text, &v); err != nil {
@@ -44,7 +44,7 @@ func Decode(data []byte, v any) error {
 	return yaml.NewDecoder(bytes.NewReader(data), yaml.Strict(), yaml.CustomUnmarshaler(whole)).Decode(v)
 }
 
-// line is where a fraction is written, the first time.
+// line is the line where a fraction is written for the first time.
 func line(data []byte, text string) int {
 	file, err := parser.ParseBytes(data, 0)
 	if err != nil {

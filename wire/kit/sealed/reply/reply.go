@@ -1,10 +1,12 @@
-// Package reply is what the enclave seals to a caller's reply key: for each result that was asked for, its value or
-// why there is none, in a form that tells those who carry it neither which nor how long it is.
+// Package reply defines what the enclave seals to a caller's reply key, and opens it for the caller. For each
+// requested result that is its value, or the reason why there is none. The form hides from the parts that carry it
+// which of the two it is, and how long the value is.
 //
 // # Layout
 //
-// Each result is a field of encoding 3 (package sealed), all of an answer under one encapsulation to the reply key.
-// The field's name is the result's, in lower case; info is "redoubt/v2/reply" || 0x00 || vault id. What is sealed is
+// Each result is a field of encoding 3 (package sealed). All results of an answer share one encapsulation to the
+// reply key. The field's name is the result's, in lower case; info is "redoubt/v2/reply" || 0x00 || vault id. The
+// sealed bytes are
 //
 //	u8   type: 1 string (UTF-8), 2 JSON (RFC 8259), 3 problem: there is no value, and this JSON object says why
 //	u32  length of the value, big endian
@@ -15,17 +17,17 @@
 // ([redoubt/wire.AppendProblem]).
 //
 // Sizes are those of Padmé (Nikitin et al., Reducing Metadata Leakage from Encrypted Files and Communication with
-// PURBs, PoPETs 2019, section 4), at least 256 bytes: with E = floor(log2 L) and S = floor(log2 E) + 1, L is rounded up
-// to a multiple of 2^(E-S). From 256 bytes on that adds at most 6.25 %, and tells O(log log L) bits of the length.
+// PURBs, PoPETs 2019, section 4), at least 256 bytes: with E = floor(log2 L) and S = floor(log2 E) + 1, L is rounded
+// up to a multiple of 2^(E-S). From 256 bytes on that adds at most 6.25 %, and tells O(log log L) bits of the length.
 //
 // # What it guarantees, and against whom
 //
-// Against the parent, the load balancer and the API, who carry the answer: values of up to 251 bytes and problems look
-// alike; of a longer value its class of sizes shows. How many results there are, and under which names, shows. [Open]
-// refuses a body that is not padded exactly so: there is one encoding of a value.
-// HPKE base mode does not say who sealed: a parent that is hostile can seal values of its own making.
+// The parent, the load balancer and the API carry the answer. To them values of up to 251 bytes and problems look
+// alike. Of a longer value they see the class of its size. They also see how many results there are, and their names.
+// [Open] refuses a body that is not padded exactly in this way: a value has one encoding. HPKE base mode does not say
+// who sealed. So a hostile parent can seal values of its own making.
 //
-// The first layout ("redoubt/v1/reply", JSON text without padding) is not made and not opened any more.
+// The first layout ("redoubt/v1/reply", JSON text without padding) is no longer made or opened.
 package reply
 
 import (
@@ -47,19 +49,19 @@ const (
 )
 
 const (
-	// MinSize is the least size of what is sealed.
+	// MinSize is the least size of the sealed bytes.
 	MinSize = 256
 	head    = 1 + 4
 	info    = "redoubt/v2/reply\x00"
 )
 
-// ErrOpen is every failure of [Open] and [Parse].
+// ErrOpen is the error of every failure of [Open] and [Parse].
 var ErrOpen = errors.New("reply: not a sealed reply for this key, vault and name")
 
 // Value is a result as the caller sees it.
 type Value struct {
 	Type Type
-	// Data is the string, the JSON text or the problem's.
+	// Data is the string, the JSON text, or the problem as JSON.
 	Data []byte
 }
 
@@ -77,10 +79,10 @@ func Padme(n int) int {
 	return (n + mask) &^ mask
 }
 
-// Size is how many bytes are sealed for a value of n bytes.
+// Size is the number of bytes that are sealed for a value of n bytes.
 func Size(n int) int { return Padme(max(MinSize, head+n)) }
 
-// Append appends what is sealed: Size(len(value)) bytes.
+// Append appends the bytes to be sealed: Size(len(value)) of them.
 func Append(dst []byte, t Type, value []byte) []byte {
 	end := len(dst) + Size(len(value))
 	dst = append(dst, byte(t))
@@ -89,7 +91,7 @@ func Append(dst []byte, t Type, value []byte) []byte {
 	return append(dst, make([]byte, end-len(dst))...)
 }
 
-// Parse reads what was sealed; Data borrows from body. Error: [ErrOpen].
+// Parse reads bytes that were sealed. Data borrows from body. Error: [ErrOpen].
 func Parse(body []byte) (Value, error) {
 	if len(body) < MinSize {
 		return Value{}, ErrOpen
@@ -108,8 +110,8 @@ func Parse(body []byte) (Value, error) {
 	return v, nil
 }
 
-// Open opens the result of that name, in any case, with the private half of the reply key. The value is the caller's to
-// wipe. Error: [ErrOpen].
+// Open opens the result of that name, in upper or lower case, with the private half of the reply key. The caller owns
+// the value and should wipe it. Error: [ErrOpen].
 func Open(key *sealed.PrivateKey, vaultID, name string, blob []byte) (Value, error) {
 	n, err := sealed.NormalizeName(name)
 	if err != nil {
