@@ -17,7 +17,8 @@ func (t ID) String() string { return hex.EncodeToString(t[:]) }
 // String is 16 lower-case hex digits.
 func (s SpanID) String() string { return hex.EncodeToString(s[:]) }
 
-// Context says where in a trace something happens: Span is the caller's for what came in, one's own for what goes out.
+// Context is a place in a trace. For an incoming request Span is the caller's span; for an outgoing one it is our
+// own.
 type Context struct {
 	Trace   ID
 	Span    SpanID
@@ -27,7 +28,7 @@ type Context struct {
 // Size of a version 00 traceparent in bytes.
 const Size = 2 + 1 + 32 + 1 + 16 + 1 + 2
 
-// Where a traceparent's parts begin, after the version and each dash.
+// These are the offsets at which a traceparent's parts begin, after the version and after each dash.
 const (
 	atTrace = 3
 	atSpan  = 36
@@ -36,8 +37,8 @@ const (
 	flagSampled = 1
 )
 
-// Parse reads a traceparent header (section 3.2.2). Of a version above 00 it reads what 00 defines (section 4.3).
-// h is not kept.
+// Parse reads a traceparent header (section 3.2.2). From a version above 00 it reads the parts that 00 defines
+// (section 4.3). h is not kept.
 func Parse(h []byte) (c Context, ok bool) {
 	if len(h) < Size || h[atTrace-1] != '-' || h[atSpan-1] != '-' || h[atFlags-1] != '-' {
 		return Context{}, false
@@ -80,7 +81,7 @@ func digit(c byte) (byte, bool) {
 	return 0, false
 }
 
-// Append appends the traceparent header that stands for c.
+// Append appends the traceparent header for c.
 func (c Context) Append(dst []byte) []byte {
 	dst = append(dst, "00-"...)
 	dst = hex.AppendEncode(dst, c.Trace[:])
@@ -92,7 +93,7 @@ func (c Context) Append(dst []byte) []byte {
 	return append(dst, "-00"...)
 }
 
-// Child is a context of the same trace with a span of its own.
+// Child returns a context of the same trace with a new span.
 func (c Context) Child() Context {
 	c.Span = newSpan()
 	return c

@@ -5,10 +5,10 @@ import (
 	"math/rand/v2"
 )
 
-// MaxRequestID bounds a request id that a caller gives, bytes.
+// MaxRequestID bounds a caller's request id, in bytes.
 const MaxRequestID = 128
 
-// RequestIDSize is the length of an id made here, bytes.
+// RequestIDSize is the length of an id made here, in bytes.
 const RequestIDSize = 32
 
 // ValidRequestID reports whether a caller's id is safe to echo and to log: 1 to [MaxRequestID] ASCII letters, digits

@@ -15,7 +15,7 @@ const (
 	KindClient   Kind = 3
 )
 
-// Attr is a property of a span. Key and Text MUST be static texts, or ids that logs hold too; never a value.
+// Attr is a property of a span. Key and Text MUST be static texts, or ids that logs hold too, and never a value.
 type Attr struct {
 	Key  string
 	Text string // when not empty
@@ -26,7 +26,7 @@ type Attr struct {
 type Span struct {
 	Name       string // static
 	Kind       Kind
-	Context    Context // its own
+	Context    Context // the span's own context
 	Parent     SpanID  // zero for the first of a trace
 	State      string  // the trace's tracestate
 	Start, End time.Time
@@ -34,25 +34,26 @@ type Span struct {
 	Attrs      []Attr
 }
 
-// Sink takes spans. A nil Sink is tracing that is off.
+// Sink takes spans. A nil Sink means that tracing is off.
 type Sink interface {
-	// Sample decides on a trace that begins here. A trace that another process began keeps that one's decision.
+	// Sample decides whether to sample a trace that begins here. For a trace that another process began, that process
+	// decided.
 	Sample(ID) bool
-	// Record takes finished spans over; it never blocks and may drop them.
+	// Record takes over finished spans. It never blocks, and may drop them.
 	Record(spans ...Span)
 }
 
-// Request is a request that is being answered, as its context carries it to whatever works for it. It is not changed
-// once made.
+// Request describes a request that is being answered. The request's context carries it to the code that works for it.
+// It is not changed once made.
 type Request struct {
-	Context        // where new spans belong
+	Context        // the parent of new spans
 	State   string // to pass on
 	ID      string // in logs and answers
-	Sink    Sink   // nil when off
+	Sink    Sink   // nil if tracing is off
 }
 
-// Begin is the place in its trace of a request that came in with these headers: a child of the caller's span, or the
-// first span of a new trace. parent is the caller's span, zero if there is none.
+// Begin returns the Request for a request that came in with these headers: a child of the caller's span, or the first
+// span of a new trace. parent is the caller's span, and zero if there is none.
 func Begin(traceparent, tracestate []string, sink Sink) (r Request, parent SpanID) {
 	if len(traceparent) == 1 {
 		if c, ok := Parse([]byte(traceparent[0])); ok {
@@ -71,17 +72,17 @@ func With(ctx context.Context, r *Request) context.Context {
 	return context.WithValue(ctx, contextKey{}, r)
 }
 
-// From is ctx's request, nil when it has none.
+// From returns ctx's request, or nil if it has none.
 func From(ctx context.Context) *Request {
 	r, _ := ctx.Value(contextKey{}).(*Request)
 	return r
 }
 
-// Recorded reports whether spans of r go anywhere.
+// Recorded reports whether spans of r go to a sink.
 func (r *Request) Recorded() bool { return r != nil && r.Sampled && r.Sink != nil }
 
-// Step begins a part of ctx's request, which calls another process when kind is [KindClient]. What is called belongs
-// under the context that it returns; end is called once, with failed and a static word for the outcome.
+// Step begins a part of ctx's request. If kind is [KindClient] the part calls another process, and the callee's spans
+// belong under the returned context. Call end once, with failed and a static word for the outcome.
 func Step(ctx context.Context, kind Kind, name string) (step context.Context, end func(failed bool, outcome string)) {
 	r := From(ctx)
 	if r == nil {

@@ -12,8 +12,8 @@ const (
 	maxValue   = 256
 )
 
-// State combines the tracestate headers of a request into one (section 3.3.1), "" when there are none, or when any part
-// of them is malformed, repeated or beyond the limits. It is only of use beside a valid traceparent.
+// State combines the tracestate headers of a request into one (section 3.3.1). It is "" if there are none, or if any
+// part of them is malformed, repeated or beyond the limits. It is of use only beside a valid traceparent.
 func State(headers ...string) string {
 	var members []string
 	for _, h := range headers {

@@ -1,13 +1,13 @@
-// Package attesttest issues attestation documents: real COSE_Sign1 messages, signed with ES384 by a leaf certificate
-// that chains to a root of one's own. Tests use it, and the development build's software NSM.
+// Package attesttest issues attestation documents for tests, and for the development build's software NSM. They are
+// real COSE_Sign1 messages, signed with ES384 by a leaf certificate that chains to a root of its own.
 //
-// Such documents prove nothing about any hardware. They pass [attest.Verify] only where the verifier was told to pin
-// the root of this package's making. A production enclave MUST NOT link this package; a test of
-// enclave/internal/nsm proves that it does not.
+// Such documents prove nothing about any hardware. They pass [attest.Verify] only if the verifier was told to pin the
+// root that this package made. A production enclave MUST NOT link this package; a test of enclave/internal/nsm proves
+// that it does not.
 //
-// Shape of the chain and of the documents are those of AWS: root, intermediates, leaf, all on P-384 with SHA-384;
-// the leaf lives for three hours. Every part can be bent through [Chain] and [Spec], so that a verifier can be shown
-// each kind of broken document.
+// The chain and the documents have the shape of AWS's: root, intermediates, leaf, all on P-384 with SHA-384; the leaf
+// lives for three hours. Every part can be changed through [Chain] and [Spec], so that a verifier can be shown each
+// kind of broken document.
 package attesttest
 
 import (

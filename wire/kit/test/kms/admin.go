@@ -13,7 +13,7 @@ import (
 const AdminPath = "/_admin/"
 
 // AdminHandler serves the routes that make the stand-in misbehave and show what it did. They take and give JSON, have
-// no authentication, and belong on a loopback listener or unix socket alone. Requests that a browser made for a page,
+// no authentication, and belong only on a loopback listener or unix socket. Requests that a browser made for a page,
 // or that came under another name than loopback, are refused.
 //
 //	GET    /_admin/counters               calls by operation: {"Decrypt":{"calls":2,"attested":1,"codes":{"OK":1,…}}}
@@ -27,7 +27,7 @@ const AdminPath = "/_admin/"
 //	PUT    /_admin/policy?key=K           replaces it; without effect when it is not understood
 //	PUT    /_admin/credentials            replaces the known access keys; see [Credential]
 //
-// K is a key id, ARN or alias, alias/redoubt when absent. A fault for instance:
+// K is a key id, ARN or alias, alias/redoubt when absent. An example of a fault:
 //
 //	{"kind":"throttle","operation":"Decrypt","times":3}
 func (s *Server) AdminHandler() http.Handler {

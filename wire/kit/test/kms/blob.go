@@ -40,7 +40,7 @@ func newAEAD(material []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// sealBlob encrypts plaintext under key for the encryption context. The result is the caller's.
+// sealBlob encrypts plaintext under key for the encryption context. The caller owns the result.
 func sealBlob(key *Key, plaintext []byte, context map[string]string) ([]byte, error) {
 	out := make([]byte, 0, blobOverhead+len(plaintext))
 	out = append(out, blobMagic...)
@@ -53,7 +53,8 @@ func sealBlob(key *Key, plaintext []byte, context map[string]string) ([]byte, er
 	return key.aead.Seal(out, out[header:], plaintext, blobAAD(out[:header], context)), nil
 }
 
-// blobKeyID tells which key a blob says it was made under; not authenticated until it is opened.
+// blobKeyID returns the id of the key under which a blob claims to be made. It is not authenticated until the blob is
+// opened.
 func blobKeyID(blob []byte) (id [blobKeyIDLen]byte, ok bool) {
 	if len(blob) < blobOverhead || !bytes.HasPrefix(blob, []byte(blobMagic)) {
 		return id, false
@@ -62,7 +63,7 @@ func blobKeyID(blob []byte) (id [blobKeyIDLen]byte, ok bool) {
 	return id, true
 }
 
-// openBlob decrypts a blob that names key. The plaintext is the caller's, who wipes it.
+// openBlob decrypts a blob that names key. The caller owns the plaintext and wipes it.
 func openBlob(key *Key, blob []byte, context map[string]string) ([]byte, error) {
 	id, ok := blobKeyID(blob)
 	if !ok || id != key.raw {

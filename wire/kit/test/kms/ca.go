@@ -29,8 +29,8 @@ const (
 	serverLife = 30 * 24 * time.Hour
 )
 
-// CA is the stack's own certificate authority. Its name constraints limit it to localhost and loopback addresses, so
-// that a machine that trusts it by mistake is not open to more than that.
+// CA is the stack's own certificate authority. Its name constraints limit it to localhost and loopback addresses. So
+// a machine that trusts it by mistake is exposed for these names only.
 type CA struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -91,7 +91,7 @@ func createCA(dir string, now time.Time) (*CA, error) {
 	defer clear(keyDER)
 	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 	defer clear(keyPEM)
-	// The key first: a certificate without its key would be taken for a whole authority at the next start.
+	// The key is written first: a certificate without its key would be taken for a whole authority at the next start.
 	if err := writeFileAtomic(filepath.Join(dir, CAKeyFile), keyPEM, 0o600); err != nil {
 		return nil, err
 	}

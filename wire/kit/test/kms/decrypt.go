@@ -2,7 +2,7 @@ package kms
 
 const algSymmetric = "SYMMETRIC_DEFAULT"
 
-// decryptRequest and the types after it are the members of KMS's API that we make use of.
+// decryptRequest and the types after it are the members of KMS's API that we use.
 type decryptRequest struct {
 	CiphertextBlob      []byte
 	EncryptionContext   map[string]string
@@ -79,7 +79,7 @@ func (c *call) decryptionKey(in *decryptRequest) (*Key, error) {
 	return key, nil
 }
 
-// release gives the plaintext in the clear, or for a recipient enveloped and not in the clear, as KMS does.
+// release returns the plaintext in the clear, or for a recipient in an envelope and not in the clear, as KMS does.
 func (c *call) release(to *recipient, plaintext []byte) (clearText, enveloped []byte, err error) {
 	if to == nil {
 		return append([]byte(nil), plaintext...), nil, nil

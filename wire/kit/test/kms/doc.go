@@ -10,15 +10,16 @@
 //   - every request must carry an AWS Signature Version 4 that verifies, over the headers and the body received, and
 //     not more than five minutes off its clock;
 //   - a ciphertext is bound to its key and to its encryption context, all of it authenticated;
-//   - an attestation document is verified by package attest (chain, signature, time, measurements) before anything in
-//     it is believed, and the key policy's kms:RecipientAttestation conditions are evaluated on what it proves;
-//   - an attested answer is a CMS EnvelopedData in BER with indefinite lengths, as KMS sends it, and has no Plaintext;
+//   - an attestation document is verified by package attest (chain, signature, time, measurements) before its content
+//     is used, and the key policy's kms:RecipientAttestation conditions are evaluated on what it proves;
+//   - an attested answer is a CMS EnvelopedData in BER with indefinite lengths, as KMS sends it, and has no
+//     Plaintext;
 //   - errors have the names, texts and statuses that an AWS SDK expects, and an x-amzn-RequestId.
 //
 // # Against whom
 //
-// Nobody: it keeps its keys in a file. The keys file has mode 0600, listeners are loopback or unix sockets and
-// nothing else, logs hold no values. That is hygiene of a development tool, no protection of data.
+// It protects against nobody: it keeps its keys in a file. The keys file has mode 0600, listeners are loopback or
+// unix sockets and nothing else, logs hold no values. That is hygiene of a development tool, not protection of data.
 //
 // # Faults on command
 //
@@ -30,6 +31,6 @@
 // Request body 1 MiB; plaintext 1..4096 bytes; ciphertext 1..6144 bytes; MAC message 1..4096 bytes; random and data
 // key 1..1024 bytes. One region and one account. No grants, no key rotation, no multi-Region keys, no presigned URLs.
 //
-// Sources: AWS KMS API Reference; AWS General Reference, Signature Version 4; AWS KMS Developer Guide, "Condition keys
-// for attested platforms"; RFC 5652 section 6 (EnvelopedData), RFC 8017 section 7.1 (RSAES-OAEP).
+// Sources: AWS KMS API Reference; AWS General Reference, Signature Version 4; AWS KMS Developer Guide, "Condition
+// keys for attested platforms"; RFC 5652 section 6 (EnvelopedData), RFC 8017 section 7.1 (RSAES-OAEP).
 package kms

@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// Error is an answer of the service that is not a success, as the KMS JSON protocol has it.
-// Message is static: it never repeats a value of the request, save the names of operations and keys.
+// Error is an answer of the service that is not a success, in the form of the KMS JSON protocol. Message is static:
+// it repeats no value of the request except the names of operations and keys.
 type Error struct {
 	Code    string // exception name, such as "AccessDeniedException"
 	Message string
@@ -20,7 +20,7 @@ func clientError(code, message string) *Error {
 	return &Error{Code: code, Message: message, Status: http.StatusBadRequest}
 }
 
-// Errors without parts that vary.
+// These errors have no parts that vary.
 var (
 	errInvalidCiphertext = clientError("InvalidCiphertextException", "")
 	errIncorrectKey      = clientError("IncorrectKeyException",
@@ -50,8 +50,8 @@ func accessDenied(principal, action, key string) *Error {
 
 func notFound(message string) *Error { return clientError("NotFoundException", message) }
 
-// errorBody is what the protocol puts on the wire. Both spellings of the message occur at AWS; AccessDeniedException
-// uses the capital one, and the SDKs read either.
+// errorBody is the body that the protocol sends. AWS uses both spellings of the message. AccessDeniedException uses
+// the capital one, and the SDKs read either.
 func (e *Error) errorBody() []byte {
 	name := "message"
 	if e.Code == "AccessDeniedException" {

@@ -30,12 +30,12 @@ const (
 	MaxDelay  = 10 * time.Minute
 )
 
-// Fault is one misbehaviour on command, of the operations it names.
+// Fault is one misbehaviour on command, for the operations that it names.
 type Fault struct {
 	Kind      string `json:"kind"`
 	Operation string `json:"operation,omitempty"` // "" is every operation
 	Times     int    `json:"times,omitempty"`     // how often; 0: until cleared
-	// PerSecond, of a throttle, lets so many calls a second pass, and refuses those above. 0: refuses all.
+	// PerSecond, of a throttle, lets this many calls a second pass, and refuses the others. 0: refuses all.
 	PerSecond float64 `json:"per_second,omitempty"`
 	DelayMS   int     `json:"delay_ms,omitempty"`
 	Code      string  `json:"code,omitempty"`   // of an error; default KMSInternalException
@@ -119,8 +119,8 @@ func (p *faultPlan) list() []Fault {
 	return out
 }
 
-// apply waits, fails or gives the falsifications that are due to this call. Delays add up, and are over when the
-// caller is gone.
+// apply waits, fails or returns the falsifications that are due for this call. Delays add up, and end when the caller
+// has left.
 func (p *faultPlan) apply(ctx context.Context, operation string, now time.Time) (m mutation, err error) {
 	delay, m, err := p.due(operation, now)
 	if delay > 0 {
@@ -168,7 +168,7 @@ func (p *faultPlan) due(operation string, now time.Time) (delay time.Duration, m
 	return delay, m, nil
 }
 
-// expire removes the faults that struck as often as they should.
+// expire removes the faults that have struck as often as they should.
 func (p *faultPlan) expire() {
 	p.faults = slices.DeleteFunc(p.faults, func(f *Fault) bool { return f.Times > 0 && f.Hits >= f.Times })
 }

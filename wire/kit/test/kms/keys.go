@@ -67,8 +67,8 @@ type Store struct {
 	keys []*Key
 }
 
-// OpenStore reads the keys file of dir, or makes both keys and writes it when there is none.
-// A file that others may read is refused.
+// OpenStore reads the keys file of dir, or makes both keys and writes the file if there is none. It refuses a file
+// that other users may read.
 func OpenStore(dir, region, account string, now time.Time) (*Store, error) {
 	s := &Store{path: filepath.Join(dir, KeysFile), region: region, account: account}
 	data, err := os.ReadFile(s.path)
@@ -216,7 +216,7 @@ func (s *Store) update(name string, change func(*Key)) error {
 	return s.save()
 }
 
-// usable tells whether the key's state lets it be used for anything.
+// usable returns an error unless the key's state lets it be used.
 func (k *Key) usable() error {
 	switch k.State {
 	case StateEnabled:

@@ -54,7 +54,7 @@ const (
 )
 
 // Serve answers on plain (the KMS protocol and the admin routes) and on encrypted (the KMS protocol over TLS with
-// config) until ctx ends; either listener may be nil. It takes over both listeners, and drains for up to 3 s.
+// config) until ctx ends. Either listener may be nil. Serve takes over both listeners, and drains for up to 3 s.
 func (s *Server) Serve(ctx context.Context, plain, encrypted net.Listener, config *tls.Config) error {
 	group, ctx := errgroup.WithContext(ctx)
 	start := func(ln net.Listener, handler http.Handler) {

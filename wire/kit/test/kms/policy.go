@@ -16,8 +16,8 @@ const (
 	condPCR         = "kms:recipientattestation:pcr"
 )
 
-// Policy is a parsed key policy: what IAM's policy language says of one key. Whatever it does not understand is
-// refused when it is parsed, so that no statement is ever silently without effect.
+// Policy is a parsed key policy: what IAM's policy language says of one key. Parsing refuses everything that it does
+// not understand, so that no statement is ever silently without effect.
 type Policy struct{ statements []statement }
 
 type statement struct {
@@ -38,8 +38,9 @@ type Facts struct {
 	Context   map[string]string // condition keys, lower case, with their values
 }
 
-// DefaultPolicy allows every call except Decrypt to every known credential, and Decrypt to those whose request proves
-// by an attestation document that it comes from an enclave. Which enclave is for [PolicyForPCRs] to say.
+// DefaultPolicy allows every call except Decrypt to every known credential. It allows Decrypt to callers whose
+// request proves by an attestation document that it comes from an enclave. To limit which enclave, use
+// [PolicyForPCRs].
 func DefaultPolicy() []byte {
 	return policyDocument(map[string]any{"Null": map[string]string{"kms:RecipientAttestation:ImageSha384": "false"}})
 }
@@ -77,7 +78,7 @@ func policyDocument(decryptConditions map[string]any) []byte {
 	return doc
 }
 
-// Allows evaluates as IAM does for a resource policy alone: an explicit deny wins, else one allow is needed.
+// Allows evaluates as IAM does for a resource policy alone: an explicit deny wins; otherwise one allow is needed.
 func (p *Policy) Allows(f *Facts) bool {
 	allowed := false
 	for i := range p.statements {
@@ -221,8 +222,8 @@ func strictJSON(data []byte, into any) error {
 	return nil
 }
 
-// checkMeasurement refuses what no enclave in production can have: a value that is no SHA-384, or the all-zero image
-// measurement of an enclave in debug mode.
+// checkMeasurement refuses what no enclave in production can have: a value that is not a SHA-384 digest, or the
+// all-zero image measurement of an enclave in debug mode.
 func checkMeasurement(key, value string) error {
 	raw, err := hex.DecodeString(value)
 	if err != nil || len(raw) != 48 {

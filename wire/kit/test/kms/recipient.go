@@ -27,8 +27,8 @@ const (
 	maxRSABits = 4096
 )
 
-// verifyRecipient checks the attestation document (chain, signature, time, form) against the pinned roots.
-// The measurements are for the key policy to judge. A document for KMS has a public key and no nonce.
+// verifyRecipient checks the attestation document (chain, signature, time, form) against the pinned roots. The key
+// policy judges the measurements. A document for KMS has a public key and no nonce.
 func (c *call) verifyRecipient(in *recipientRequest) (*recipient, error) {
 	if in.KeyEncryptionAlgorithm != "RSAES_OAEP_SHA_256" {
 		return nil, validationError("KeyEncryptionAlgorithm must be RSAES_OAEP_SHA_256.")
@@ -90,7 +90,7 @@ func attestationReason(err error) string {
 	return "refused"
 }
 
-// factsOf tolerates a call without a recipient: then no attestation condition key is present.
+// factsOf accepts a nil recipient: then no attestation condition key is present.
 func factsOf(r *recipient) map[string]string {
 	if r == nil {
 		return nil

@@ -109,8 +109,8 @@ type call struct {
 	mutate    mutation
 }
 
-// ServeHTTP answers the KMS protocol, and GET /ping as AWS's endpoints do. The enclave asks that to learn whether KMS
-// is there; it is no call, so it is neither logged nor counted.
+// ServeHTTP answers the KMS protocol, and GET /ping as AWS's endpoints do. The enclave uses the latter to learn
+// whether KMS is there. It is not a call, so it is neither logged nor counted.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet && r.URL.Path == "/ping" {
 		_, _ = io.WriteString(w, "healthy") // the caller may be gone
@@ -193,7 +193,7 @@ type operation func(c *call, body []byte) ([]byte, error)
 func operationOf[Req, Resp any](f func(*call, *Req) (*Resp, error)) operation {
 	return func(c *call, body []byte) ([]byte, error) {
 		var req Req
-		// Unknown members are ignored, as AWS does, so that newer SDKs can talk to it.
+		// Unknown members are ignored, as AWS does, so that newer SDKs can use the stand-in.
 		if err := json.Unmarshal(body, &req); err != nil {
 			return nil, errSerialization
 		}

@@ -12,7 +12,7 @@ import (
 const maxVerified = 64
 
 // verifiedDocs remembers documents that verified, by the hash of all their bytes. Whether a document verifies is a
-// function of its bytes, the configuration and the time; so only the time is looked at again. An enclave uses a
+// function of its bytes, the configuration and the time, so only the time is checked again. An enclave uses a
 // document for many calls, and a verification costs some 2 ms. The zero value is empty.
 type verifiedDocs struct {
 	mu sync.Mutex

@@ -9,7 +9,7 @@ import (
 	"redoubt/wire/kit/trace"
 )
 
-// scope names what made the spans.
+// scope names the producer of the spans.
 const scope = "redoubt"
 
 // encode makes the message of one export.

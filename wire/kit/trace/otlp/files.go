@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// Errors of files. They never quote what a file holds.
+// These are the errors of files. They never quote what a file holds.
 var (
 	ErrHeaders = errors.New("otlp: the headers' file must have lines NAME: VALUE")
 	ErrRoots   = errors.New("otlp: no certificate in the CA file")
 )
 
-// ReadHeader reads headers that are sent with each export, a line NAME: VALUE each; empty lines and lines that begin
-// with # are skipped. "" is no file. Errors: ErrHeaders, the system's.
+// ReadHeader reads headers that are sent with each export: one line NAME: VALUE for each. Empty lines and lines that
+// begin with # are skipped. The path "" means no file. Errors: ErrHeaders, the system's.
 func ReadHeader(path string) (http.Header, error) {
 	if path == "" {
 		return nil, nil
@@ -57,10 +57,10 @@ func token(s string) bool {
 
 func unprintable(c rune) bool { return c < 0x20 || c > 0x7e }
 
-// ReadRoots makes a TLS configuration that trusts the PEM roots of a file alone. "" is no file: the system's roots.
-// Errors: ErrRoots, the system's.
+// ReadRoots makes a TLS configuration that trusts only the PEM roots of a file. The path "" means no file: then the
+// system's roots are trusted. Errors: ErrRoots, the system's.
 func ReadRoots(path string) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12} // collectors are others' software
+	c := &tls.Config{MinVersion: tls.VersionTLS12} // collectors are software of others
 	if path == "" {
 		return c, nil
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Settings are what an operator gives; "" is not given.
+// Settings are what an operator configures; "" means not configured.
 type Settings struct {
 	Endpoint    string // base URL; without it there is no exporter
 	HeadersFile string // see ReadHeader
@@ -14,10 +14,11 @@ type Settings struct {
 	Ratio       float64
 }
 
-// Open makes the exporter of a tier, nil without an endpoint. Errors: those of New, ReadHeader and ReadRoots.
+// Open makes the exporter of a tier, and returns nil without an endpoint. Errors: those of New, ReadHeader and
+// ReadRoots.
 func Open(s Settings, service, version string, log *slog.Logger) (*Exporter, error) {
 	if s.Endpoint == "" {
-		return nil, nil //nolint:nilnil // off is no error
+		return nil, nil //nolint:nilnil // tracing that is off is not an error
 	}
 	header, err := ReadHeader(s.HeadersFile)
 	if err != nil {

@@ -22,9 +22,9 @@ import (
 
 // Limits and times.
 const (
-	QueueSize      = 2048            // spans that wait
-	BatchSize      = 512             // spans of one export
-	Interval       = 5 * time.Second // longest wait of a span for others
+	QueueSize      = 2048            // greatest number of queued spans
+	BatchSize      = 512             // greatest number of spans in one export
+	Interval       = 5 * time.Second // longest time that a span waits for others
 	AttemptTimeout = 10 * time.Second
 	dialTimeout    = 5 * time.Second
 	maxAttempts    = 4
@@ -35,7 +35,7 @@ const (
 	tracesPath     = "/v1/traces"
 )
 
-// DefaultRatio is the share of traces that begin here that is sampled unless told otherwise.
+// DefaultRatio is the default share of the traces begun here that are sampled.
 const DefaultRatio = 0.01
 
 // Errors of New.
@@ -50,7 +50,7 @@ type Options struct {
 	Endpoint string      // base URL; /v1/traces is appended
 	Header   http.Header // sent with each export; may hold a credential
 	TLS      *tls.Config // nil for the defaults
-	Ratio    float64     // of traces that begin here, 0 to 1
+	Ratio    float64     // share of the traces begun here that are sampled, 0 to 1
 	Service  string      // service.name
 	Version  string      // service.version
 	Log      *slog.Logger
@@ -59,8 +59,8 @@ type Options struct {
 
 // Stats are counts of spans since the start.
 type Stats struct {
-	Exported uint64 // taken by the collector
-	Failed   uint64 // not taken, after all attempts
+	Exported uint64 // accepted by the collector
+	Failed   uint64 // not accepted, after all attempts
 	Dropped  uint64 // never sent: the queue was full
 }
 
@@ -82,12 +82,12 @@ type Exporter struct {
 	cancel  context.CancelFunc
 
 	exported, failed, dropped atomic.Uint64
-	logged                    time.Time // by the sender alone
+	logged                    time.Time // used by the sender alone
 }
 
 var _ trace.Sink = (*Exporter)(nil)
 
-// resourceAttr says who sends.
+// resourceAttr describes the sender.
 type resourceAttr struct{ key, value string }
 
 // New makes an exporter and starts its sender. It opens no connection yet. Errors: ErrEndpoint, ErrRatio.
@@ -135,7 +135,8 @@ func client(t *tls.Config) *http.Client {
 	}
 }
 
-// bound is the ratio as OpenTelemetry's TraceIdRatioBased has it, so that tiers with one ratio agree on a trace.
+// bound turns the ratio into a bound as OpenTelemetry's TraceIdRatioBased does, so that tiers with the same ratio
+// agree on a trace.
 func bound(ratio float64) uint64 {
 	if ratio >= 1 {
 		return 1 << 63
@@ -143,7 +144,7 @@ func bound(ratio float64) uint64 {
 	return uint64(ratio * (1 << 63))
 }
 
-// Sample implements trace.Sink: it goes by the id, which is random.
+// Sample implements trace.Sink. It decides by the id, which is random.
 func (e *Exporter) Sample(t trace.ID) bool { return binary.BigEndian.Uint64(t[8:])>>1 < e.bound }
 
 // Record implements trace.Sink.
@@ -163,12 +164,12 @@ func (e *Exporter) Record(spans ...trace.Span) {
 	}
 }
 
-// Stats tells what came of the spans.
+// Stats returns what became of the spans.
 func (e *Exporter) Stats() Stats {
 	return Stats{Exported: e.exported.Load(), Failed: e.failed.Load(), Dropped: e.dropped.Load()}
 }
 
-// Flush sends what waits, and returns when that is done or ctx ends.
+// Flush sends the queued spans, and returns when that is done or ctx ends.
 func (e *Exporter) Flush(ctx context.Context) error {
 	done := make(chan struct{})
 	select {
@@ -186,7 +187,7 @@ func (e *Exporter) Flush(ctx context.Context) error {
 	}
 }
 
-// Close sends what waits and ends the exporter. When ctx ends first, the rest is dropped and ctx's error returned.
+// Close sends the queued spans and ends the exporter. If ctx ends first, it drops the rest and returns ctx's error.
 func (e *Exporter) Close(ctx context.Context) error {
 	e.once.Do(func() { close(e.closing) })
 	defer e.client.CloseIdleConnections()

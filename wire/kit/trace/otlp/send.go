@@ -42,7 +42,7 @@ func (e *Exporter) send(ctx context.Context) {
 	}
 }
 
-// empty exports the batch and all that waits at this moment.
+// empty exports the batch and all spans that are queued at this moment.
 func (e *Exporter) empty(ctx context.Context, batch []trace.Span) []trace.Span {
 	for range len(e.queue) {
 		if batch = append(batch, <-e.queue); len(batch) == BatchSize {
@@ -54,14 +54,14 @@ func (e *Exporter) empty(ctx context.Context, batch []trace.Span) []trace.Span {
 
 // outcome of an attempt. Causes are static texts.
 type outcome struct {
-	cause    string // "" when it was taken
+	cause    string // "" if the batch was accepted
 	status   int
-	rejected uint64        // spans, of those that were sent
-	retry    bool          // the same again may be taken
-	wait     time.Duration // what the collector asks for
+	rejected uint64        // number of sent spans that were refused
+	retry    bool          // the same batch may be accepted later
+	wait     time.Duration // the wait that the collector asks for
 }
 
-// export sends the batch, several times if need be, and returns it empty.
+// export sends the batch, several times if need be, and returns it emptied.
 func (e *Exporter) export(ctx context.Context, batch []trace.Span) []trace.Span {
 	n := uint64(len(batch))
 	if n == 0 {
@@ -91,7 +91,7 @@ func (e *Exporter) attempts(ctx context.Context, body []byte) outcome {
 	wait := firstWait
 	for n := 1; ; n++ {
 		o := e.attempt(ctx, body)
-		jitter := rand.N(wait / 2) //nolint:gosec // spreads load, guards nothing
+		jitter := rand.N(wait / 2) //nolint:gosec // spreads load, protects nothing
 		if !o.retry || n == maxAttempts || !e.pause(ctx, max(o.wait, wait/2+jitter)) {
 			return o
 		}
@@ -99,7 +99,7 @@ func (e *Exporter) attempts(ctx context.Context, body []byte) outcome {
 	}
 }
 
-// pause waits between attempts. False: there is no time for another one.
+// pause waits between attempts. It returns false if there is no time for another one.
 func (e *Exporter) pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(min(d, maxWait))
 	defer t.Stop()
@@ -146,7 +146,7 @@ func (e *Exporter) attempt(ctx context.Context, body []byte) outcome {
 	}
 }
 
-// broken is an attempt without an answer. The error's text is dropped: it names addresses.
+// broken is the outcome of an attempt without an answer. The error's text is dropped, since it names addresses.
 func broken(err error) outcome {
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
@@ -155,11 +155,11 @@ func broken(err error) outcome {
 	return outcome{cause: "no connection", retry: true}
 }
 
-// partial reads a good answer: the collector may have refused some of the spans.
+// partial reads a successful answer, in which the collector may have refused some of the spans.
 func partial(answer []byte) outcome {
 	var m coltrace.ExportTraceServiceResponse
 	if proto.Unmarshal(answer, &m) != nil {
-		return outcome{} // taken all the same: the status says so
+		return outcome{} // accepted all the same: the status says so
 	}
 	if n := m.GetPartialSuccess().GetRejectedSpans(); n > 0 {
 		return outcome{cause: "partly refused", rejected: uint64(n)}
