@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// Errors that implementations return, wrapped or not.
+// These errors are returned by implementations, wrapped or not.
 var (
 	ErrNotFound = errors.New("store: not found")
 	ErrExists   = errors.New("store: exists already")
 	// ErrConflict reports that a condition did not hold: the record changed since it was read.
 	ErrConflict = errors.New("store: changed meanwhile")
-	// ErrUnknownOutcome reports a write that may or may not have happened.
+	// ErrUnknownOutcome reports a write that may have happened or not.
 	ErrUnknownOutcome = errors.New("store: outcome unknown")
 	// ErrTooLarge reports a record that the store cannot hold.
 	ErrTooLarge = errors.New("store: record too large")
@@ -35,7 +35,7 @@ const (
 	EncodingShared = 3
 )
 
-// Value is one sealed field: the blob as stored. Text values (hex#hex) are of encoding 1, stored as a string.
+// Value is one sealed field: the blob as stored. A text value (hex#hex) is of encoding 1 and stored as a string.
 type Value struct {
 	Blob []byte
 	Text bool
@@ -57,13 +57,13 @@ type Record struct {
 	Fields     map[string]Value // by field name
 }
 
-// Expired tells whether the record's time to live has passed at now.
+// Expired reports whether the record's time to live has passed at now.
 func (r *Record) Expired(now time.Time) bool { return r.ExpireAt != 0 && r.ExpireAt <= now.Unix() }
 
 // Update is a conditional change of one record. Set and Remove name different fields.
 type Update struct {
 	ID       string
-	Revision int64 // the Modified that was read; another one is ErrConflict
+	Revision int64 // the Modified that was read; if another is stored: ErrConflict
 	Modified int64 // the new one, above Revision
 	Encoding int   // the new _v, 0 to leave it
 	Set      map[string]Value
@@ -88,14 +88,14 @@ type Summary struct {
 	ExpireAt int64
 }
 
-// TimeAltered is the Time of an entry whose key, which orders the log, is not that of its attributes.
+// TimeAltered is the Time of an entry whose key, which orders the log, has another time than its attributes.
 const TimeAltered = -1
 
 // EventUnreadable is the Event of an entry of which only the key can be read.
 const EventUnreadable = "(unreadable)"
 
-// Entry is one audit entry as stored. The reference's attributes are plain; the rest is in Body, of which package
-// audit knows the meaning. Entries that the reference wrote have no Chain.
+// Entry is one audit entry as stored. The reference's attributes are plain. The rest is in Body, which package audit
+// interprets. Entries that the reference wrote have no Chain.
 type Entry struct {
 	VaultID string
 	Time    int64    // _ct, Unix microseconds
@@ -106,25 +106,27 @@ type Entry struct {
 	Seq     uint64   // _n, from 1
 	Prev    []byte   // _p, MAC of the entry before in the chain; empty for the first
 	Link    []byte   // _l, MAC of another chain's entry, in a chain's first entry
-	Hash    []byte   // _h, MAC; of earlier releases a hash without a key
+	Hash    []byte   // MAC; in earlier releases a hash without a key
 	Body    []byte   // _a, JSON
 }
 
-// Checkpoint is what a writer of the audit log says of all that it wrote. Package audit knows what is in it.
+// Checkpoint is a statement of one writer of the audit log about everything that it wrote. Package audit interprets
+// its content.
 type Checkpoint struct {
 	Writer string
-	Number uint64 // rises with each one of a writer
+	Number uint64 // rises with each checkpoint of a writer
 	Body   []byte
 	MAC    []byte
 }
 
-// Page asks for one page of a list: Cursor is empty for the first, else what the page before returned.
+// Page asks for one page of a list. Cursor is empty for the first page; otherwise it is what the page before
+// returned.
 type Page struct {
 	Cursor string
 	Limit  int // 1 to MaxPage; 0 means DefaultPage
 }
 
-// Size returns the page's limit within its bounds.
+// Size returns the page's limit, within its bounds.
 func (p Page) Size() int {
 	if p.Limit <= 0 {
 		return DefaultPage
@@ -135,8 +137,8 @@ func (p Page) Size() int {
 // Store keeps records. Implementations are safe for concurrent use. Entries passed to a write are stored with it in
 // one transaction; a nil entry stores none.
 type Store interface {
-	// Create stores a new record, its audit entry and, unless nil, the idempotency item. ErrExists if the entry, or an
-	// unexpired record or idempotency item of that id or key exists; nothing is stored then.
+	// Create stores a new record, its audit entry and, unless nil, the idempotency item. It returns ErrExists, and
+	// stores nothing, if the entry exists, or an unexpired record or idempotency item of that id or key.
 	Create(ctx context.Context, r *Record, e *Entry, i *Idempotency) error
 	// Get returns a record with all its fields. ErrNotFound, ErrDamaged.
 	Get(ctx context.Context, id string) (*Record, error)
@@ -144,22 +146,23 @@ type Store interface {
 	Update(ctx context.Context, u *Update, e *Entry) error
 	// Delete removes a record at the given revision. ErrNotFound, ErrConflict.
 	Delete(ctx context.Context, id string, revision int64, e *Entry) error
-	// List returns records in an order of the store's own, and the next cursor, empty at the end. A record that cannot be
-	// read is left out, so that it hides no other. ErrCursor.
+	// List returns records in an order of the store's own, and the next cursor, which is empty at the end. A record
+	// that cannot be read is left out, so that it hides no other. ErrCursor.
 	List(ctx context.Context, p Page) ([]Summary, string, error)
 
-	// AppendAudit stores an entry. ErrExists if one of that time, chain and sequence number exists.
+	// AppendAudit stores an entry. It returns ErrExists if there is one of that time, chain and sequence number.
 	AppendAudit(ctx context.Context, e *Entry) error
-	// Audit returns a vault's entries, oldest first, and the next cursor, empty at the end. One that cannot be read is an
-	// [EventUnreadable]. ErrCursor.
+	// Audit returns a vault's entries, oldest first, and the next cursor, which is empty at the end. An entry that
+	// cannot be read is an [EventUnreadable]. ErrCursor.
 	Audit(ctx context.Context, vaultID string, p Page) ([]Entry, string, error)
-	// LastAudit returns a vault's newest entry, ErrNotFound if there is none.
+	// LastAudit returns a vault's newest entry, and ErrNotFound if there is none.
 	LastAudit(ctx context.Context, vaultID string) (*Entry, error)
-	// AuditedVaults calls yield with the id of each vault that has audit entries, deleted vaults too, once each.
+	// AuditedVaults calls yield once with the id of each vault that has audit entries, deleted vaults included.
 	AuditedVaults(ctx context.Context, yield func(vaultID string) error) error
 
-	// PutCheckpoint stores a writer's checkpoint in place of the one before. ErrConflict if that has a higher number; one
-	// of the same number is replaced, so that a write whose outcome is unknown can be tried again.
+	// PutCheckpoint stores a writer's checkpoint in place of the one before. It returns ErrConflict if the one before
+	// has a higher number. One of the same number is replaced, so that a write whose outcome is unknown can be tried
+	// again.
 	PutCheckpoint(ctx context.Context, c *Checkpoint) error
 	// Checkpoints calls yield with each writer's checkpoint.
 	Checkpoints(ctx context.Context, yield func(*Checkpoint) error) error
@@ -167,7 +170,7 @@ type Store interface {
 	// Idempotency returns the unexpired item of a key. ErrNotFound.
 	Idempotency(ctx context.Context, key string) (*Idempotency, error)
 
-	// Ping tells whether the store answers. [ErrFull] if it does, but has only its reserve left.
+	// Ping reports whether the store answers. It returns [ErrFull] if the store does, but has only its reserve left.
 	Ping(ctx context.Context) error
 	// Close releases the store; no call may follow.
 	Close() error

@@ -13,15 +13,15 @@ import (
 	"redoubt/api/internal/upstream"
 )
 
-// macKey is a key that all processes with one MAC key share: the MAC of a domain, once KMS has given it.
+// macKey is a key that all processes with the same MAC key share: the MAC of a domain, once KMS has given it.
 type macKey struct {
 	domain string
 	key    atomic.Pointer[[]byte]
 	group  singleflight.Group
 }
 
-// get returns the key. However many wait, KMS is asked once; a failure is not remembered. The call does not end with
-// the caller that began it, since others wait for it too.
+// get returns the key. KMS is asked once, however many callers wait. A failure is not remembered. The call to KMS
+// does not end with the caller that began it, since others wait for it too.
 func (k *macKey) get(ctx context.Context, keys Keys) ([]byte, error) {
 	if key := k.key.Load(); key != nil {
 		return *key, nil
@@ -39,7 +39,7 @@ func (k *macKey) get(ctx context.Context, keys Keys) ([]byte, error) {
 	return key, err
 }
 
-// hashSources returns what is to be audited of expressions before it is known what they read: the keyed hash of each
+// hashSources returns what is audited of expressions before it is known what they read: the keyed hash of each
 // source, in the order of names.
 func (s *Service) hashSources(ctx context.Context, names []string, sources map[string]string) ([]audit.Access, error) {
 	if len(names) == 0 {
@@ -58,8 +58,8 @@ func (s *Service) hashSources(ctx context.Context, names []string, sources map[s
 	return out, nil
 }
 
-// enter puts the parent's report into access. An expression without one, or with one that does not fit the request,
-// stays unknown.
+// enter puts the parent's report into access. An expression without a report, or with one that does not fit the
+// request, stays unknown.
 func enter(access []audit.Access, names, fields []string, report map[string]upstream.Access) {
 	for i, name := range names {
 		r, ok := report[name]
@@ -74,8 +74,8 @@ func within(some, all []string) bool {
 	return !slices.ContainsFunc(some, func(name string) bool { return !slices.Contains(all, name) })
 }
 
-// released are the fields whose values are in the parent's answer as they are. Under the name of an expression there is
-// its result.
+// released lists the fields whose values are in the parent's answer as they are. What stands under the name of an
+// expression is its result.
 func released(res *upstream.Result, fields []string, expressions map[string]string) []string {
 	out := []string{}
 	for _, name := range fields {

@@ -10,19 +10,19 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// Domains of what the MAC key signs; none is the beginning of another.
+// These are the domains of what the MAC key signs. None is the beginning of another.
 const (
 	bindDomain = "redoubt/v1/public-key\x00"
 	bodyDomain = "redoubt/v1/idempotency\x00"
-	// sourceDomain is all of a message, whose MAC is the key of expressions' sources.
+	// sourceDomain is a whole message. Its MAC is the key for the hashes of expressions' sources.
 	sourceDomain = "redoubt/v1/expression-source\x00"
-	// cursorDomain is all of a message too, whose MAC is the key of cursors.
+	// cursorDomain is a whole message too. Its MAC is the key of cursors.
 	cursorDomain = "redoubt/v1/cursor\x00"
-	// maxBound bounds the records whose MAC is remembered as checked.
+	// maxBound bounds the records whose MAC is remembered as verified.
 	maxBound = 65_536
 )
 
-// bindMessage is what the MAC of a record covers: vault id, suite and public key, each with its length before it.
+// bindMessage is what the MAC of a record covers: vault id, suite and public key, each preceded by its length.
 func bindMessage(id string, suite, public []byte) []byte {
 	m := appendPart([]byte(bindDomain), []byte(id))
 	m = appendPart(m, suite)
@@ -34,8 +34,8 @@ func appendPart(m, part []byte) []byte {
 	return append(m, part...)
 }
 
-// verifyKey tells whether the record's public key is the one that the API made, or, without a MAC, whether the
-// record may be the reference's. [ErrKeyUnverified].
+// verifyKey checks that the record's public key is the one that the API made. For a record without a MAC it checks
+// that the record may be one of the reference's. Error: [ErrKeyUnverified].
 func (s *Service) verifyKey(ctx context.Context, r *store.Record) error {
 	if r.KeyMAC == nil {
 		made, ok := pksuid.Time(prefix, r.ID)
@@ -60,7 +60,7 @@ func (s *Service) verifyKey(ctx context.Context, r *store.Record) error {
 	return nil
 }
 
-// boundCache remembers which keys with which MAC were verified, so that one record costs one KMS call per process.
+// boundCache remembers which keys were verified with which MAC, so that a record costs one KMS call per process.
 type boundCache struct {
 	mu   sync.Mutex
 	seen map[[sha256.Size]byte]struct{}
@@ -81,7 +81,7 @@ func (b *boundCache) add(sum [sha256.Size]byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.seen) >= maxBound {
-		for old := range b.seen { // any: the map's order is random
+		for old := range b.seen { // any one: the map's order is random
 			delete(b.seen, old)
 			break
 		}

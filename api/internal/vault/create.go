@@ -52,7 +52,7 @@ func (s *Service) Create(ctx context.Context, c *Caller, req *CreateRequest) (*C
 			return out, err
 		}
 		out, err := s.createOnce(ctx, c, values, req, request)
-		// A concurrent request with the same key was first, or is about to be.
+		// A concurrent request with the same key came first, or is about to.
 		if !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrConflict) {
 			return out, err
 		}
@@ -86,7 +86,7 @@ func (s *Service) createOnce(ctx context.Context, c *Caller, values map[string]s
 	return &Created{ID: r.ID, Tag: tag(r.Modified)}, nil
 }
 
-// newRecord makes a key pair, binds it and seals the values to it.
+// newRecord makes a key pair, binds it to the vault and seals the values to it.
 func (s *Service) newRecord(ctx context.Context, values map[string]string, ttl time.Duration) (*store.Record, error) {
 	now := s.cfg.Now()
 	id := pksuid.New(prefix, now)

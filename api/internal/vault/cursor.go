@@ -10,20 +10,20 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// Cursors of lists are the store's, sealed: what a caller holds shows no id, perhaps of a vault that is gone, and one
-// that was made up or belongs to another list is refused. The key is a KMS MAC, so that every process with the same MAC
-// key, behind a balancer or on Lambda, reads the cursors of the others.
+// Cursors of lists are the store's cursors, sealed. So a caller's cursor shows no id, which may be of a vault that
+// was removed. A cursor that was made up or belongs to another list is refused. The key is a KMS MAC. So every
+// process with the same MAC key, behind a balancer or on Lambda, reads the cursors of the others.
 
 // maxCursor bounds the text of a cursor.
 const maxCursor = 1024
 
-// The lists, each with cursors of its own; a vault's id follows listAudit.
+// These are the lists. Each has cursors of its own. A vault's id follows listAudit.
 const (
 	listVaults = "vaults\x00"
 	listAudit  = "audit\x00"
 )
 
-// sealCursor makes the text that a caller gets; none for the end of the list. Errors: those of KMS.
+// sealCursor makes the text for the caller, which is empty at the end of the list. Errors: those of KMS.
 func (s *Service) sealCursor(ctx context.Context, list, cursor string) (string, error) {
 	if cursor == "" {
 		return "", nil
@@ -36,7 +36,7 @@ func (s *Service) sealCursor(ctx context.Context, list, cursor string) (string, 
 	return base64.RawURLEncoding.EncodeToString(sealed), nil
 }
 
-// openCursor is its inverse. Errors: store.ErrCursor, those of KMS.
+// openCursor reverses sealCursor. Errors: store.ErrCursor, those of KMS.
 func (s *Service) openCursor(ctx context.Context, list, text string) (string, error) {
 	if text == "" {
 		return "", nil

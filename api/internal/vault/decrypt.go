@@ -26,23 +26,24 @@ type DecryptRequest struct {
 	ID          string
 	Fields      []string
 	Expressions map[string]string // CEL sources by name
-	Reason      string            // kept trimmed; what can be seen, see schema.Plain; at most [MaxReason]
+	Reason      string            // kept trimmed; visible text, see schema.Plain; at most [MaxReason]
 	Include     *[]string         // raw fields to return; nil: the requested ones
 	Compat      bool
 	ReplyKey    *upstream.ReplyKey
 }
 
-// Decrypted is what came of it. The holder wipes it.
+// Decrypted is the result of a decrypt. Its holder wipes it.
 type Decrypted struct {
 	Data   map[string]json.RawMessage
 	Sealed map[string]string
 	Errors []string // "[name] text", ordered by name
-	// Failures are the same by name, for programs.
+	// Failures are the same errors by name, for programs.
 	Failures map[string]upstream.FieldError
 	Absent   []string // requested fields that the vault does not have; null in Data
 
-	failed wire.Code // why something failed, if Errors says so
-	// released and report are for the audit: what left as it is, and what the parent says of expressions.
+	failed wire.Code // the code of a failure, if Errors has any
+	// released and report are for the audit: the fields that left as they are, and the parent's report on
+	// expressions.
 	released []string
 	report   map[string]upstream.Access
 }
@@ -106,8 +107,8 @@ const textReason = "must be text that can be seen, without control or bidirectio
 
 var plainText = regexp.MustCompile("^" + schema.Plain + "$")
 
-// plainReason is a reason as the audit log keeps it: trimmed. false, and no text, for one that says nothing, or that
-// could break the lines of a log or show there as what it is not.
+// plainReason returns the reason as the audit log keeps it: trimmed. It returns false and no text for a reason that
+// says nothing, or that could break the lines of a log or look there like something else.
 func plainReason(reason string) (string, bool) {
 	reason = strings.TrimSpace(reason)
 	if reason == "" || !utf8.ValidString(reason) || !plainText.MatchString(reason) {
@@ -148,7 +149,7 @@ func (s *Service) checkDecrypt(req *DecryptRequest) (fields []string, include *[
 	return fields, include, nil
 }
 
-// names are all that a request names as fields.
+// names lists everything that a request names as a field.
 func (r *DecryptRequest) names() []string {
 	if r.Include == nil {
 		return r.Fields
@@ -156,7 +157,7 @@ func (r *DecryptRequest) names() []string {
 	return slices.Concat(r.Fields, *r.Include)
 }
 
-// expressionNames are in order.
+// expressionNames lists the names of the expressions, in order.
 func (r *DecryptRequest) expressionNames() []string {
 	if len(r.Expressions) == 0 {
 		return nil
@@ -164,8 +165,8 @@ func (r *DecryptRequest) expressionNames() []string {
 	return slices.Sorted(maps.Keys(r.Expressions))
 }
 
-// badExpressionName tells what cannot name an expression. The names of stored attributes could, but in the audit log
-// they would look like what they are not.
+// badExpressionName reports a name that an expression cannot have. The names of stored attributes would work, but
+// would be misleading in the audit log.
 func badExpressionName(name string) bool {
 	return name == "" || len(name) > MaxExpressionName || schema.Attribute(name)
 }
@@ -178,7 +179,7 @@ func (s *Service) open(ctx context.Context, r *store.Record, req *DecryptRequest
 	out := &Decrypted{
 		Data: map[string]json.RawMessage{}, Errors: []string{}, Absent: absent, released: []string{},
 	}
-	// A wanted field that the record lacks is null; one that include leaves out is not there at all.
+	// A wanted field that the record lacks is null. A field that include leaves out is not in the answer at all.
 	for _, name := range append(slices.Clone(absent), broken...) {
 		if include == nil || slices.Contains(*include, name) {
 			out.Data[name] = json.RawMessage("null")
@@ -218,7 +219,7 @@ func (s *Service) open(ctx context.Context, r *store.Record, req *DecryptRequest
 	return out, nil
 }
 
-// fail adds why name has no value.
+// fail adds the reason why name has no value.
 func (d *Decrypted) fail(name string, e upstream.FieldError) {
 	d.Errors = append(d.Errors, "["+name+"] "+e.Message)
 	if d.Failures == nil {
@@ -227,7 +228,7 @@ func (d *Decrypted) fail(name string, e upstream.FieldError) {
 	d.Failures[name] = e
 }
 
-// request makes the parent's request. The reference returns the requested fields beside the results; so do we, unless
+// request makes the parent's request. Like the reference it returns the requested fields beside the results, unless
 // include says otherwise.
 func (s *Service) request(r *store.Record, req *DecryptRequest, fields []string, include *[]string,
 	blobs map[string][]byte,
@@ -253,8 +254,8 @@ func (s *Service) request(r *store.Record, req *DecryptRequest, fields []string,
 	return up
 }
 
-// collect takes the wanted blobs out of a record, those of encoding 1 as bytes, and says which are absent and which
-// are no valid hex.
+// collect takes the wanted blobs out of a record, those of encoding 1 as bytes. It also returns which fields are
+// absent, and which are not valid hex.
 func collect(r *store.Record, fields []string) (blobs map[string][]byte, absent, broken []string) {
 	blobs = make(map[string][]byte, len(fields))
 	suite, suiteErr := sealed.ParseSuite(r.Suite)
@@ -277,7 +278,7 @@ func collect(r *store.Record, fields []string) (blobs map[string][]byte, absent,
 	return blobs, absent, broken
 }
 
-// RetryAfter tells how long a caller should wait, 0 if unknown.
+// RetryAfter says how long a caller should wait. It is 0 if that is unknown.
 func RetryAfter(err error) time.Duration {
 	var up *upstream.Error
 	var rate *RateError

@@ -9,7 +9,7 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// DeleteRequest removes fields of a vault, or all of it.
+// DeleteRequest removes fields of a vault, or the whole vault.
 type DeleteRequest struct {
 	ID     string
 	All    bool // wins over Fields
@@ -17,8 +17,8 @@ type DeleteRequest struct {
 	If     Conditions
 }
 
-// Delete removes what is asked, and with a field those that were derived from it; with neither All nor Fields it does
-// nothing to an existing vault. Errors as for Patch.
+// Delete removes what the request names, and with a field the fields that were derived from it. With neither All nor
+// Fields it does nothing to an existing vault. Errors as for Patch.
 func (s *Service) Delete(ctx context.Context, c *Caller, req *DeleteRequest) error {
 	if req.All {
 		return s.deleteAll(ctx, c, req)
@@ -46,7 +46,8 @@ func (s *Service) Delete(ctx context.Context, c *Caller, req *DeleteRequest) err
 	return err
 }
 
-// removed are the fields that an entry names: what is neither of the schema nor in the record may be any text.
+// removed lists the fields that an audit entry names. A name that is neither in the schema nor in the record may be
+// any text, so it is left out.
 func (s *Service) removed(r *store.Record, fields []string) []string {
 	return slices.DeleteFunc(slices.Clone(fields), func(name string) bool {
 		_, known := s.cfg.Schema.Lookup(name)

@@ -13,16 +13,16 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// asked is an idempotent request: the key of its item in the store, and what the item's MAC covers before the id of the
-// vault that was made.
+// asked describes an idempotent request: the key of its item in the store, and the part of the MAC's message that
+// comes before the id of the vault that was made.
 type asked struct {
 	key     string
 	content []byte
 }
 
-// ask describes a request. Its key is hashed with the principal. What was asked is kept under a MAC, since a plain hash
-// of few digits could be guessed, and with the vault's id, since who can write the store could lead a retry to a vault
-// of their own.
+// ask describes a request. Its key is hashed with the principal. The request is kept under a MAC, since a plain hash
+// of few digits could be guessed. The MAC covers the vault's id, since an attacker who can write to the store could
+// otherwise lead a retry to a vault of his own.
 func ask(c *Caller, req *CreateRequest, values map[string]string) *asked {
 	who := appendPart(appendPart(nil, []byte(c.Name)), []byte(req.IdempotencyKey))
 	content := binary.BigEndian.AppendUint64(nil, uint64(req.TTL))
@@ -41,7 +41,7 @@ func (a *asked) message(vaultID string) []byte {
 	return appendPart(slices.Clip(a.content), []byte(vaultID))
 }
 
-// remember makes the item of a request that is to make a vault; nil for a request without a key.
+// remember makes the item of a request that is about to make a vault. It returns nil for a request without a key.
 func (s *Service) remember(ctx context.Context, a *asked, vaultID string) (*store.Idempotency, error) {
 	if a == nil {
 		return nil, nil
@@ -55,7 +55,7 @@ func (s *Service) remember(ctx context.Context, a *asked, vaultID string) (*stor
 	}, nil
 }
 
-// replay answers a request that was made before; nil without error if it was not, or has no key.
+// replay answers a request that was made before. It returns nil without error if the request is new, or has no key.
 func (s *Service) replay(ctx context.Context, a *asked) (*Created, error) {
 	if a == nil {
 		return nil, nil

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Pauses between attempts to write a record that others change at the same time: without them, writers that collided
-// once read and write in step, and one of them wins each round.
+// These are the pauses between attempts to write a record that others change at the same time. Without them, writers
+// that collided once would read and write in step, and one of them would win each round.
 const (
 	firstPause = 20 * time.Millisecond
 	maxPause   = 640 * time.Millisecond
 )
 
-// pause waits after an attempt, of which the first is 1: full jitter below a bound that doubles. The error is the
-// context's.
+// pause waits after an attempt, of which the first is 1, with full jitter below a bound that doubles. The error is
+// the context's.
 func pause(ctx context.Context, attempt int) error {
 	most := min(firstPause<<min(attempt-1, 10), maxPause)
 	t := time.NewTimer(rand.N(most)) //nolint:gosec // spreads load

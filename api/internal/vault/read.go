@@ -10,7 +10,7 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// Presence tells which of the named fields a vault has, and its entity tag. Names that are not of the schema are
+// Presence reports which of the named fields a vault has, and its entity tag. Names that are not in the schema are
 // dropped, as the reference does. Errors: [ErrNotFound], auth.ErrForbidden, the store's.
 func (s *Service) Presence(ctx context.Context, c *Caller, id string, names []string) (map[string]bool, string, error) {
 	var fields []string
@@ -35,7 +35,7 @@ func (s *Service) Presence(ctx context.Context, c *Caller, id string, names []st
 }
 
 // List returns one page of vaults and the next cursor. Errors: store.ErrCursor, auth.ErrForbidden, the store's, and
-// KMS's where there is a cursor.
+// KMS's if there is a cursor.
 func (s *Service) List(ctx context.Context, c *Caller, p store.Page) ([]store.Summary, string, error) {
 	if err := s.permit(ctx, c, auth.OpList, nil, nil); err != nil {
 		return nil, "", err
@@ -90,7 +90,7 @@ func (s *Service) Audit(ctx context.Context, c *Caller, id string, p store.Page)
 	for i := range list {
 		e := &list[i]
 		ev, err := audit.Read(e)
-		if err != nil { // it hides no other; audit verify reports it
+		if err != nil { // a damaged entry hides no other; audit verify reports it
 			ev = audit.Event{VaultID: e.VaultID, Name: store.EventUnreadable}
 		}
 		out[i] = AuditEntry{Event: ev, Time: e.Time, Chain: e.Chain, Seq: e.Seq, Hash: e.Hash}

@@ -16,24 +16,26 @@ import (
 const (
 	// refusalEvery is how long equal refusals are counted after one of them was written to the audit log.
 	refusalEvery = time.Minute
-	// maxRefusals bounds the refusals that are counted. Of what is forgotten the count is lost, not the entry.
+	// maxRefusals bounds the refusals that are counted. When one is forgotten, its count is lost, but not its entry.
 	maxRefusals = 16_384
 )
 
-// refusalRate is how many refusals of one principal are looked into: each may cost a read of the store and an entry.
+// refusalRate bounds how many refusals of one principal are examined: each may cost a read of the store and an entry.
 var refusalRate = auth.Rate{PerSecond: 1, Burst: 60}
 
-// refusal is what equal refusals have in common. With a principal alone it stands for those beyond the rate.
+// refusal is what equal refusals have in common. With only a principal it stands for that principal's refusals beyond
+// the rate.
 type refusal struct {
 	principal, vaultID, event, code string
-	// asked is a hash of what was refused, so that a look at one field does not hide behind a look at another.
+	// asked is a hash of what was refused, so that an attempt on one field does not hide behind an attempt on
+	// another.
 	asked [sha256.Size]byte
 }
 
 func refusalOf(ev *audit.Event, code string) refusal {
 	k := refusal{principal: ev.Principal, vaultID: ev.VaultID, event: ev.Name, code: code}
 	if code == codeRateLimited {
-		return k // whatever it was, it came too often
+		return k // whatever was asked, it came too often
 	}
 	parts := ev.Fields
 	if ev.Name == audit.EventUpdate {
@@ -43,13 +45,13 @@ func refusalOf(ev *audit.Event, code string) refusal {
 	return k
 }
 
-// tally is what is known of equal refusals.
+// tally holds the counts of equal refusals.
 type tally struct {
-	until   time.Time // when the next one is due
-	omitted uint64    // how many were counted only
+	until   time.Time // when the next entry is due
+	omitted uint64    // how many were only counted
 }
 
-// refusals decides which refusals are written. It is safe for concurrent use.
+// refusals decides which refusals are written to the log. It is safe for concurrent use.
 type refusals struct {
 	now     func() time.Time
 	limiter *auth.Limiter
@@ -62,8 +64,8 @@ func newRefusals(now func() time.Time) *refusals {
 	return &refusals{now: now, limiter: auth.NewFixedLimiter(refusalRate, now), seen: make(map[refusal]tally)}
 }
 
-// due tells whether a refusal is to be looked into now and how many were only counted before it. One that is not due
-// is counted; wait is above 0 if the principal is beyond its rate.
+// due reports whether a refusal must be examined now, and how many before it were only counted. A refusal that is not
+// due is counted. wait is above 0 if the principal is beyond its rate.
 func (r *refusals) due(k refusal) (omitted uint64, wait time.Duration, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -83,7 +85,7 @@ func (r *refusals) due(k refusal) (omitted uint64, wait time.Duration, ok bool) 
 	return omitted, 0, true
 }
 
-// undo counts refusals that were due and could not be written: the next one is due at once.
+// undo counts refusals that were due but could not be written. The next one is then due at once.
 func (r *refusals) undo(k refusal, omitted uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -104,7 +106,7 @@ func (r *refusals) put(k refusal, t tally) {
 	r.seen[k] = t
 }
 
-// makeRoom forgets a quarter or more: those that are due anyway, and if these are not enough, any.
+// makeRoom forgets at least a quarter: first those that are due anyway, and if these are not enough, any.
 func (r *refusals) makeRoom() {
 	now := r.now()
 	for k, t := range r.seen {
@@ -120,10 +122,10 @@ func (r *refusals) makeRoom() {
 	}
 }
 
-// refuse audits a refusal on an existing vault and returns why, or that it could not be audited. On a vault that
-// does not exist it returns why without an entry, so that nobody can fill the store with logs of made-up ids. Of equal
-// refusals one a minute is written, with how many were not; a caller who is forbidden things faster than can be looked
-// into gets a [*RateError].
+// refuse audits a refusal on an existing vault. It returns why, or that the refusal could not be audited. On a vault
+// that does not exist it returns why without an entry, so that nobody can fill the store with logs of made-up ids. Of
+// equal refusals one a minute is written, with the number of those that were not. A caller that is refused faster
+// than that can be examined gets a [*RateError].
 func (s *Service) refuse(ctx context.Context, ev *audit.Event, code string, why error) error {
 	if !idRE.MatchString(ev.VaultID) {
 		return why
@@ -153,9 +155,9 @@ func (s *Service) refuse(ctx context.Context, ev *audit.Event, code string, why 
 	return err
 }
 
-// Granted returns nil if the caller may do op to some field at least: what to ask before reading what it wants, when
-// that is large. A refusal that concerns an existing vault goes into its audit log, without names. Errors:
-// auth.ErrForbidden, [*RateError], [ErrAudit], the store's.
+// Granted returns nil if the caller may do op to some field at least. Use it before reading a large request. A
+// refusal that concerns an existing vault goes into its audit log, without names. Errors: auth.ErrForbidden,
+// [*RateError], [ErrAudit], the store's.
 func (s *Service) Granted(ctx context.Context, c *Caller, op auth.Operation, id string) error {
 	var ev *audit.Event
 	if name, ok := events[op]; ok {
@@ -164,7 +166,7 @@ func (s *Service) Granted(ctx context.Context, c *Caller, op auth.Operation, id 
 	return s.permit(ctx, c, op, nil, ev)
 }
 
-// events are the audit events of operations on a vault that exists.
+// events maps operations on an existing vault to their audit events.
 var events = map[auth.Operation]string{
 	auth.OpUpdate: audit.EventUpdate, auth.OpDelete: audit.EventDelete, auth.OpDecrypt: audit.EventDecrypt,
 }

@@ -29,9 +29,10 @@ const (
 	createAttempts = 6
 	// MaxExpressionName is the most bytes of an expression's name, the parent's.
 	MaxExpressionName = 256
-	// auditTimeout bounds writes of audit entries alone, which a caller's going away does not end.
+	// auditTimeout bounds writes of audit entries alone. Such a write does not end when the caller leaves.
 	auditTimeout = 5 * time.Second
-	// auditGrace is what they have beyond the deadline of the work: less than the host, AWS Lambda, has left by then.
+	// auditGrace is the time that these writes have beyond the deadline of the work. It is less than the host, AWS
+	// Lambda, has left by then.
 	auditGrace = 500 * time.Millisecond
 )
 
@@ -42,7 +43,7 @@ const (
 	codeRateLimited = "rate_limited"
 )
 
-// Errors. Store, audit, upstream and KMS errors come wrapped beside them.
+// Errors. They wrap the errors of store, audit, upstream and KMS.
 var (
 	ErrNotFound = errors.New("vault: not found")
 	// ErrPrecondition reports an If-Match that names another revision.
@@ -51,7 +52,7 @@ var (
 	ErrConflict = errors.New("vault: changed meanwhile")
 	// ErrIdempotency reports an Idempotency-Key that was used for another request.
 	ErrIdempotency = errors.New("vault: idempotency key was used for another request")
-	// ErrGone is a retry of a request whose vault was removed, or has expired, since.
+	// ErrGone reports a retry of a request whose vault was removed, or has expired, since.
 	ErrGone = errors.New("vault: the vault that the idempotency key made is gone")
 	// ErrKeyUnverified reports a record whose public key is not the one that the API made.
 	ErrKeyUnverified = errors.New("vault: public key not verified")
@@ -59,28 +60,28 @@ var (
 	ErrEncoding = errors.New("vault: unknown encoding")
 	// ErrAudit reports that the audit log could not be written; nothing was released.
 	ErrAudit = errors.New("vault: audit log not written")
-	// ErrCutover reports a cut-over that lies ahead: until then records that are made now would pass for the reference's.
+	// ErrCutover reports a cut-over in the future: until then, new records would pass for the reference's.
 	ErrCutover = errors.New("vault: the cut-over is later than now")
 )
 
-// RateError reports a principal that decrypts too often, or that tries too often what it may not do.
+// RateError reports a principal that decrypts too often, or that is refused too often.
 type RateError struct{ RetryAfter time.Duration }
 
 func (*RateError) Error() string { return "vault: too many requests" }
 
-// Keys makes keys and MACs; package kmsclient does it with KMS.
+// Keys makes keys and MACs. Package kmsclient implements it with KMS.
 type Keys interface {
 	NewKeyPair(ctx context.Context, suite sealed.Suite, bind map[string]string) (public, wrapped []byte, err error)
 	MAC(ctx context.Context, message []byte) ([]byte, error)
 	VerifyMAC(ctx context.Context, message, mac []byte) (bool, error)
 }
 
-// Opener opens sealed fields; package upstream asks the parent to.
+// Opener opens sealed fields. Package upstream implements it by asking the parent.
 type Opener interface {
 	Decrypt(ctx context.Context, r *upstream.Request) (*upstream.Result, error)
 }
 
-// Config of a service. All but Policy, Cutover, Now and what follows are required.
+// Config of a service. Everything is required except Policy, Cutover, Now and the fields after it.
 type Config struct {
 	Store    store.Store
 	Keys     Keys
@@ -89,7 +90,7 @@ type Config struct {
 	Policy   *auth.Policy // nil: a principal's own scope decides
 	Suite    sealed.Suite
 	Encoding sealed.Encoding // of new records: EncodingRecord or EncodingField
-	Cutover  time.Time       // records without a MAC take writes if their id is older; not ahead; zero: none do
+	Cutover  time.Time       // records without a MAC take writes if their id is older; not in the future; zero: none do
 	Now      func() time.Time
 	// CheckpointEvery and Checkpointed are Every and Kept of the audit log.
 	CheckpointEvery time.Duration
@@ -107,7 +108,7 @@ type Service struct {
 	cursors  macKey // seals cursors of lists
 }
 
-// New checks the configuration and makes a service. [ErrCutover].
+// New checks the configuration and makes a service. Error: [ErrCutover].
 func New(cfg Config) (*Service, error) {
 	if cfg.Store == nil || cfg.Keys == nil || cfg.Opener == nil || cfg.Schema == nil || !cfg.Suite.Valid() {
 		return nil, errors.New("vault: incomplete configuration")
@@ -134,17 +135,17 @@ func New(cfg Config) (*Service, error) {
 // Schema returns the service's schema.
 func (s *Service) Schema() *schema.Schema { return s.cfg.Schema }
 
-// Ready tells whether entries of the audit log can be written, as far as keys go. The error is the key service's.
+// Ready reports whether the log's key is there, so that audit entries can be written. The error is the key service's.
 func (s *Service) Ready(ctx context.Context) error { return s.log.Ready(ctx) }
 
-// Close makes a last checkpoint of the audit log and wipes its key, after the writes that are on their way. What
-// follows is refused with [ErrAudit]. The error says why there is no checkpoint.
+// Close makes a last checkpoint of the audit log and wipes its key, after running writes have ended. Later writes are
+// refused with [ErrAudit]. The error says why there is no checkpoint.
 func (s *Service) Close(ctx context.Context) error { return s.log.Close(ctx) }
 
-// Replace runs fn, which replaces the content of the store, between two writes.
+// Replace runs fn, which replaces the content of the store, while no write runs.
 func (s *Service) Replace(fn func() error) error { return s.log.Replace(fn) }
 
-// Caller is who asks.
+// Caller is the principal of a request, with what the audit log says of it.
 type Caller struct {
 	auth.Principal
 	Source    string
@@ -157,7 +158,7 @@ func (c *Caller) audit() audit.Caller {
 
 var idRE = regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
 
-// get reads a record. [ErrNotFound], also for what cannot be an id.
+// get reads a record. It returns [ErrNotFound] also for a text that cannot be an id.
 func (s *Service) get(ctx context.Context, id string) (*store.Record, error) {
 	if !idRE.MatchString(id) {
 		return nil, ErrNotFound
@@ -181,7 +182,7 @@ func (s *Service) permit(ctx context.Context, c *Caller, op auth.Operation, fiel
 	return s.refuse(ctx, ev, codeForbidden, err)
 }
 
-// record audits an event that ended in why (nil for success) and returns why, or [ErrAudit].
+// record audits an event that ended in why (nil for success). It returns why, or [ErrAudit].
 func (s *Service) record(ctx context.Context, ev *audit.Event, why error) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
@@ -191,9 +192,8 @@ func (s *Service) record(ctx context.Context, ev *audit.Event, why error) error 
 	return why
 }
 
-// detached is a context for what must be written of a request whose caller may have gone, perhaps for that very reason.
-// The deadline of the work, which AWS Lambda sets, still counts, with a grace: work that ends by it is to be audited
-// too.
+// detached is a context for writes that must happen although the caller may have left, perhaps for that very reason.
+// The deadline of the work, which AWS Lambda sets, still counts, with a grace: work that it ends must be audited too.
 func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 	end := time.Now().Add(auditTimeout)
 	if work, ok := ctx.Deadline(); ok && work.Add(auditGrace).Before(end) {
@@ -202,20 +202,20 @@ func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(context.WithoutCancel(ctx), end)
 }
 
-// carry runs a write that stores the event's entry with what it writes. After a panic the outcome counts as unknown,
-// and the log can be used on. Errors: [ErrAudit], write's.
+// carry runs a write that stores the event's entry together with its change. After a panic the outcome counts as
+// unknown, and the log remains usable. Errors: [ErrAudit], write's.
 func (s *Service) carry(ctx context.Context, ev *audit.Event, write func(*store.Entry) error) error {
 	p, err := s.log.Begin(ctx, *ev)
 	if err != nil {
 		return errors.Join(ErrAudit, err)
 	}
-	err = store.ErrUnknownOutcome // what a panic leaves
+	err = store.ErrUnknownOutcome // the outcome after a panic
 	defer func() { p.Done(err) }()
 	err = write(p.Entry())
 	return err
 }
 
-// stored turns the store's errors of a conditional write into the vault's.
+// stored converts the store's errors of a conditional write to the vault's.
 func stored(err error) error {
 	switch {
 	case err == nil:
@@ -228,5 +228,5 @@ func stored(err error) error {
 	return fmt.Errorf("vault: %w", err)
 }
 
-// tag is a record's entity tag, made of its revision.
+// tag is a record's entity tag, made from its revision.
 func tag(revision int64) string { return fmt.Sprintf("%q", fmt.Sprintf("%x", revision)) }

@@ -6,14 +6,14 @@ import (
 )
 
 // Conditions are the preconditions of a request by entity tags (RFC 9110, section 13.1), as lists that [ParseTags]
-// read; nil for none.
+// has read; nil means none.
 type Conditions struct{ Match, NoneMatch []string }
 
 // anyTag matches every vault that exists.
 const anyTag = "*"
 
-// ParseTags reads the value of If-Match or If-None-Match: "*", or entity tags with commas between them. ok is false for
-// anything else, nothing included.
+// ParseTags reads the value of If-Match or If-None-Match: "*", or entity tags separated by commas. ok is false for
+// anything else, also for an empty list.
 func ParseTags(list string) (tags []string, ok bool) {
 	if list = strings.Trim(list, " \t"); list == anyTag {
 		return []string{anyTag}, true
@@ -39,12 +39,13 @@ func ParseTags(list string) (tags []string, ok bool) {
 	}
 }
 
-// Matched reports whether If-Match is absent or names the tag. Ours are strong: a weak one is never equal to it here.
+// Matched reports whether If-Match is absent or names the tag. Our tags are strong, so a weak tag is never equal to
+// one.
 func (c *Conditions) Matched(tag string) bool {
 	return c.Match == nil || slices.Contains(c.Match, anyTag) || slices.Contains(c.Match, tag)
 }
 
-// Known reports whether If-None-Match names the tag: the caller has this revision.
+// Known reports whether If-None-Match names the tag, which means that the caller has this revision.
 func (c *Conditions) Known(tag string) bool {
 	return slices.ContainsFunc(c.NoneMatch, func(t string) bool {
 		return t == anyTag || strings.TrimPrefix(t, "W/") == tag

@@ -34,7 +34,7 @@ func (s *Service) Patch(ctx context.Context, c *Caller, req *PatchRequest) (stri
 		return "", err
 	}
 	if req.TTL != nil {
-		// A time to live removes the vault, later.
+		// A time to live removes the vault later, so setting it needs the right to remove.
 		if err := s.permit(ctx, c, auth.OpDelete, []string{auth.AllFields}, ev); err != nil {
 			return "", err
 		}
@@ -111,7 +111,7 @@ func (s *Service) patch(ctx context.Context, r *store.Record, values map[string]
 	return u, nil
 }
 
-// lift adds the record's hex fields to set in binary form. A field that is no valid hex stays as it is: it did not
+// lift adds the record's hex fields to set in binary form. A field that is not valid hex stays as it is: it did not
 // open before either.
 func lift(set map[string]store.Value, r *store.Record, suite sealed.Suite) {
 	for name, v := range r.Fields {
@@ -124,7 +124,7 @@ func lift(set map[string]store.Value, r *store.Record, suite sealed.Suite) {
 	}
 }
 
-// matching reads a record and checks the conditions. [ErrNotFound], [ErrPrecondition].
+// matching reads a record and checks the conditions. Errors: [ErrNotFound], [ErrPrecondition].
 func (s *Service) matching(ctx context.Context, id string, when *Conditions) (*store.Record, error) {
 	r, err := s.get(ctx, id)
 	if err != nil {
@@ -136,7 +136,7 @@ func (s *Service) matching(ctx context.Context, id string, when *Conditions) (*s
 	return r, nil
 }
 
-// change updates a record and returns its new entity tag. make is called for each revision that is tried, so that
+// change updates a record and returns its new entity tag. It calls make for each revision that it tries, so that
 // nothing sealed is used twice.
 func (s *Service) change(ctx context.Context, id string, when *Conditions, ev *audit.Event,
 	build func(*store.Record) (*store.Update, error),
@@ -201,7 +201,7 @@ func (s *Service) write(ctx context.Context, r *store.Record, ev *audit.Event,
 	return revision, err
 }
 
-// failed audits an attempt on an existing vault that came to nothing.
+// failed audits an attempt on an existing vault that had no effect.
 func (s *Service) failed(ctx context.Context, ev *audit.Event, code string, why error) error {
 	bad := *ev
 	bad.Outcome, bad.Code = audit.OutcomeFailed, code
@@ -216,7 +216,7 @@ func failure(ctx context.Context, err error) string {
 	)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return "canceled" // the caller is gone
+		return "canceled" // the caller has left
 	case errors.Is(err, ErrKeyUnverified):
 		return "key_unverified"
 	case errors.Is(err, ErrEncoding):

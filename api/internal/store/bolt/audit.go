@@ -71,7 +71,7 @@ func (s *Store) LastAudit(_ context.Context, vaultID string) (*store.Entry, erro
 	return &last, nil
 }
 
-// seekPast moves to the last key that is below all that are above the prefix.
+// seekPast moves to the last key that lies below all keys above the prefix.
 func seekPast(c *bbolt.Cursor, prefix []byte) (key, value []byte) {
 	after := past(prefix)
 	if after == nil {
@@ -83,7 +83,7 @@ func seekPast(c *bbolt.Cursor, prefix []byte) (key, value []byte) {
 	return c.Prev()
 }
 
-// AuditedVaults implements store.Store. The list is the state at its start of each step: entries of vaults added
+// AuditedVaults implements store.Store. Each step lists the state at its start: entries of vaults that are added
 // meanwhile may be left out.
 func (s *Store) AuditedVaults(ctx context.Context, yield func(string) error) error {
 	var from []byte
@@ -110,7 +110,8 @@ func (s *Store) AuditedVaults(ctx context.Context, yield func(string) error) err
 	}
 }
 
-// past is the first key above all that begin with the prefix, whatever a damaged one has after it; nil: there is none.
+// past is the first key above all that begin with the prefix, whatever a damaged key has after it. It is nil if there
+// is none.
 func past(prefix []byte) []byte {
 	out := bytes.TrimRight(prefix, "\xff")
 	if len(out) == 0 {
@@ -123,14 +124,15 @@ func past(prefix []byte) []byte {
 
 var errOrder = damaged("its keys are not in order")
 
-// order is a reader's place in a bucket: the key that it looked for, then the last one that it read. In a damaged tree
-// a reader would go round for ever.
+// order is a reader's place in a bucket: first the key that it looked for, then the last key that it read. It keeps a
+// reader of a damaged tree from going round for ever.
 type order struct {
 	last []byte
 	read bool
 }
 
-// next takes the next key, which must be above the last; the first may be what was looked for. No key is the end.
+// next takes the next key, which must be above the last one. The first key may be the one that was looked for. No key
+// means the end.
 func (o *order) next(key []byte) error {
 	above := bytes.Compare(key, o.last)
 	if key != nil && (len(key) == 0 || above < 0 || above == 0 && o.read) {

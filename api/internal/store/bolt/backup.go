@@ -19,11 +19,11 @@ import (
 // backupMagic begins a backup: magic, 8 bytes length of the store file (big endian), the file, its SHA-256.
 const backupMagic = "redoubt backup 1\n"
 
-// ErrBackup reports a backup that is cut short, altered or none at all.
+// ErrBackup reports a backup that is cut short or altered, or a file that is not a backup.
 var ErrBackup = errors.New("bolt: not an intact backup")
 
-// unpack writes the store file inside a backup to out. ErrBackup if the backup is not intact: the checksum is verified
-// before anything opens the file.
+// unpack writes the store file inside a backup to out. It returns ErrBackup if the backup is not intact: the checksum
+// is verified before anything opens the file.
 func unpack(r io.Reader, out io.Writer) error {
 	head := make([]byte, len(backupMagic)+8)
 	if _, err := io.ReadFull(r, head); err != nil || string(head[:len(backupMagic)]) != backupMagic {
@@ -46,7 +46,7 @@ func unpack(r io.Reader, out io.Writer) error {
 	return nil
 }
 
-// ReadBackup unpacks a backup into a file without a name in dir, which is gone with the process, and opens it for
+// ReadBackup unpacks a backup into a file without a name in dir, which disappears with the process, and opens it for
 // reading. ErrBackup, ErrFormat, ErrDamaged.
 func ReadBackup(r io.Reader, dir string) (*Store, error) {
 	f, err := durable.Unnamed(dir)
@@ -63,21 +63,21 @@ func ReadBackup(r io.Reader, dir string) (*Store, error) {
 	return start(f.Name(), db, Options{ReadOnly: true}), nil
 }
 
-// Restore replaces the store's content with a backup read from r, while it serves. The copy is unpacked beside the file
-// and checked while requests go on; they wait only for the swap, a rename, and see either the old content or the new.
-// around, unless nil, runs the swap: it can keep out what must not happen at once with it. On an error before the swap
-// the old content stays. ErrBackup, ErrFormat.
+// Restore replaces the store's content with a backup read from r, while the store serves. The copy is unpacked beside
+// the file and checked while requests go on. They wait only for the swap, a rename, and see either the old content or
+// the new. around, unless nil, runs the swap, so that it can keep out what must not happen at the same time. On an
+// error before the swap the old content stays. ErrBackup, ErrFormat.
 func (s *Store) Restore(r io.Reader, around func(swap func() error) error) error {
 	name, err := stage(r, s.path)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(name) // it has another name by then, unless something failed
+	defer os.Remove(name) // after the swap it has another name; it is there only if something failed
 	db, err := open(name, openAs{})
 	if err != nil {
 		return err
 	}
-	broken := false // of the old file, which cannot be closed then
+	broken := false // whether the old file is broken, which then cannot be closed
 	swap := func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -103,8 +103,8 @@ func (s *Store) Restore(r io.Reader, around func(swap func() error) error) error
 	return errors.Join(err, wrap(db.Close()))
 }
 
-// RestoreFile makes a backup read from r the store file at path, which nobody may have open. What the file held before
-// is not looked at. ErrBackup, ErrFormat, ErrLocked.
+// RestoreFile makes a backup read from r the store file at path, which no process may have open. It does not look at
+// what the file held before. ErrBackup, ErrFormat, ErrLocked.
 func RestoreFile(r io.Reader, path string) error {
 	path, err := durable.Resolve(path)
 	if err != nil {
@@ -115,7 +115,7 @@ func RestoreFile(r io.Reader, path string) error {
 	}
 	old, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err == nil {
-		defer old.Close() // which ends the lock: nobody opens the file while it is replaced
+		defer old.Close() // which ends the lock: no process opens the file while it is replaced
 		if err := syscall.Flock(int(old.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 			return ErrLocked
 		}
@@ -130,10 +130,10 @@ func RestoreFile(r io.Reader, path string) error {
 	return wrap(durable.Rename(name, path))
 }
 
-// staged is how the names begin of what is to become the file at path.
+// staged is the beginning of the names of files that are to become the file at path.
 func staged(path string) string { return "." + filepath.Base(path) + ".restore-" }
 
-// sweepStaged removes what a restore left that was killed. The lock of the file at path is held.
+// sweepStaged removes what a killed restore left. The caller holds the lock of the file at path.
 func sweepStaged(path string) {
 	dir, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {

@@ -27,7 +27,7 @@ const (
 	format      = "redoubt store 1"
 	sweepEvery  = time.Minute
 	sweepBatch  = 500
-	sweepers    = 64 // records that are removed at once: their writes are committed together
+	sweepers    = 64 // records removed at the same time: their writes are committed together
 )
 
 var (
@@ -49,7 +49,7 @@ type Options struct {
 	ReadOnly bool
 	// Reserve is the room that is kept for removals and the audit of reads, in bytes; 0: [DefaultReserve].
 	Reserve int64
-	// SweepEvery is how often [Store.Sweep] looks for what has expired; 0: once a minute.
+	// SweepEvery is how often [Store.Sweep] looks for expired items; 0: once a minute.
 	SweepEvery time.Duration
 
 	eraseAfter time.Duration     // for tests; 0: eraseAfter
@@ -69,14 +69,15 @@ type Store struct {
 
 	mu sync.RWMutex // held for writing only while Restore swaps the file
 	db *file
-	// broken tells that nothing can be written to db any more. Restore, which brings another db, changes it with mu held.
+	// broken says that nothing can be written to db any more. Restore, which brings another db, changes it with mu
+	// held.
 	broken atomic.Bool
 
 	damaged atomic.Uint64
 
-	copies    chan struct{} // holds one for each copy that is being made or sent
-	snapshots atomic.Int32  // transactions of those that are being made
-	swapped   chan struct{} // holds one when db is another file, of which nothing is erased yet
+	copies    chan struct{} // holds one element for each copy that is being made or sent
+	snapshots atomic.Int32  // transactions of the copies that are being made
+	swapped   chan struct{} // holds one element if db is another file, of which nothing is erased yet
 
 	eraseAfter time.Duration
 	erasing    func(step string)
@@ -88,7 +89,7 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// Open opens the store file, making it if it does not exist. ErrLocked, ErrFormat, ErrDamaged, ErrIsBackup.
+// Open opens the store file. It makes the file if it does not exist. ErrLocked, ErrFormat, ErrDamaged, ErrIsBackup.
 func Open(path string, o Options) (*Store, error) {
 	path, err := durable.Resolve(path)
 	if err != nil {
@@ -104,7 +105,7 @@ func Open(path string, o Options) (*Store, error) {
 	return start(path, db, o), nil
 }
 
-// start serves an open file.
+// start serves from an open file.
 func start(path string, db *file, o Options) *Store {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -127,7 +128,7 @@ func start(path string, db *file, o Options) *Store {
 		sweepEvery: o.SweepEvery, eraseAfter: o.eraseAfter, erasing: o.erasing,
 	}
 	if !o.ReadOnly {
-		_, _ = db.provide(s.reserve, 0) // while there is no room, the store serves what it can
+		_, _ = db.provide(s.reserve, 0) // without room the store serves what it can
 		s.swapped <- struct{}{}
 	}
 	s.done.Add(1)
@@ -157,8 +158,8 @@ func (s *Store) Close() error {
 // Damaged counts how often a record or an audit entry was met that cannot be read.
 func (s *Store) Damaged() uint64 { return s.damaged.Load() }
 
-// Ping tells whether the file can be read, is as long as it should be, is still the one that its name leads to, and has
-// room. store.ErrFull comes last: but for room, all is well.
+// Ping checks that the file can be read, is as long as it should be, is still the one to which its name leads, and
+// has room. It returns store.ErrFull last: then everything but the room is well.
 func (s *Store) Ping(context.Context) error {
 	if err := s.inPlace(); err != nil {
 		return err

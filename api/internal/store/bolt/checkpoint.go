@@ -37,7 +37,7 @@ func (s *Store) PutCheckpoint(ctx context.Context, c *store.Checkpoint) error {
 	}})
 }
 
-// Checkpoints implements store.Store. One that cannot be read has neither body nor MAC.
+// Checkpoints implements store.Store. A checkpoint that cannot be read has neither body nor MAC.
 func (s *Store) Checkpoints(_ context.Context, yield func(*store.Checkpoint) error) error {
 	var all []store.Checkpoint
 	err := s.view(func(tx *bbolt.Tx) error {

@@ -9,7 +9,7 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// The stored forms: CBOR maps with small integer keys, so that a later version can add one.
+// These are the stored forms: CBOR maps with small integer keys, so that a later version can add one.
 type (
 	recordForm struct {
 		Encoding   int                  `cbor:"1,keyasint"`
@@ -99,7 +99,8 @@ func decodeEntry(vaultID string, key, data []byte) (store.Entry, error) {
 	return e, nil
 }
 
-// auditPrefix is the key prefix of a vault's entries: a length keeps one id from being another's prefix.
+// auditPrefix is the key prefix of a vault's entries. It begins with a length, which keeps one id from being the
+// prefix of another.
 func auditPrefix(vaultID string) []byte {
 	key := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(vaultID)+48),
 		uint16(len(vaultID)))
@@ -114,7 +115,7 @@ func auditKey(e *store.Entry) []byte {
 	return binary.BigEndian.AppendUint64(key, e.Seq)
 }
 
-// unreadable is an entry of which its key is known.
+// unreadable is an entry of which only the key is known.
 func unreadable(vaultID string, key []byte) store.Entry {
 	e := store.Entry{VaultID: vaultID, Time: store.TimeAltered, Event: store.EventUnreadable}
 	rest := key[min(len(key), len(auditPrefix(vaultID))):]
@@ -125,7 +126,7 @@ func unreadable(vaultID string, key []byte) store.Entry {
 	return e
 }
 
-// auditVault reads the vault id out of an entry's key.
+// auditVault reads the vault id from an entry's key.
 func auditVault(key []byte) (string, bool) {
 	if len(key) < 2 {
 		return "", false
@@ -137,7 +138,7 @@ func auditVault(key []byte) (string, bool) {
 	return string(key[2 : 2+n]), true
 }
 
-// Kinds of what an expiry key points at.
+// These are the kinds of item to which an expiry key points.
 const (
 	expireRecord = 'r'
 	expireIdem   = 'i'

@@ -13,7 +13,7 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// maxGroup bounds the writes of one commit, and those that wait for the next.
+// maxGroup bounds the writes of one commit, and the writes that wait for the next.
 const maxGroup = 1024
 
 // errClosed reports a write on a closed store.
@@ -22,14 +22,14 @@ var errClosed = errors.New("bolt: closed")
 // write is one queued change. It checks its conditions before it changes anything.
 type write struct {
 	use     use
-	size    int64 // bytes that it adds, as far as is known before
-	removes bool  // something is gone after it, or another value is in its place
+	size    int64 // bytes that it adds, as far as is known beforehand
+	removes bool  // it removes something, or replaces a value
 	apply   func(*bbolt.Tx) error
 	err     error
 	done    chan struct{}
 }
 
-// update queues a change and waits until it is durable. Once queued it is carried out whether or not ctx ends, and
+// update queues a change and waits until it is durable. A queued change is carried out whether or not ctx ends.
 // update waits for it, so that its outcome is always known.
 func (s *Store) update(ctx context.Context, w *write) error {
 	w.done = make(chan struct{})
@@ -49,7 +49,7 @@ func (s *Store) update(ctx context.Context, w *write) error {
 	return w.err
 }
 
-// commit is the one goroutine that writes.
+// commit runs on the one goroutine that writes.
 func (s *Store) commit() {
 	defer s.done.Done()
 	group := make([]*write, 0, maxGroup)
@@ -80,7 +80,7 @@ func (s *Store) commit() {
 	}
 }
 
-// gather adds to a group what waits.
+// gather adds the queued writes to a group.
 func (s *Store) gather(group []*write) []*write {
 	for len(group) < maxGroup {
 		select {
@@ -96,7 +96,7 @@ func (s *Store) gather(group []*write) []*write {
 	return group
 }
 
-// commitGroup commits the group in one transaction; if one write breaks it, each in its own.
+// commitGroup commits the group in one transaction. If one write breaks it, it commits each write in its own.
 func (s *Store) commitGroup(group []*write) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -119,12 +119,12 @@ func (s *Store) commitGroup(group []*write) {
 	}
 }
 
-// removalTries is how often a removal is tried where the file cannot be made longer. bbolt takes free pages at random
+// removalTries is how often a removal is tried if the file cannot be made longer. bbolt takes free pages at random
 // places, so another try may find enough of them in a row.
 const removalTries = 8
 
-// fit commits the group in one transaction, for which the file is made longer as often as it takes: how many neighbours
-// of a record are written with it is not known before. s.mu is held.
+// fit commits the group in one transaction. It makes the file longer as often as needed, since it is not known
+// beforehand how many neighbours of a record are written with it. The caller holds s.mu.
 func (s *Store) fit(group []*write) error {
 	err := s.transact(group)
 	for need, tries := s.reserve, 1; errors.Is(err, berrors.ErrMaxSizeReached); need *= 2 {
@@ -138,9 +138,9 @@ func (s *Store) fit(group []*write) error {
 	return err
 }
 
-// transact commits the group in one transaction of the file that the store's name leads to. The name is looked at
+// transact commits the group in one transaction of the file to which the store's name leads. It checks the name
 // before, so that nothing is written in vain, and after, so that nothing is acknowledged that is lost: two calls of
-// stat a group. s.mu is held.
+// stat for a group. The caller holds s.mu.
 func (s *Store) transact(group []*write) error {
 	if s.broken.Load() || s.db.stuck.Load() {
 		return errUnreadable
@@ -166,7 +166,7 @@ func (s *Store) transact(group []*write) error {
 	}
 	if err != nil {
 		if applied && !errors.Is(err, berrors.ErrMaxSizeReached) {
-			s.db.erase.known = false // it may have written any free page
+			s.db.erase.known = false // bbolt may have written any free page
 		}
 		return s.uncommitted(err, began)
 	}
@@ -174,8 +174,8 @@ func (s *Store) transact(group []*write) error {
 	return s.db.inPlace(s.path)
 }
 
-// uncommitted is the error of a transaction that failed. If it is what readers see all the same, because only the last
-// step failed, to make it durable, nobody can say whether it will stay.
+// uncommitted is the error of a transaction that failed. If readers see the transaction all the same, because only
+// its last step failed, to make it durable, then it is unknown whether it will stay.
 func (s *Store) uncommitted(err error, began int) error {
 	seen := 0
 	look := func(tx *bbolt.Tx) error {
@@ -191,7 +191,7 @@ func (s *Store) uncommitted(err error, began int) error {
 	return err
 }
 
-// applyAll runs the writes. A failed condition is the write's own error; anything else fails the transaction.
+// applyAll runs the writes. A failed condition is the write's own error. Any other error fails the transaction.
 func applyAll(tx *bbolt.Tx, group []*write) error {
 	for _, w := range group {
 		w.err = applyOne(tx, w)

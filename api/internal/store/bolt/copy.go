@@ -20,23 +20,23 @@ import (
 // ErrNoRoom reports that the store's file system has no room for a copy of it.
 var ErrNoRoom = errors.New("bolt: no room beside the store for a copy of it: make room, then try again")
 
-// ErrBusy reports that as many copies as may be are being made or sent.
+// ErrBusy reports that the greatest number of copies is being made or sent already.
 var ErrBusy = errors.New("bolt: other backups are being taken: wait for them to end")
 
 const (
-	// maxCopies bounds the copies at one time, each of which takes the room of the live records.
+	// maxCopies bounds the copies at one time. Each takes as much room as the live records.
 	maxCopies = 4
-	// copyBatch is how many bytes of a copy are written in one transaction, whose pages are in memory.
+	// copyBatch is how many bytes of a copy are written in one transaction, whose pages are held in memory.
 	copyBatch = 16 << 20
-	// leaveFree is the room that a copy leaves to the store that it stands beside.
+	// leaveFree is the room that a copy leaves to the store beside which it stands.
 	leaveFree = 16 << 20
 )
 
-// Backup writes a consistent copy of what the store holds to w while it serves, and returns the bytes written; none if
-// the copy could not be made. Removed records are not in it. The copy is first made in a file without a name beside the
-// store, so that a slow w holds up nobody. While the copy is made, at the speed of the disk, writes need new pages. A
-// write that needs more of the file mapped into memory then waits, with the reads after it. ErrNoRoom, ErrBusy,
-// ErrDamaged.
+// Backup writes a consistent copy of the store's content to w while the store serves, and returns the number of bytes
+// written, which is 0 if the copy could not be made. Removed records are not in it. The copy is first made in a file
+// without a name beside the store, so that a slow w holds up nothing. While the copy is made, at the speed of the
+// disk, writes need new pages. A write that needs more of the file mapped into memory then waits, together with the
+// reads after it. ErrNoRoom, ErrBusy, ErrDamaged.
 func (s *Store) Backup(w io.Writer) (int64, error) {
 	select {
 	case s.copies <- struct{}{}:
@@ -62,7 +62,7 @@ func (s *Store) Backup(w io.Writer) (int64, error) {
 	return int64(len(head)) + n + int64(tail), wrap(err)
 }
 
-// copied makes a copy of what the store holds and says how long it is.
+// copied makes a copy of the store's content and returns its length.
 func (s *Store) copied() (*os.File, int64, error) {
 	tx, err := s.begin()
 	if err != nil {
@@ -74,7 +74,7 @@ func (s *Store) copied() (*os.File, int64, error) {
 	}()
 	dir := filepath.Dir(s.path)
 	f, err := durable.Unnamed(dir)
-	if err != nil && tx.DB().IsReadOnly() { // the folder may be to be read only, too
+	if err != nil && tx.DB().IsReadOnly() { // the folder may be read-only, too
 		dir = os.TempDir()
 		f, err = durable.Unnamed(dir)
 	}
@@ -97,7 +97,7 @@ func (s *Store) copied() (*os.File, int64, error) {
 	return f, size, nil
 }
 
-// room tells whether a copy fits into the file system and leaves some of it.
+// room checks that a copy fits into the file system and leaves some room.
 func room(dir string, tx *bbolt.Tx) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
@@ -111,8 +111,8 @@ func room(dir string, tx *bbolt.Tx) error {
 	return nil
 }
 
-// begin starts a transaction that outlasts a Restore, which closes the file that it replaces only after its end. It is
-// one of s.snapshots.
+// begin starts a transaction that outlasts a Restore: Restore closes the file that it replaces only after the
+// transaction's end. The transaction is counted in s.snapshots.
 func (s *Store) begin() (*bbolt.Tx, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -128,7 +128,7 @@ func (s *Store) begin() (*bbolt.Tx, error) {
 	return tx, err
 }
 
-// copyTo makes a store of an empty file that holds what tx sees, and returns its length.
+// copyTo fills an empty file with a store of what tx sees, and returns its length.
 func copyTo(f *os.File, tx *bbolt.Tx) (int64, error) {
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0) // bbolt closes what it has opened
 	if err != nil {
@@ -161,7 +161,7 @@ func copyTo(f *os.File, tx *bbolt.Tx) (int64, error) {
 func copyAll(to *bbolt.DB, from *bbolt.Tx) error {
 	for _, name := range append(slices.Clone(buckets), bucketCheckpoints) {
 		if from.Bucket(name) == nil {
-			continue // a store of an earlier release
+			continue // in a store of an earlier release
 		}
 		c, seen := from.Bucket(name).Cursor(), order{}
 		for k, v := c.First(); k != nil; {
@@ -170,7 +170,7 @@ func copyAll(to *bbolt.DB, from *bbolt.Tx) error {
 				if err != nil {
 					return err
 				}
-				b.FillPercent = 1 // in order, so that no page is split later
+				b.FillPercent = 1 // keys come in order, so no page is split later
 				for n := 0; k != nil && n < copyBatch && err == nil; k, v = c.Next() {
 					n += len(k) + len(v)
 					if err = seen.next(k); err == nil {

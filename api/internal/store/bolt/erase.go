@@ -12,40 +12,41 @@ import (
 )
 
 const (
-	// eraseAfter is how long after a removal the pages that it freed are erased, with those of other removals meanwhile.
+	// eraseAfter is how long after a removal the pages that it freed are erased, together with those of other
+	// removals meanwhile.
 	eraseAfter = time.Second
-	// eraseBatch is how many pages are looked at before waiting writes are let go first.
+	// eraseBatch is how many pages are looked at before waiting writes get their turn.
 	eraseBatch = 1024
-	// erasePause is between two batches.
+	// erasePause is the pause between two batches.
 	erasePause = 20 * time.Millisecond
-	// eraseRetry is how long it takes until erasing is tried again after an error of the disk.
+	// eraseRetry is the pause after an error of the disk before erasing is tried again.
 	eraseRetry = time.Minute
-	// eraseAtEnd bounds the time that closing takes for it; what is left is erased after the next start.
+	// eraseAtEnd bounds the time that closing spends on erasing. What is left is erased after the next start.
 	eraseAtEnd = time.Second
 )
 
-// Steps of erasing, as tests see them.
+// These are the steps of erasing, as tests see them.
 const (
 	stepFound     = "found"     // there are pages to erase
 	stepPostponed = "postponed" // a copy may read them
-	stepWrote     = "wrote"     // some pages in a row are zero
+	stepWrote     = "wrote"     // some pages in a row were made zero
 )
 
-// eraser knows which pages that are not in use may hold what was removed or changed. bbolt writes a changed page to
-// another place and leaves the old one as it was until it is used again. Each page holds neighbours of what changed.
+// eraser knows which unused pages may hold data that was removed or changed. bbolt writes a changed page to another
+// place, and leaves the old one as it was until it is used again. Each page holds neighbours of what changed.
 //
-// A page is erased only if neither of the two newest states of the file uses it: after a crash bbolt takes the newest,
-// or the one before if the newest was not written whole. Nor may a reader use it: a reader sees the state of its
-// beginning. So a crash in the middle of erasing changes nothing that anybody reads.
+// A page is erased only if neither of the two newest states of the file uses it: after a crash bbolt takes the
+// newest, or the one before if the newest was not written whole. Nor may a reader use it: a reader sees the state of
+// its beginning. So a crash in the middle of erasing changes nothing that any reader sees.
 //
-// The goroutine that commits is the only one that uses it.
+// Only the goroutine that commits uses the eraser.
 type eraser struct {
-	known  bool     // what follows is of the newest state
+	known  bool     // the fields below describe the newest state
 	free   []uint64 // free pages, in order
-	before []uint64 // free pages of the state before it
+	before []uint64 // free pages of the state before
 	end    uint64   // pages from here on were never in use
-	list   run      // pages of the list of free pages, which holds nothing but numbers
-	dirty  pageSet  // pages among free, or from end on, that may hold something
+	list   run      // pages of the list of free pages, which holds only numbers
+	dirty  pageSet  // pages among free, or from end on, that may hold data
 }
 
 // run is some pages in a row.
@@ -105,7 +106,7 @@ func (f *file) state() (m meta, free []uint64, list run, err error) {
 	return p.meta, free, run{p.meta.list, p.meta.list + size}, err
 }
 
-// committed is told of each commit: what it freed may hold something.
+// committed is called after each commit. The pages that the commit freed may hold data.
 func (f *file) committed() {
 	m, free, list, err := f.state()
 	e := &f.erase
@@ -124,7 +125,7 @@ func (f *file) committed() {
 	e.before, e.free, e.end, e.list = e.free, free, m.end, list
 }
 
-// diff calls gone for what is in a alone, and come for what is in b alone. Both are in order.
+// diff calls gone for each element that only a has, and come for each that only b has. Both are in order.
 func diff(a, b []uint64, gone, come func(uint64)) {
 	for len(a) > 0 || len(b) > 0 {
 		switch {
@@ -140,7 +141,7 @@ func diff(a, b []uint64, gone, come func(uint64)) {
 	}
 }
 
-// learn takes all that is not in use for dirty, after a start and after a commit that failed while it wrote.
+// learn takes every unused page for dirty, after a start and after a commit that failed while it wrote.
 func (f *file) learn() error {
 	m, free, list, err := f.state()
 	if err != nil {
@@ -150,7 +151,7 @@ func (f *file) learn() error {
 	if err != nil {
 		return wrap(err)
 	}
-	f.erase = eraser{known: true, free: free, end: m.end, list: list} // of the state before nothing is known
+	f.erase = eraser{known: true, free: free, end: m.end, list: list} // nothing is known of the state before
 	for _, page := range free {
 		f.erase.dirty.add(page)
 	}
@@ -160,7 +161,8 @@ func (f *file) learn() error {
 	return nil
 }
 
-// erase erases some pages, and says after how long to go on: 0 if nothing is left to do. s.mu is not held.
+// erase erases some pages, and returns after how long to go on: 0 if nothing is left to do. The caller does not hold
+// s.mu.
 func (s *Store) erase() time.Duration {
 	wait, err := s.eraseSome()
 	if err != nil {
@@ -169,7 +171,7 @@ func (s *Store) erase() time.Duration {
 	return wait
 }
 
-// eraseLast erases what it can when the store is closed. due tells whether there is something.
+// eraseLast erases what it can when the store is closed. due says whether there is anything to erase.
 func (s *Store) eraseLast(due bool) {
 	for end := time.Now().Add(eraseAtEnd); due && time.Now().Before(end); {
 		due = s.erase() == erasePause
@@ -199,8 +201,8 @@ func (s *Store) eraseSome() (time.Duration, error) {
 	return erasePause, nil
 }
 
-// remains looks at the next dirty pages and returns those that hold something and may be erased. If some may not, as
-// the state before the newest uses them, it makes an empty commit, so that another state is the one before.
+// remains looks at the next dirty pages and returns those that hold data and may be erased. If the state before the
+// newest uses some of them, it makes an empty commit, so that another state is the one before.
 func (s *Store) remains() ([]uint64, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -226,7 +228,7 @@ func (s *Store) remains() ([]uint64, error) {
 	return held, nil
 }
 
-// unused tells whether neither of the two newest states uses a dirty page.
+// unused reports whether neither of the two newest states uses a dirty page.
 func (e *eraser) unused(page uint64) bool {
 	if page >= e.end {
 		return true
@@ -235,7 +237,7 @@ func (e *eraser) unused(page uint64) bool {
 	return free
 }
 
-// holding returns those of some pages that are not zero; the others are no longer dirty.
+// holding returns those of the pages that are not zero. The others are no longer dirty.
 func (f *file) holding(all []uint64) (held []uint64, err error) {
 	size := f.page
 	zero, buf := make([]byte, size), make([]byte, size)
@@ -253,7 +255,8 @@ func (f *file) holding(all []uint64) (held []uint64, err error) {
 	return held, nil
 }
 
-// observed waits until no read goes on that began before now, and tells whether a copy does, which takes longer.
+// observed waits until every read that began before now has ended. It reports whether a copy is still reading, which
+// takes longer.
 func (s *Store) observed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

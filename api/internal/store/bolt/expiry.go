@@ -54,12 +54,12 @@ func putIdempotency(tx *bbolt.Tx, i *store.Idempotency) error {
 	return wrap(tx.Bucket(bucketIdem).Put([]byte(i.Key), data))
 }
 
-// Expiry begins the audit entry of a vault whose time to live has passed. The store keeps the entry with the removal,
-// in one transaction, and tells done how that ended. After an error the vault stays until the next sweep.
+// Expiry begins the audit entry of a vault whose time to live has passed. The store keeps the entry together with the
+// removal, in one transaction, and tells done how that ended. After an error the vault stays until the next sweep.
 type Expiry func(ctx context.Context, vaultID string) (e *store.Entry, done func(error), err error)
 
-// Sweep begins to remove what has expired, a bounded number at a time. It is called once at most; until then what has
-// expired is absent to all that read, and not removed.
+// Sweep begins to remove expired items, a bounded number at a time. Call it at most once. Until it is called, expired
+// items are absent to every reader, but not removed.
 func (s *Store) Sweep(begin Expiry) {
 	s.done.Add(1)
 	go s.sweep(begin)
@@ -90,8 +90,8 @@ func (s *Store) sweep(begin Expiry) {
 	}
 }
 
-// sweepOnce removes up to sweepBatch expired items and says how many it removed. An error is met again by the next
-// sweep; reads treat what is expired as absent all the same.
+// sweepOnce removes up to sweepBatch expired items and returns how many it removed. The next sweep meets an error
+// again. To readers expired items are absent all the same.
 func (s *Store) sweepOnce(ctx context.Context, begin Expiry) int {
 	limit := s.now().Unix()
 	records, others, err := s.due(limit)
@@ -119,8 +119,8 @@ func (s *Store) sweepOnce(ctx context.Context, begin Expiry) int {
 	return int(removed.Load())
 }
 
-// due lists up to sweepBatch keys of the index of expiry whose time has come: those of records that have expired, and
-// those of idempotency items and of records that were written anew with a later time, or none.
+// due lists up to sweepBatch keys of the index of expiry whose time has come. records are those of expired records.
+// others are those of idempotency items, and of records that were written anew with a later time or none.
 func (s *Store) due(limit int64) (records, others [][]byte, err error) {
 	err = s.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketExpiry).Cursor()
@@ -143,7 +143,7 @@ func (s *Store) due(limit int64) (records, others [][]byte, err error) {
 func removeOthers(tx *bbolt.Tx, keys [][]byte, limit int64) error {
 	for _, k := range keys {
 		if k[8] == expireRecord && expired(tx, bucketRecords, k[9:], limit) {
-			continue // it has become one with this time meanwhile: the next sweep removes it
+			continue // it has become a record with this time meanwhile: the next sweep removes it
 		}
 		if k[8] == expireIdem && expired(tx, bucketIdem, k[9:], limit) {
 			if err := tx.Bucket(bucketIdem).Delete(k[9:]); err != nil {
@@ -157,7 +157,7 @@ func removeOthers(tx *bbolt.Tx, keys [][]byte, limit int64) error {
 	return nil
 }
 
-// expire removes one record together with what the audit log says of it.
+// expire removes one record, together with its entry in the audit log.
 func (s *Store) expire(ctx context.Context, key []byte, limit int64, begin Expiry) (err error) {
 	id := key[9:]
 	e, done, err := begin(ctx, string(id))
@@ -167,7 +167,7 @@ func (s *Store) expire(ctx context.Context, key []byte, limit int64, begin Expir
 	defer func() { done(err) }()
 	return s.update(ctx, &write{use: forRemoval, removes: true, apply: func(tx *bbolt.Tx) error {
 		if !expired(tx, bucketRecords, id, limit) {
-			return store.ErrConflict // it was removed, or has more time
+			return store.ErrConflict // it was removed, or has got more time
 		}
 		if err := putEntry(tx, e); err != nil {
 			return err

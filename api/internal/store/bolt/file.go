@@ -17,12 +17,12 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// ErrReplaced reports that the store's name leads to another file, or none, than the one that is open: what would be
-// written to that is lost when the process ends.
+// ErrReplaced reports that the store's name leads to another file than the open one, or to none. What is written to
+// the open file is lost when the process ends.
 var ErrReplaced = fmt.Errorf("bolt: the store file was replaced or removed while it was in use: "+
 	"put it back, or restart to use the new one: %w", store.ErrUnavailable)
 
-// errUnreadable is what a panic of bbolt or a fault is to callers.
+// errUnreadable is the error that callers get for a panic of bbolt or a fault.
 var errUnreadable = damaged("a page of it cannot be read")
 
 const lockRetry = 50 * time.Millisecond
@@ -38,7 +38,7 @@ type file struct {
 	erase eraser
 }
 
-// look runs fn in a transaction that reads.
+// look runs fn in a read transaction.
 func (f *file) look(fn func(*bbolt.Tx) error) error {
 	return f.reading(func(began *bool) error {
 		return f.View(func(tx *bbolt.Tx) error {
@@ -48,8 +48,8 @@ func (f *file) look(fn func(*bbolt.Tx) error) error {
 	})
 }
 
-// reading runs what begins a transaction that reads. If its beginning fails on a page that cannot be read, bbolt keeps
-// a lock, for which all others would wait for ever: none is begun after that.
+// reading runs a function that begins a read transaction. If the beginning fails on a page that cannot be read, bbolt
+// keeps a lock for which all others would wait for ever. So none is begun after that.
 func (f *file) reading(fn func(began *bool) error) error {
 	if f.stuck.Load() {
 		return errUnreadable
@@ -62,7 +62,7 @@ func (f *file) reading(fn func(began *bool) error) error {
 	return err
 }
 
-// inPlace tells whether path leads to the file.
+// inPlace reports whether path leads to the file.
 func (f *file) inPlace(path string) error {
 	now, err := os.Stat(path)
 	if err != nil || !os.SameFile(f.info, now) {
@@ -77,14 +77,14 @@ func (s *Store) inPlace() error {
 	return s.db.inPlace(s.path)
 }
 
-// Identity names the store's file among all of this machine, whatever leads to it.
+// Identity identifies the store's file among all files of this machine, whatever name leads to it.
 func (s *Store) Identity() string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return identity(s.db.info)
 }
 
-// IdentityOf is the [Store.Identity] of a store whose file is at path, empty if no file is there.
+// IdentityOf is the [Store.Identity] of a store whose file is at path. It is empty if there is no file.
 func IdentityOf(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -100,10 +100,10 @@ func identity(info os.FileInfo) string {
 	return ""
 }
 
-// openAs says how to open a file: to read beside other readers, after a look at all of it.
+// openAs says how to open a file: for reading beside other readers; after a check of all of it.
 type openAs struct{ readOnly, whole bool }
 
-// open opens the file at path. Unless it is only to be read, it is made first if there is none.
+// open opens the file at path. If there is none it makes one, unless the file is opened only for reading.
 func open(path string, o openAs) (*file, error) {
 	if !o.readOnly {
 		if err := create(path); err != nil {
@@ -114,7 +114,7 @@ func open(path string, o openAs) (*file, error) {
 	return out, out.start(path, o.readOnly, func(name string) error { return out.open(name, o) })
 }
 
-// start hands to bbolt the file that opened opens.
+// start gives bbolt the file that opened opens.
 func (f *file) start(path string, readOnly bool, opened func(name string) error) error {
 	err := guarded(func() (err error) {
 		f.DB, err = bbolt.Open(path, 0, &bbolt.Options{
@@ -138,7 +138,8 @@ func (f *file) start(path string, readOnly bool, opened func(name string) error)
 	return err
 }
 
-// open opens, locks and checks the file, in place of bbolt, which makes a store of an empty one, and panics on others.
+// open opens, locks and checks the file in place of bbolt, which would make a store of an empty file, and panics on
+// others.
 func (f *file) open(path string, o openAs) error {
 	flag, how := os.O_RDWR, syscall.LOCK_EX
 	if o.readOnly {
@@ -152,7 +153,7 @@ func (f *file) open(path string, o openAs) error {
 		err = f.inPlace(path)
 	}
 	if errors.Is(err, ErrReplaced) {
-		return ErrLocked // by a restore, which has replaced the file while we waited for its lock
+		return ErrLocked // by a restore, which has replaced the file during the wait for its lock
 	}
 	if err != nil {
 		return err
@@ -164,7 +165,7 @@ func (f *file) open(path string, o openAs) error {
 	return err
 }
 
-// check looks at what bbolt reads when it opens the file, or at all of it.
+// check checks what bbolt reads when it opens the file, or all of it.
 func (f *file) check(whole bool) error {
 	p, err := readPages(f.f, f.info.Size())
 	if err != nil {
@@ -199,7 +200,7 @@ func lock(f *os.File, how int) (os.FileInfo, error) {
 	}
 }
 
-// openFile opens a file that has no name, to be read.
+// openFile opens a file that has no name, for reading.
 func openFile(f *os.File) (*file, error) {
 	out := &file{f: f}
 	var err error
@@ -209,8 +210,8 @@ func openFile(f *os.File) (*file, error) {
 	return out, out.start(f.Name(), true, func(string) error { return out.check(false) })
 }
 
-// create makes an empty store at path if nothing is there. It appears whole: an empty file is never the beginning of a
-// store, but what is left of one.
+// create makes an empty store at path if nothing is there. The store appears whole, so an empty file is never the
+// beginning of a store, but the rest of one.
 func create(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 		return wrap(err)
@@ -233,7 +234,7 @@ func create(path string) error {
 	return wrap(durable.SyncDir(dir))
 }
 
-// fill makes an empty store of an empty file.
+// fill makes an empty file an empty store.
 func fill(path string) error {
 	db, err := bbolt.Open(path, 0, &bbolt.Options{FreelistType: bbolt.FreelistMapType})
 	if err != nil {
@@ -266,7 +267,7 @@ func checkFormat(tx *bbolt.Tx) error {
 	return nil
 }
 
-// Check reads the whole file at path, which nobody may be writing, and tells whether it is a store. ErrFormat,
+// Check reads the whole file at path, which no process may be writing, and checks that it is a store. ErrFormat,
 // ErrDamaged, ErrIsBackup, ErrLocked.
 func Check(path string) error {
 	f, err := open(path, openAs{readOnly: true, whole: true})
@@ -276,8 +277,8 @@ func Check(path string) error {
 	return wrap(f.Close())
 }
 
-// guarded runs fn, and makes an error of the panics by which bbolt reports broken pages, and of the faults of reading
-// what the file does not hold. The error tells nothing of what the panic says, which may be of a record.
+// guarded runs fn, and turns two things into an error: the panics by which bbolt reports broken pages, and the faults
+// of reading what the file does not hold. The error holds nothing of the panic's text, which may be about a record.
 func guarded(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -7,15 +7,15 @@ import (
 	bbolt "go.etcd.io/bbolt"
 )
 
-// Inspection is what [Store.Inspect] found.
+// Inspection is the result of [Store.Inspect].
 type Inspection struct {
 	Records int      `json:"records"`
 	Entries int      `json:"audit_entries"`
 	Damaged []string `json:"damaged"` // what cannot be read, one sentence each
 }
 
-// Inspect reads every record and audit entry. It is for a store that nobody writes: it keeps the file's pages as they
-// are until it ends. The error is one of reading the file.
+// Inspect reads every record and audit entry. No process may write to the store: Inspect keeps the file's pages as
+// they are until it ends. Its error is one of reading the file.
 func (s *Store) Inspect(ctx context.Context) (*Inspection, error) {
 	out := &Inspection{Damaged: []string{}}
 	err := s.view(func(tx *bbolt.Tx) error {

@@ -10,10 +10,11 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// ErrDamaged reports a store file that is not as it was written: cut, overwritten, or of a broken disk.
+// ErrDamaged reports a store file that is not as it was written: cut, overwritten, or on a broken disk.
 var ErrDamaged = store.ErrDamaged
 
-// The layout of a bbolt file, which is in the machine's byte order: little endian on those that we build for.
+// This is the layout of a bbolt file. It is in the machine's byte order: little endian on the machines that we build
+// for.
 const (
 	headSize    = 16 // id 8, flags 2, count 2, overflow 4
 	elementSize = 16 // branch: pos 4, key 4, page 8; leaf: flags 4, pos 4, key 4, value 4
@@ -33,7 +34,7 @@ const (
 	maxDepth = 64
 )
 
-// meta is what a bbolt file's first pages say of the rest.
+// meta is what a bbolt file's first pages say about the rest.
 type meta struct {
 	page  int64  // size of a page
 	root  uint64 // page of the root bucket
@@ -42,20 +43,21 @@ type meta struct {
 	stamp uint64 // transaction that wrote it
 }
 
-// pages reads a bbolt file without bbolt, which panics, or reads what is not mapped, where a page is not as it was
-// written. So each file is looked at here before bbolt opens it.
+// pages reads a bbolt file without bbolt. If a page is not as it was written, bbolt panics, or reads memory that is
+// not mapped. So each file is checked here before bbolt opens it.
 type pages struct {
 	r    io.ReaderAt
 	size int64
 	meta meta
-	used []uint64 // one bit a page; nil: what is used twice does not show
+	used []uint64 // one bit a page; nil: pages used twice are not detected
 }
 
 func damaged(format string, a ...any) error {
 	return fmt.Errorf("%w: %s", ErrDamaged, fmt.Sprintf(format, a...))
 }
 
-// readPages reads the meta pages, and checks that the file is as long as they say. ErrFormat if there are none.
+// readPages reads the meta pages, and checks that the file is as long as they say. It returns ErrFormat if there are
+// none.
 func readPages(r io.ReaderAt, size int64) (*pages, error) {
 	if size == 0 {
 		return nil, damaged("it is empty")
@@ -72,8 +74,8 @@ func readPages(r io.ReaderAt, size int64) (*pages, error) {
 	return p, nil
 }
 
-// newestMeta chooses as bbolt does: the page size is that of the first meta page, if that is whole, else of the second;
-// of two the one with the newer transaction counts.
+// newestMeta chooses as bbolt does. The page size is that of the first meta page if it is whole, and otherwise that
+// of the second. Of two, the one with the newer transaction counts.
 func (p *pages) newestMeta() (meta, error) {
 	first, ok := p.metaAt(0)
 	if !ok {
@@ -97,13 +99,13 @@ func (m meta) valid(page int64) error {
 	switch {
 	case m.page != page || page < minPage || page > maxPage || page&(page-1) != 0:
 		return damaged("its page size is wrong")
-	case m.end < 3 || m.root < 2 || m.root >= m.end || m.list < 2 || m.list >= m.end: // ours keeps a list
+	case m.end < 3 || m.root < 2 || m.root >= m.end || m.list < 2 || m.list >= m.end: // our files keep a list
 		return damaged("its meta page is wrong")
 	}
 	return nil
 }
 
-// metaAt reads the meta page at an offset, if one is there and whole.
+// metaAt reads the meta page at an offset, if there is a whole one.
 func (p *pages) metaAt(at int64) (m meta, ok bool) {
 	var b [headSize + metaSize]byte
 	if _, err := p.r.ReadAt(b[:], at); err != nil {
@@ -122,14 +124,14 @@ func (p *pages) metaAt(at int64) (m meta, ok bool) {
 	}, true
 }
 
-// page is one page, with those that it flows over into.
+// page is one page, together with those into which it overflows.
 type page struct {
 	flags uint16
 	count int
 	data  []byte // with the head
 }
 
-// read reads a page and marks it as used: a page has one place.
+// read reads a page and marks it as used, since a page may have only one place.
 func (p *pages) read(id uint64) (*page, error) {
 	if id < 2 || id >= p.meta.end {
 		return nil, damaged("page %d is named, and there are %d", id, p.meta.end)
@@ -164,7 +166,7 @@ func (p *pages) free() (list []uint64, size uint64, err error) {
 		return nil, 0, err
 	}
 	count, ids := uint64(pg.count), pg.data[headSize:]
-	if pg.count == 0xFFFF && len(ids) >= 8 { // too many for the head: the first number is how many follow
+	if pg.count == 0xFFFF && len(ids) >= 8 { // too many for the head: the first number says how many follow
 		count, ids = binary.LittleEndian.Uint64(ids), ids[8:]
 	}
 	if pg.flags != flagList || count > uint64(len(ids)/8) {
@@ -180,7 +182,7 @@ func (p *pages) free() (list []uint64, size uint64, err error) {
 	return list, uint64(int64(len(pg.data)) / p.meta.page), nil
 }
 
-// whole reads every page that is in use, and checks that none of them is free too.
+// whole reads every page in use, and checks that none of them is also free.
 func (p *pages) whole() error {
 	list, _, err := p.free()
 	if err != nil {
@@ -195,7 +197,7 @@ func (p *pages) whole() error {
 	return nil
 }
 
-// tree checks the pages under one, whose keys are not below from.
+// tree checks the pages below one page, whose keys are not below from.
 func (p *pages) tree(id uint64, from []byte, depth int) error {
 	if depth == 0 {
 		return damaged("page %d is too deep", id)
@@ -262,7 +264,7 @@ func (p *pages) leaf(id uint64, pg *page, from []byte, depth int) error {
 	return nil
 }
 
-// bucket checks a bucket: it has pages of its own, or is small and within the value.
+// bucket checks a bucket. It has pages of its own, or is small and lies within the value.
 func (p *pages) bucket(id uint64, value []byte, depth int) error {
 	if len(value) < bucketSize {
 		return damaged("a bucket of page %d is cut", id)
@@ -278,7 +280,7 @@ func (p *pages) bucket(id uint64, value []byte, depth int) error {
 	return p.leaf(id, &page{flags: flagLeaf, count: int(le.Uint16(in[10:])), data: in}, nil, depth)
 }
 
-// part is a key or value of the element at an offset of the page: size bytes, after skip, from pos on.
+// part returns a key or value of the element at an offset of the page: size bytes, after skip, from pos on.
 func part(data []byte, at int, pos, skip, size uint32) ([]byte, bool) {
 	from := uint64(at) + uint64(pos) + uint64(skip)
 	if pos < elementSize || from+uint64(size) > uint64(len(data)) {

@@ -109,7 +109,7 @@ func (s *Store) Delete(ctx context.Context, id string, revision int64, e *store.
 	}})
 }
 
-// List implements store.Store. The order is the ids' own, so that new records come last.
+// List implements store.Store. It orders by id, so that new records come last.
 func (s *Store) List(_ context.Context, p store.Page) ([]store.Summary, string, error) {
 	from, err := base64.RawURLEncoding.DecodeString(p.Cursor)
 	if err != nil {

@@ -18,19 +18,19 @@ import (
 // DefaultReserve is the room that a store keeps for removals and the audit of reads, in bytes.
 const DefaultReserve = 16 << 20
 
-// retryRoom is how long it is not looked again whether there is room by now.
+// retryRoom is the time after a failed look for room before the next one.
 const retryRoom = time.Second
 
-// errFull reports a write that may not take the rest of the room.
+// errFull reports a write that may not use the rest of the room.
 var errFull = fmt.Errorf("bolt: no room in the store's file system, quota or limit of file size: "+
 	"make room there, or delete vaults: %w", store.ErrFull)
 
-// use says what a write is for, and so how much of the reserve it may take.
+// use says what a write is for, and so how much of the reserve it may use.
 type use int
 
 const (
-	forMore    use = iota // takes none of it
-	forAudit              // an entry alone: what is read can be read while there is no room for more
+	forMore    use = iota // uses none of the reserve
+	forAudit              // an entry alone: records can be read while there is no room for more
 	forRemoval            // makes room
 )
 
@@ -45,13 +45,14 @@ func (u use) keeps(reserve int64) int64 {
 	return 0
 }
 
-// tail is what lies in the file behind the last page in use. Its blocks are allocated: pages can be written there, as
-// to free pages before it, when file system, quota and limit of file size have nothing more to give. bbolt alone makes
-// the file longer without blocks, and meets the end of the room in the middle of any commit.
+// tail is the part of the file behind the last page in use. Its blocks are allocated. So pages can be written there,
+// as to free pages before it, when file system, quota and limit of file size have nothing more to give. bbolt alone
+// makes the file longer without blocks, and may run out of room in the middle of any commit.
 type tail struct {
 	mu   sync.Mutex
 	size int64 // of the file; 0 before the first look
-	// full is why the file could not be made longer, until a time when that is tried again: it may take long to fail.
+	// full is the reason why the file could not be made longer, until the time when that is tried again: a failure
+	// may take long.
 	full  error
 	until time.Time
 }
@@ -63,14 +64,14 @@ type level struct {
 	list int64 // the list of free pages, which each commit writes anew, in one piece
 }
 
-// spare is the room beside what a commit takes for itself.
+// spare is the room beside what a commit needs for itself.
 func (l level) spare() int64 { return l.free + l.tail - 2*l.list }
 
-// step is by how much more than it must the file is made longer.
+// step is how much longer than necessary the file is made.
 func step(reserve int64) int64 { return max(reserve/4, 64<<10) }
 
-// provide makes the file longer until its tail holds the reserve and need bytes more, if it can, and says what it has.
-// The file is not closed meanwhile: s.mu is held.
+// provide makes the file longer, if it can, until its tail holds the reserve and need bytes more. It returns what the
+// tail has. The file is not closed meanwhile: the caller holds s.mu.
 func (f *file) provide(reserve, need int64) (level, error) {
 	f.tail.mu.Lock()
 	defer f.tail.mu.Unlock()
@@ -96,7 +97,7 @@ func (f *file) provide(reserve, need int64) (level, error) {
 	return l, err
 }
 
-// lengthen makes the file as long as to says. f.tail.mu is held.
+// lengthen makes the file to bytes long. The caller holds f.tail.mu.
 func (f *file) lengthen(to int64) error {
 	if f.tail.full != nil && time.Now().Before(f.tail.until) {
 		return f.tail.full
@@ -105,10 +106,10 @@ func (f *file) lengthen(to int64) error {
 	if err != nil {
 		return wrap(err)
 	}
-	if info.Size() < f.tail.size { // longer again, it would look whole
+	if info.Size() < f.tail.size { // made longer again, it would look whole
 		return damaged("it was cut to %d bytes of %d", info.Size(), f.tail.size)
 	}
-	from := f.tail.size // all of the file at first: it may be a copy with holes
+	from := f.tail.size // the whole file the first time: it may be a copy with holes
 	f.tail.full = errors.Join(allocate(f.f, from, max(from, to)), f.measure())
 	f.tail.until = time.Now().Add(retryRoom)
 	return f.tail.full
@@ -124,7 +125,7 @@ func (f *file) measure() error {
 }
 
 // allocate gives f blocks for the bytes between from and to, and makes it at least to bytes long. It changes no byte
-// that f has.
+// of f.
 func allocate(f *os.File, from, to int64) error {
 	err := unix.Fallocate(int(f.Fd()), 0, from, to-from)
 	for errors.Is(err, unix.EINTR) {
@@ -139,7 +140,7 @@ func allocate(f *os.File, from, to int64) error {
 	return wrap(f.Sync())
 }
 
-// fillFrom writes zeros from the file's end on, where the file system cannot allocate otherwise.
+// fillFrom writes zeros from the file's end on, for file systems that cannot allocate otherwise.
 func fillFrom(f *os.File, to int64) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -160,11 +161,11 @@ func (zeros) Read(p []byte) (int, error) {
 func (s *Store) admit(group []*write) []*write {
 	need := int64(0)
 	for _, w := range group {
-		need += 4 * w.size // beside a record its neighbours in the page are written, and its entry
+		need += 4 * w.size // a record is written together with its neighbours in the page, and with its entry
 	}
 	l, err := s.db.provide(s.reserve, need)
 	if err != nil && !noRoom(err) {
-		return group // the transaction will say what is wrong
+		return group // the transaction will return the error
 	}
 	spare := l.spare()
 	admitted := group[:0:0]
@@ -179,8 +180,8 @@ func (s *Store) admit(group []*write) []*write {
 	return admitted
 }
 
-// limit sets the length that the file may have after a transaction of these writes: it has this length already, and
-// what lies behind the limit is for writes of other kinds. bbolt refuses beyond it, before it writes anything.
+// limit sets the length that the file may have after a transaction of these writes. The file has this length already.
+// What lies behind the limit is for writes of other kinds. bbolt refuses to go beyond it, before it writes anything.
 func (f *file) limit(reserve int64, group []*write) {
 	keep := int64(0)
 	for _, w := range group {
@@ -191,8 +192,8 @@ func (f *file) limit(reserve int64, group []*write) {
 	f.MaxSize = int(max(1, f.tail.size-keep))
 }
 
-// Full tells whether writes are refused, or will be soon, but for removals and, as long as the reserve lasts, the audit
-// of reads. It looks whether there is room by now.
+// Full reports whether writes are refused, or will be soon. Removals and, as long as the reserve lasts, the audit of
+// reads are not. It checks whether there is room by now.
 func (s *Store) Full() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -203,7 +204,7 @@ func (s *Store) Full() bool {
 	return noRoom(err) && l.spare() < forMore.keeps(s.reserve)+step(s.reserve)
 }
 
-// noRoom tells errors of a write for which there is no room.
+// noRoom reports whether an error is that of a write for which there is no room.
 func noRoom(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) ||
 		errors.Is(err, berrors.ErrMaxSizeReached) || errors.Is(err, store.ErrFull)

@@ -21,7 +21,7 @@ func (s *Store) PutCheckpoint(ctx context.Context, c *store.Checkpoint) error {
 	return s.write(ctx, []types.TransactWriteItem{w}, s.audits, func(int, item) error { return store.ErrConflict })
 }
 
-// Checkpoints implements store.Store. One that cannot be read has neither body nor MAC.
+// Checkpoints implements store.Store. A checkpoint that cannot be read has neither body nor MAC.
 func (s *Store) Checkpoints(ctx context.Context, yield func(*store.Checkpoint) error) error {
 	var from item
 	for {

@@ -1,5 +1,6 @@
-// Package dynamo keeps records in the reference's DynamoDB table, item for item: a table that the reference filled is
-// served as it is, and the reference can read what is written here in encoding 2.
+// Package dynamo keeps the API's records in the DynamoDB table of the reference (the AWS sample that Redoubt
+// succeeds), item for item. A table that the reference filled is served as it is, and the reference can read what is
+// written here in encoding 2.
 //
 // # Items
 //
@@ -12,32 +13,32 @@
 //	IDEM##<hash>  v0                        an idempotent request: _id, _mac, expire_at
 //	CHECKPOINT##  <writer>                  a checkpoint of the audit log: _n its number, _b its text, _m its MAC
 //
-// An item without _sk is a ghost that the reference's DELETE left behind; it is absent here.
+// An item without _sk is a ghost that the reference's DELETE left behind. It counts as absent.
 //
-// # Items that are not as ours
+// # Items that other programs changed
 //
 // What can be read can be changed and erased, whatever other programs made of it. A record whose _mt is missing, a
-// fraction, too large or no number has a revision below 0, made from what is there; the first change gives it one of
-// ours. expire_at counts, rounded up, also as a fraction or a text; one that is no time is none, and is counted. A
-// field that is neither B nor S is there and does not open. A record whose keys, suite or MAC have another type is
-// store.ErrDamaged, not absent and not without a MAC. An audit entry with such attributes is a store.EventUnreadable.
-// [Store.Damaged] counts them.
+// fraction, too large or not a number has a revision below 0, made from what is there. The first change gives it a
+// regular one. expire_at also counts as a fraction, rounded up, or as a text. An expire_at that is not a time counts
+// as none, and is counted as damaged. A field that is neither B nor S exists, but does not open. A record whose keys,
+// suite or MAC have another type is store.ErrDamaged; it is neither absent nor without a MAC. An audit entry with
+// such attributes is a store.EventUnreadable. [Store.Damaged] counts all of these.
 //
 // # Conduct
 //
-// Every write is one TransactWriteItems with conditions and the SDK's idempotency token, also a single audit entry:
-// the reference's role allows writes in transactions only, and a retried request then cannot collide with itself.
-// Reads of a record are strongly consistent. A condition that failed is told apart by the item that DynamoDB returns
-// with it.
+// Every write is one TransactWriteItems with conditions and the SDK's idempotency token, also that of a single audit
+// entry. The reference's role allows writes in transactions only, and a retried request then cannot collide with
+// itself. Reads of a record are strongly consistent. The item that DynamoDB returns with a failed condition says
+// which condition it was.
 //
-// A call has five seconds, an attempt one (two where a page is read), and pauses between attempts grow from tens of
-// milliseconds (package awscall). Throttling is tried again, of requests and of a transaction's items, and then
-// store.ErrThrottled: nothing was written. No answer and the 5xx are store.ErrUnavailable for a read. For a write they
-// are store.ErrUnknownOutcome, whatever the service says to the attempts after it, unless one of these succeeds; where
-// no connection was had, nothing was sent, and the write is store.ErrUnavailable too.
+// A call has five seconds, an attempt one (two if a page is read), and pauses between attempts grow from tens of
+// milliseconds (package awscall). If requests or a transaction's items are throttled, the call is tried again, and
+// then ends in store.ErrThrottled: nothing was written. For a read, no answer and the 5xx are store.ErrUnavailable.
+// For a write they are store.ErrUnknownOutcome, whatever the service answers to later attempts, unless one of these
+// succeeds. If there was no connection, nothing was sent, and the write is store.ErrUnavailable too.
 //
 // # Limits
 //
-// An item has at most 400 KB (store.ErrTooLarge). List and AuditedVaults scan the table; AuditedVaults remembers the
-// ids it has seen in memory.
+// An item has at most 400 KB (store.ErrTooLarge). List and AuditedVaults scan the table. AuditedVaults keeps the ids
+// that it has seen in memory.
 package dynamo

@@ -24,14 +24,14 @@ import (
 const (
 	// DefaultTimeout bounds one call with its retries.
 	DefaultTimeout = 5 * time.Second
-	// pageFactor is how much longer than one of an item an attempt to read a page may take.
+	// pageFactor is how many times longer an attempt to read a page may take than an attempt to read an item.
 	pageFactor = 2
 )
 
 // Config of a store.
 type Config struct {
 	AWS      aws.Config
-	Endpoint string // a URL in place of the region's own; empty in production
+	Endpoint string // a URL that replaces the region's own; empty in production
 	Table    string
 	Timeout  time.Duration // of a call with its retries; 0: DefaultTimeout
 	Attempt  time.Duration // of one attempt, twice as long where a page is read; 0: awscall.DefaultAttempt
@@ -46,7 +46,7 @@ type Store struct {
 	now     func() time.Time
 	damaged atomic.Uint64
 
-	// Options by kind of operation, each with a quota of retries of its own.
+	// These are the options by kind of operation. Each kind has a quota of retries of its own.
 	reads, pages, writes, audits func(*dynamodb.Options)
 }
 
@@ -76,7 +76,7 @@ func New(cfg Config) (*Store, error) {
 		reads:  kind(cfg.Attempt, nil),
 		pages:  kind(pageFactor*cfg.Attempt, nil),
 		writes: kind(cfg.Attempt, slow),
-		// An entry by itself collides with nobody's write, and there is nothing to read again.
+		// An entry by itself collides with no other write, and there is nothing to read again.
 		audits: kind(cfg.Attempt, func(err error) bool {
 			return slow(err) || canceledFor(err, collided) && !canceledFor(err, final)
 		}),
@@ -95,7 +95,7 @@ func kind(attempt time.Duration, again func(error) bool) func(*dynamodb.Options)
 // Close implements store.Store.
 func (s *Store) Close() error { return nil }
 
-// Ping implements store.Store: it reads an item that does not exist, which needs no right beyond GetItem.
+// Ping implements store.Store. It reads an item that does not exist, which needs no right beyond GetItem.
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := s.item(ctx, "PING", skVault)
 	if errors.Is(err, store.ErrNotFound) {
@@ -127,8 +127,8 @@ func (s *Store) item(ctx context.Context, pk, sk string) (map[string]types.Attri
 }
 
 // write carries out a transaction. conditions judges a failed one by the index of the item and the item that was
-// there (nil if none). Once an attempt had no answer the outcome is unknown, whatever the service says of the next: by
-// then the transaction may have been carried out, and what is refused is its repetition.
+// there (nil if none). Once an attempt had no answer the outcome is unknown, whatever the service answers to the
+// next. By then the transaction may have been carried out, and what is refused is its repetition.
 func (s *Store) write(ctx context.Context, items []types.TransactWriteItem, as func(*dynamodb.Options),
 	judge func(i int, old map[string]types.AttributeValue) error,
 ) error {
@@ -149,7 +149,7 @@ func (s *Store) write(ctx context.Context, items []types.TransactWriteItem, as f
 	return failure("write", err)
 }
 
-// refused tells why a transaction was cancelled.
+// refused returns the reason for which a transaction was cancelled.
 func refused(e *types.TransactionCanceledException, judge func(int, map[string]types.AttributeValue) error) error {
 	for i, r := range e.CancellationReasons {
 		switch aws.ToString(r.Code) {
@@ -175,24 +175,24 @@ const (
 	codeCollided  = "TransactionConflict"
 )
 
-// canceledFor reports a transaction that was cancelled for such a reason, perhaps among others.
+// canceledFor reports whether a transaction was cancelled for such a reason, perhaps among others.
 func canceledFor(err error, such func(code string) bool) bool {
 	var canceled *types.TransactionCanceledException
 	return errors.As(err, &canceled) && slices.ContainsFunc(canceled.CancellationReasons,
 		func(r types.CancellationReason) bool { return such(aws.ToString(r.Code)) })
 }
 
-// final tells the reasons that another attempt does not change.
+// final reports whether a reason stays the same in another attempt.
 func final(code string) bool { return code == codeCondition || code == codeInvalid }
 
 func collided(code string) bool { return code == codeCollided }
 
-// slow reports a write that was refused only because the table, or one of its items, is asked for too much.
+// slow reports whether a write was refused only because the table, or one of its items, is asked for too much.
 func slow(err error) bool {
 	return canceledFor(err, throttled) && !canceledFor(err, final) && !canceledFor(err, collided)
 }
 
-// throttled tells codes, of requests and of a transaction's items, that ask for patience.
+// throttled reports whether a code, of a request or of a transaction's item, asks for fewer requests.
 func throttled(code string) bool {
 	switch code {
 	case "ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", // requests
@@ -202,7 +202,7 @@ func throttled(code string) bool {
 	return false
 }
 
-// denied tells codes of a caller that DynamoDB does not know or does not let in.
+// denied reports whether a code means that DynamoDB does not know or does not admit the caller.
 func denied(code string) bool {
 	switch code {
 	case "AccessDeniedException", "ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException",
