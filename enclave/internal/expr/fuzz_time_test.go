@@ -23,12 +23,23 @@ func (g *timeGrammar) next(n int) int {
 }
 
 // forms are what an expression may be. %s stands for another one, %v for a name.
-var forms = []string{
-	"%v", "1", "[]", "[%s, %s]", "%s + %s", "[0]" + strings.Repeat("+[0]", 30), "%s == %s", "%s in %s", "{%s: %s}", "%s.map(a, %s)",
+var forms = withEveryFunction(
+	"%v", "1", "[]", "[%s, %s]", "%s + %s", "[0]"+strings.Repeat("+[0]", 30), "%s == %s", "%s in %s", "{%s: %s}", "%s.map(a, %s)",
 	"%s.filter(a, %s)", "%s.all(a, %s)", "%s.exists_one(a, %s)", "max(%s, %s)", "min(%s)", "%s ? %s : %s", "%s && %s", "%s || %s", "!%s",
 	"string(%s)", "bytes(%s)", "double(%s)", "int(%s)", "%s[%s]", "%s.size()", "%s.contains(%s)", "%s.to_uppercase()", "%s.base64_encode()",
 	"%s.hex_encode()", "%s.sha512()", "%s.hmac_sha256()", "%s.mask(%s)", "%s.first(%s)", "%s < %s", "timestamp(%s)", "%s.a", "has(%s.a)", "a",
 	"[%v, %v, %v, %v, %v, %v, %v, %v, %v]", "{'a': %s}", "%s != %s", "%s - %s", "date(%s)", "%s.endsWith(%s)", "%s.redact()", "1e308", "'é'", "null",
+)
+
+// withEveryFunction adds a form for each function that none names.
+func withEveryFunction(forms ...string) []string {
+	all := strings.Join(forms, " ")
+	for _, s := range (library{}).signatures() {
+		if n := s.arity(); !strings.HasPrefix(s.name, "@") && n > 0 && !strings.Contains(all, s.name+"(") {
+			forms = append(forms, s.name+"(%s"+strings.Repeat(", %s", n-1)+")")
+		}
+	}
+	return forms
 }
 
 func (g *timeGrammar) write(depth int) {

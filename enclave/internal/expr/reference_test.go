@@ -102,15 +102,54 @@ func TestReadmeExamples(t *testing.T) {
 	}
 }
 
-// TestEveryFunctionIsDocumented compares the page with the functions that exist.
-func TestEveryFunctionIsDocumented(t *testing.T) {
+// namesIn returns the code spans in the first column of README.md's tables whose header begins so, without arguments.
+func namesIn(t *testing.T, header string) map[string]bool {
+	t.Helper()
 	data, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	names, inTable := map[string]bool{}, false
+	for line := range strings.Lines(string(data)) {
+		inTable = strings.HasPrefix(line, header) || inTable && strings.HasPrefix(line, "|")
+		if inTable {
+			for _, span := range code.FindAllStringSubmatch(strings.Split(line, "|")[1], -1) {
+				name, _, _ := strings.Cut(span[1], "(")
+				names[name] = true
+			}
+		}
+	}
+	return names
+}
+
+// TestEveryFunctionIsDocumented: each has a row of its own, whose example TestReadmeExamples runs.
+func TestEveryFunctionIsDocumented(t *testing.T) {
+	names := namesIn(t, "| function |")
 	for _, s := range (library{}).signatures() {
-		if !strings.HasPrefix(s.name, "@") && !strings.Contains(string(data), "`"+s.name) {
-			t.Errorf("%s is not in README.md", s.name)
+		if !strings.HasPrefix(s.name, "@") && !names[s.name] {
+			t.Errorf("%s has no row in README.md", s.name)
+		}
+	}
+}
+
+// TestWhatReducesIsDocumented: the page for callers and the package's doc name each function that [reducers] has, but for
+// the parts of a time, which they name together.
+func TestWhatReducesIsDocumented(t *testing.T) {
+	names := namesIn(t, "| reduces |")
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range (library{}).signatures() {
+		r, listed := reducers[s.name]
+		if strings.HasPrefix(s.name, "@") || r == partOfTime || r == dayOfYear {
+			continue
+		}
+		if listed != names[s.name] {
+			t.Errorf("%s reduces: %v; its row in README.md: %v", s.name, listed, names[s.name])
+		}
+		if listed && !regexp.MustCompile(`(?m)^//   [ -] .*\b`+s.name+`\b`).Match(doc) {
+			t.Errorf("%s reduces, which doc.go does not say", s.name)
 		}
 	}
 }
