@@ -51,7 +51,7 @@ type vaultFlags struct {
 	KMSKey   string `name:"kms-key" help:"${h_kmskey}" env:"API_KMS_KEY,KEY_ARN" default:"alias/redoubt"`
 	Schema   string `help:"${h_schema}" env:"API_SCHEMA" type:"path" placeholder:"FILE"`
 	Policy   string `help:"${h_policy}" env:"API_POLICY" type:"path" placeholder:"FILE"`
-	Suite    string `help:"${h_suite}" env:"API_SUITE" default:"P-384" enum:"P-256,P-384,P-521"`
+	Suite    string `help:"${h_suite}" env:"API_SUITE" default:"P-384" enum:"${suites}"`
 	Encoding int    `help:"${h_encoding}" env:"API_ENCODING" default:"3" enum:"2,3"`
 	Cutover  string `name:"legacy-cutover" help:"${h_cutover}" env:"API_LEGACY_CUTOVER" placeholder:"TIME"`
 
@@ -185,10 +185,8 @@ func (f *vaultFlags) service(ctx context.Context, s store.Store, region string, 
 			return nil, nil, err
 		}
 	}
-	for _, suite := range sealed.Suites() {
-		if suite.String() == f.Suite {
-			cfg.Suite = suite
-		}
+	if cfg.Suite, err = sealed.SuiteNamed(f.Suite); err != nil {
+		return nil, nil, err
 	}
 	if cfg.Cutover, err = parseCutover(f.Cutover); err != nil {
 		return nil, nil, err

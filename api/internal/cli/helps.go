@@ -1,11 +1,18 @@
 package cli
 
-import "github.com/alecthomas/kong"
+import (
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"redoubt/wire/kit/sealed"
+)
 
 // helps are the longer texts and defaults, by the name that a flag's tag refers to.
 var helps = kong.Vars{
 	"parent":  "http://127.0.0.1:8080",
 	"metrics": "127.0.0.1:9181",
+	"suites":  strings.Join(sealed.SuiteNames(), ","),
 
 	"h_admin": "Unix socket for backup and restore of the embedded store, or \"off\"; the store's file and " +
 		".sock by default.",
@@ -59,7 +66,7 @@ var helps = kong.Vars{
 	"h_since": "Checkpoint file of an earlier run, or a log or file with checkpoints that the API wrote: what they " +
 		"cover must still be there.",
 	"h_store":    "Where records are kept: bolt:FILE or dynamodb:TABLE; bolt:redoubt.db by default.",
-	"h_suite":    "Curve of new vaults: P-256, P-384 or P-521.",
+	"h_suite":    "Curve of new vaults: " + strings.Join(sealed.SuiteNames(), ", ") + ".",
 	"h_tls_cert": "Certificate to serve TLS 1.3 with, PEM; read again when it changes.",
 	"h_tls_key":  "Its private key, PEM.",
 	"h_trace_ratio": "Share of the traces that begin here that is sampled, 0 to 1. Of others the caller has " +

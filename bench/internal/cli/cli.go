@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -16,6 +17,7 @@ import (
 	"redoubt/bench/internal/wirebench"
 	"redoubt/wire/kit/cmdline"
 	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/sealed"
 )
 
 // exitMissed is the exit status when a goal was missed, and nothing else was wrong. The others are package program's.
@@ -76,6 +78,7 @@ func run(ctx context.Context, args []string, version string, stdout, stderr io.W
 
 func newParser(c *commands, version string, stdout, stderr io.Writer) (*kong.Kong, error) {
 	return cmdline.New("bench", version, c, stdout, stderr, kong.Description(description),
+		kong.Vars{"suites": strings.Join(sealed.SuiteNames(), ",")},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}))
 }
 

@@ -31,7 +31,7 @@ func (c *wireCommand) Run(ctx context.Context, sink *measure.Sink) error {
 }
 
 type cryptoCommand struct {
-	Suite  []string      `help:"Suites: P-256, P-384, P-521." default:"P-384,P-256,P-521" enum:"P-256,P-384,P-521"`
+	Suite  []string      `help:"Suites: ${suites}." default:"${suites}" enum:"${suites}"`
 	Fields []int         `help:"Fields of a record, each 1 to 100." default:"1,10,100"`
 	Budget time.Duration `help:"Time for one operation, more than 0." default:"300ms"`
 	Min    int           `help:"Least repetitions of one operation, 1 or more." default:"27"`
@@ -49,11 +49,11 @@ func (c *cryptoCommand) Run(ctx context.Context, sink *measure.Sink) error {
 		}
 	}
 	for _, name := range c.Suite {
-		for _, s := range sealed.Suites() {
-			if s.String() == name {
-				o.Suites = append(o.Suites, s)
-			}
+		s, err := sealed.SuiteNamed(name)
+		if err != nil {
+			return err
 		}
+		o.Suites = append(o.Suites, s)
 	}
 	return cryptobench.Run(ctx, o, sink)
 }

@@ -26,7 +26,7 @@ type recordCommand struct {
 	Vaults   int    `help:"Vaults, each with a key of its own, 1 to 1000000." default:"200"`
 	Fields   int    `help:"Fields of a write, 1 to 100." default:"10"`
 	Writes   int    `help:"Writes of each vault, each sealed by itself, 1 to 100000." default:"1"`
-	Suite    string `help:"P-256, P-384 or P-521." default:"P-384" enum:"P-256,P-384,P-521"`
+	Suite    string `help:"Suite: ${suites}." default:"P-384" enum:"${suites}"`
 	Encoding int    `help:"2 or 3." default:"3" enum:"2,3"`
 	Region   string `help:"Region of the key." default:"us-east-1"`
 	Prefix   string `help:"Beginning of the vault ids." default:"v_bench_"`
@@ -34,14 +34,13 @@ type recordCommand struct {
 
 // Run makes a corpus: through an API when --url is given, else sealed here.
 func (c *recordCommand) Run(ctx context.Context, sink *measure.Sink) error {
+	suite, err := sealed.SuiteNamed(c.Suite)
+	if err != nil {
+		return err
+	}
 	o := corpus.Options{
 		Vaults: c.Vaults, Fields: c.Fields, Writes: c.Writes, Encoding: sealed.Encoding(c.Encoding),
-		Region: c.Region, Prefix: c.Prefix,
-	}
-	for _, s := range sealed.Suites() {
-		if s.String() == c.Suite {
-			o.Suite = s
-		}
+		Region: c.Region, Prefix: c.Prefix, Suite: suite,
 	}
 	began := time.Now()
 	records, err := c.make(ctx, o, sink)

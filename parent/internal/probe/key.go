@@ -34,9 +34,16 @@ type Key struct {
 	wrapped []byte
 }
 
-// suites are KMS's names of key pairs.
-var suites = map[string]sealed.Suite{
-	"ECC_NIST_P256": sealed.P256, "ECC_NIST_P384": sealed.P384, "ECC_NIST_P521": sealed.P521,
+// suiteOf finds the first suite for key pairs that KMS calls so.
+func suiteOf(spec string) (sealed.Suite, error) {
+	var known []string
+	for _, s := range sealed.Suites() {
+		if s.KeySpec() == spec {
+			return s, nil
+		}
+		known = append(known, s.KeySpec())
+	}
+	return 0, fmt.Errorf("%w: KeyPairSpec is none of %s", ErrFile, strings.Join(known, ", "))
 }
 
 // Parse reads the JSON that the AWS CLI prints for GenerateDataKeyPairWithoutPlaintext. Members that it does not know
@@ -55,9 +62,9 @@ func Parse(data []byte) (*Key, error) {
 	if len(arn) != 6 || arn[0] != "arn" || arn[2] != "kms" || arn[3] == "" || len(arn[3]) > wire.MaxRegion {
 		return nil, fmt.Errorf("%w: KeyId is not the ARN of a key", ErrFile)
 	}
-	suite, ok := suites[in.Spec]
-	if !ok {
-		return nil, fmt.Errorf("%w: KeyPairSpec is none of ECC_NIST_P256, P384 and P521", ErrFile)
+	suite, err := suiteOf(in.Spec)
+	if err != nil {
+		return nil, err
 	}
 	public, err := sealed.ParsePublicKey(suite, in.Public)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -37,6 +39,25 @@ func TestSuiteIDsAreTheReferences(t *testing.T) {
 			t.Error(s)
 		}
 	}
+}
+
+// TestASuiteFitsWhatIsSizedForAll: buffers of a fixed size, and the text that says which suites there are.
+func TestASuiteFitsWhatIsSizedForAll(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	forSuites(t, func(t *testing.T, s Suite) {
+		if p := s.params(); s.EncSize() > MaxEncSize || p.scalar > maxScalarSize || p.nh > maxHashSize {
+			t.Errorf("enc of %d bytes, scalar of %d, hash of %d", s.EncSize(), p.scalar, p.nh)
+		}
+		if !regexp.MustCompile(`Suites are [^;]*\b` + s.String() + `\b`).Match(doc) {
+			t.Error("doc.go does not name it")
+		}
+		if named, err := SuiteNamed(s.String()); named != s {
+			t.Errorf("its name finds %v, %v", named, err)
+		}
+	})
 }
 
 func TestParseEncoding(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -50,22 +51,24 @@ func (f *fixture) suite(t testing.TB) Suite {
 
 func fixtures(t *testing.T, f func(t *testing.T, s Suite, fx *fixture)) {
 	t.Helper()
-	names, err := filepath.Glob("testdata/fixtures/*.json")
-	if err != nil || len(names) != 6 {
-		t.Fatalf("%d fixtures, want 6: %v", len(names), err)
-	}
-	for _, name := range names {
-		t.Run(filepath.Base(name), func(t *testing.T) {
-			raw, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var fx fixture
-			if err := json.Unmarshal(raw, &fx); err != nil {
-				t.Fatal(err)
-			}
-			f(t, fx.suite(t), &fx)
-		})
+	for _, s := range Suites() {
+		for _, maker := range []string{"python", "redoubt"} {
+			name := maker + "-" + strings.ToLower(s.String()) + ".json"
+			t.Run(name, func(t *testing.T) {
+				raw, err := os.ReadFile(filepath.Join("testdata/fixtures", name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				var fx fixture
+				if err := json.Unmarshal(raw, &fx); err != nil {
+					t.Fatal(err)
+				}
+				if got := fx.suite(t); got != s {
+					t.Fatalf("the file is of %v", got)
+				}
+				f(t, s, &fx)
+			})
+		}
 	}
 }
 

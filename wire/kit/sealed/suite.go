@@ -101,6 +101,25 @@ func Suites() []Suite {
 	return all
 }
 
+// SuiteNamed returns the suite of a name that [Suite.String] gives. Error: [ErrSuite].
+func SuiteNamed(name string) (Suite, error) {
+	for _, s := range Suites() {
+		if s.String() == name {
+			return s, nil
+		}
+	}
+	return 0, ErrSuite
+}
+
+// SuiteNames returns the names of all suites in the order of their numbers.
+func SuiteNames() []string {
+	var names []string
+	for _, s := range Suites() {
+		names = append(names, s.String())
+	}
+	return names
+}
+
 // Valid reports whether s is one of the suites above.
 func (s Suite) Valid() bool { return s >= P256 && s <= MaxSuite }
 
