@@ -1,7 +1,9 @@
 package client_test
 
 import (
+	"encoding/json"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -26,8 +28,22 @@ func serve(t *testing.T) (*apitest.API, *client.Client) {
 	return a, c
 }
 
+// notForClients are operations for browsers and balancers.
+var notForClients = []string{"getHealth", "getOpenAPI", "getDocs", "getSwagger"}
+
+// TestEveryRoute calls each operation of the document with the client's methods.
 func TestEveryRoute(t *testing.T) {
-	_, c := serve(t)
+	a := apitest.New(t)
+	asked := map[string]bool{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked[r.Method+" "+r.URL.Path] = true
+		a.Handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	c, err := client.New(client.Config{URL: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx := t.Context()
 	made, err := c.Create(ctx, map[string]string{"email": "a@example.com", "ssn9": "123456789"}, client.CreateOptions{IdempotencyKey: "k", TTL: time.Hour})
 	if err != nil || made.ID == "" || made.Tag == "" || made.Replayed {
@@ -76,12 +92,28 @@ func TestEveryRoute(t *testing.T) {
 	if err := c.Ready(ctx); err != nil {
 		t.Fatal(err)
 	}
-	s, err := c.Schema(ctx)
-	if err != nil || len(s.Fields) != 15 || s.Fields[0].Name != "email" || s.Fields[0].MaxLength != 1024 {
-		t.Fatalf("%+v, %v", s, err)
+	fields, err := c.Schema(ctx)
+	if err != nil || len(fields.Fields) != 15 || fields.Fields[0].Name != "email" || fields.Fields[0].MaxLength != 1024 {
+		t.Fatalf("%+v, %v", fields, err)
 	}
-	if f := s.Fields[6]; f.Name != "ssn4" || f.Pattern == "" || f.Derive == nil || *f.Derive != (client.Derive{From: "ssn9", Last: 4}) {
+	if f := fields.Fields[6]; f.Name != "ssn4" || f.Pattern == "" || f.Derive == nil || *f.Derive != (client.Derive{From: "ssn9", Last: 4}) {
 		t.Fatalf("%+v", f)
+	}
+	var doc struct {
+		Paths map[string]map[string]struct {
+			ID string `json:"operationId"`
+		}
+	}
+	if err := json.Unmarshal(a.Spec, &doc); err != nil {
+		t.Fatal(err)
+	}
+	for path, methods := range doc.Paths {
+		for method, o := range methods {
+			what := strings.ToUpper(method) + " " + strings.ReplaceAll(path, "{id}", made.ID)
+			if !asked[what] && !asked[strings.Replace(what, " ", " /v1", 1)] && !slices.Contains(notForClients, o.ID) {
+				t.Errorf("%s (%s) was not called: the client has no method, or this test does not call it", what, o.ID)
+			}
+		}
 	}
 }
 

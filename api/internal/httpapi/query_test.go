@@ -47,25 +47,6 @@ func TestQueryStringsAreReadAsStrictlyAsBodies(t *testing.T) {
 	}
 }
 
-func TestRoutesWithoutParametersRefuseThem(t *testing.T) {
-	a := apitest.New(t)
-	id := create(t, a, person)
-	for _, route := range [][2]string{
-		{"POST", "/v1/vaults/" + id + "/decrypt"},
-		{"DELETE", "/v1/vaults/" + id},
-		{"GET", "/v1/schema"},
-		{"GET", "/health"},
-		{"GET", "/ready"},
-		{"GET", "/openapi.json"},
-		{"GET", "/docs"},
-		{"GET", "/swagger"},
-	} {
-		wantProblem(t, a, route[0], route[1]+"?dry_run=true", "dry_run")
-	}
-	a.Do("GET", "/v1/vaults/"+id+"?fields=dob", "").Want(200, `{"dob":true}`)
-	a.Do("GET", "/health?", "").WantStatus(200)
-}
-
 func wantProblem(t *testing.T, a *apitest.API, method, path, field string) {
 	t.Helper()
 	body := ""
