@@ -8,13 +8,13 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// books compare what writers counted, in their checkpoints, with what is there.
+// books compare what writers counted in their checkpoints with what is there.
 type books struct {
 	keys    *keyring
-	tallies map[string][]*tally // by writer: of the store at the beginning, and of outside
+	tallies map[string][]*tally // by writer: from the store at the beginning, and from outside
 	listed  map[string]bool     // writers and MACs of entries of unknown outcome
 	bad     []Problem
-	until   int64 // unless 0: what tallies of later count was not all read, Unix microseconds
+	until   int64 // unless 0: what later tallies count was not all read, Unix microseconds
 }
 
 func newBooks(keys *keyring) *books {
@@ -34,7 +34,7 @@ func (b *books) add(ctx context.Context, c *store.Checkpoint) (*tally, error) {
 	t, err := k.read(c)
 	if err != nil {
 		b.bad = append(b.bad, Problem{Chain: keyedPrefix + c.Writer, Seq: c.Number, Text: TextTally})
-		return nil, nil //nolint:nilerr // it is a finding, and the others are read
+		return nil, nil //nolint:nilerr // it is a finding, and the other checkpoints are read
 	}
 	b.tallies[t.Writer] = append(b.tallies[t.Writer], t)
 	for _, mac := range t.Unknown {
@@ -43,7 +43,7 @@ func (b *books) add(ctx context.Context, c *store.Checkpoint) (*tally, error) {
 	return t, nil
 }
 
-// unknown tells whether the writer does not know that it stored an entry.
+// unknown reports whether the writer does not know that it stored an entry.
 func (b *books) unknown(writer string, mac []byte) bool {
 	return len(mac) >= unknownSize && b.listed[writer+string(mac[:unknownSize])]
 }
@@ -76,8 +76,8 @@ func (b *books) balance(r *Report) {
 	}
 }
 
-// close compares the store's checkpoints, read after all entries, with the entries and with the checkpoints of before.
-// What has the epoch of a writer shows that there was a checkpoint of the epoch before the last.
+// close compares the store's checkpoints, read after all entries, with the entries and with the earlier checkpoints.
+// An entry of a writer's epoch shows that there was a checkpoint of the epoch before the last.
 func (b *books) close(r *Report, now map[string]*tally) {
 	proven := int64(math.MaxInt64)
 	for writer, epochs := range r.written {
@@ -90,7 +90,7 @@ func (b *books) close(r *Report, now map[string]*tally) {
 			through = t.Through
 		}
 		switch {
-		case newest == 0: // a build of before checkpoints
+		case newest == 0: // a build from before checkpoints
 		case now[writer] == nil:
 			r.add(Problem{Chain: keyedPrefix + writer, Text: TextNoTally})
 		case newest > through+2:

@@ -11,7 +11,7 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// Events, the reference's four.
+// These are the reference's four events.
 const (
 	EventCreate  = "CreateVault"
 	EventUpdate  = "UpdateVault"
@@ -24,49 +24,49 @@ const (
 	OutcomeOK      = "ok"
 	OutcomePartial = "partial" // some fields were released, some failed
 	OutcomeFailed  = "failed"  // nothing was released or changed
-	OutcomeRefused = "refused" // the caller was not allowed to, asked too often, or for what cannot be
+	OutcomeRefused = "refused" // the caller was not allowed to, asked too often, or asked for something impossible
 )
 
-// Expirer is the principal of what the service does by itself: no caller's name has its form.
+// Expirer is the principal of what the service does by itself. No caller's name has this form.
 const Expirer = "service:expiry"
 
-// Reasons of updates and removals, for which callers give none.
+// These are the reasons of updates and removals, for which callers give none.
 const (
 	ReasonExpired      = "Expired"      // the vault's time to live had passed
-	ReasonRemoveFields = "RemoveFields" // the reference's
+	ReasonRemoveFields = "RemoveFields" // the reference's word
 	ReasonSetTTL       = "SetTTL"       // the vault's time to live, perhaps beside fields
 	ReasonRemoveTTL    = "RemoveTTL"
 )
 
-// Caller is who asked, as the host established it.
+// Caller is the caller of a request, as the host established it.
 type Caller struct {
 	Principal string `json:"principal"`
 	Source    string `json:"source,omitempty"` // network address
 	RequestID string `json:"request_id,omitempty"`
 }
 
-// Event is what happened. It must hold no value of a field.
+// Event describes what happened. It must hold no value of a field.
 type Event struct {
 	Caller
 	VaultID     string
 	Name        string // one of the events
 	Fields      []string
 	Expressions []string // names
-	// Released are those of Fields whose values left as they are; nil where that was not recorded, as before a decrypt
-	// was answered. Access says what each of Expressions may have let out, in their order, or is nil.
+	// Released are those of Fields whose values left as they are. It is nil if that was not recorded, as before a
+	// decrypt was answered. Access says what each of Expressions may have let out, in their order, or is nil.
 	Released []string
 	Access   []Access
 	Reason   string
 	Outcome  string
 	Code     string // why it failed or was refused: a static word
-	Omitted  uint64 // refusals like this one since the last entry of one, which were counted only
+	Omitted  uint64 // refusals like this one since the last entry of one, which were only counted
 }
 
-// Access is what the result of one expression may tell of fields, which are among the event's Fields.
+// Access says what the result of one expression may tell of fields, which are among the event's Fields.
 type Access struct {
 	Reads []string // fields that it reads, itself or through other expressions
-	Raw   []string // those that it may hold unchanged
-	// Unknown says that no enclave reported it: Reads and Raw are then all of Fields.
+	Raw   []string // fields that the result may hold unchanged
+	// Unknown says that no enclave reported on the expression. Reads and Raw are then all of Fields.
 	Unknown bool
 	// SourceMAC is a keyed hash of the expression's source (package vault): equal for equal sources.
 	SourceMAC []byte
@@ -81,10 +81,10 @@ type body struct {
 	Outcome     string       `json:"outcome"`
 	Code        string       `json:"code,omitempty"`
 	Omitted     uint64       `json:"omitted,omitempty"`
-	Epoch       uint64       `json:"epoch,omitempty"` // of the writer, in which the entry was begun
+	Epoch       uint64       `json:"epoch,omitempty"` // epoch of the writer in which the entry was begun
 }
 
-// accessBody is an Access with indexes into the entry's fields: the names of a hundred fields for each of a hundred
+// accessBody is an Access with indexes into the entry's fields. The names of a hundred fields for each of a hundred
 // expressions would be more than a DynamoDB item holds.
 type accessBody struct {
 	Reads     []int  `json:"reads,omitempty"`
@@ -119,7 +119,7 @@ func bodyOf(ev *Event) (*body, error) {
 	return b, nil
 }
 
-// restore gives the event back what bodyOf took.
+// restore fills the event with what bodyOf took from it.
 func (b *body) restore(ev *Event) error {
 	ev.Caller, ev.Expressions, ev.Outcome, ev.Code, ev.Omitted = b.Caller, b.Expressions, b.Outcome, b.Code, b.Omitted
 	if len(b.Access) > 0 && len(b.Access) != len(b.Expressions) {
@@ -146,7 +146,7 @@ func (b *body) restore(ev *Event) error {
 
 var errIndex = errors.New("audit: what an entry refers to is not in it")
 
-// indexes are the places of some names among all; nil for nil.
+// indexes are the places of some names among all. They are nil if some is nil.
 func indexes(all, some []string) ([]int, error) {
 	if some == nil {
 		return nil, nil
@@ -160,7 +160,7 @@ func indexes(all, some []string) ([]int, error) {
 	return out, nil
 }
 
-// names is its inverse.
+// names reverses indexes.
 func names(all []string, places []int) ([]string, error) {
 	if places == nil {
 		return nil, nil
@@ -175,13 +175,13 @@ func names(all []string, places []int) ([]string, error) {
 	return out, nil
 }
 
-// Read gives the event of a stored entry back. Entries of the reference have no caller and no outcome.
+// Read restores the event of a stored entry. Entries of the reference have no caller and no outcome.
 func Read(e *store.Entry) (Event, error) {
 	ev, _, err := read(e)
 	return ev, err
 }
 
-// read gives the writer's epoch too, 0 where there is none.
+// read returns the writer's epoch too, and 0 if there is none.
 func read(e *store.Entry) (Event, uint64, error) {
 	ev := Event{VaultID: e.VaultID, Name: e.Event, Fields: e.Fields, Reason: e.Reason}
 	if len(e.Body) == 0 {
@@ -197,13 +197,14 @@ func read(e *store.Entry) (Event, uint64, error) {
 // hashDomain separates entry hashes from every other use of SHA-256.
 const hashDomain = "redoubt/v1/audit\x00"
 
-// Hash is the hash of an entry of an earlier release, whose chains have no key: SHA-256 over what a MAC covers too.
+// Hash is the hash of an entry of an earlier release, whose chains have no key: SHA-256 over the message that a MAC
+// covers too.
 func Hash(e *store.Entry) []byte {
 	sum := sha256.Sum256(appendEntry(nil, hashDomain, e))
 	return sum[:]
 }
 
-// appendEntry appends the domain and all attributes of an entry but its hash, each with its length before it.
+// appendEntry appends the domain and all attributes of an entry except its hash, each preceded by its length.
 func appendEntry(h []byte, domain string, e *store.Entry) []byte {
 	h = append(h, domain...)
 	h = appendText(h, e.VaultID)

@@ -12,17 +12,18 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// ErrJournal reports a journal of another store, too old to go on from, or none at all.
+// ErrJournal reports a journal of another store or one that is too old to continue, or a file that is not a journal.
 var ErrJournal = errors.New("audit: not a journal of this store's verification, or older than a week")
 
-// maxJournal is how old a journal may be: what it holds is not read again.
+// maxJournal is how old a journal may be: vaults that it covers are not read again.
 const maxJournal = 7 * 24 * time.Hour
 
-// Journal lets a Verify that was ended go on. It is JSON, one object a line: a head, then what was found of each vault.
+// Journal lets a Verify continue that was ended early. It is JSON, one object a line: a head, then the findings of
+// each vault.
 type Journal struct {
-	Store string    // which one it is of
+	Store string    // identifies the store that was verified
 	Out   io.Writer // gets a line for each vault
-	Old   []byte    // the lines of the Verify to go on from; empty for none
+	Old   []byte    // the lines of the Verify that is continued; empty for none
 	Now   time.Time
 }
 
@@ -37,10 +38,10 @@ type journalHead struct {
 
 const journalFormat = 1
 
-// IsJournal tells whether a file begins as a journal does.
+// IsJournal reports whether a file begins as a journal does.
 func IsJournal(data []byte) bool { return bytes.HasPrefix(data, []byte(`{"redoubt_audit_verify":`)) }
 
-// resume takes in what an earlier run found, and says whether there was one. [ErrJournal].
+// resume takes in the findings of an earlier run, and reports whether there was one. Error: [ErrJournal].
 func (in *reader) resume(ctx context.Context, r *Report, j *Journal) (bool, error) {
 	if j == nil || len(j.Old) == 0 {
 		return false, nil

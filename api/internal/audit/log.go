@@ -11,10 +11,10 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// DefaultEvery is how long entries are in no checkpoint, at most.
+// DefaultEvery is the longest time that an entry is in no checkpoint.
 const DefaultEvery = 5 * time.Minute
 
-// sealTimeout bounds the making of a checkpoint: the wait for the entries that are on their way, and the write.
+// sealTimeout bounds the making of a checkpoint: the wait for entries whose write has not ended, and its own write.
 const sealTimeout = 30 * time.Second
 
 // Config of a log. Store, Keys and Now are required.
@@ -24,7 +24,8 @@ type Config struct {
 	Now   func() time.Time
 	// Every is the time from an entry to the checkpoint that counts it, DefaultEvery by default.
 	Every time.Duration
-	// Kept, unless nil, is told each checkpoint that was stored, or why it was not. It must not call the log.
+	// Kept, unless nil, is called with each checkpoint that was stored, or with the error why it was not. It must not
+	// call the log.
 	Kept func(*store.Checkpoint, error)
 }
 
@@ -32,7 +33,8 @@ type Config struct {
 type Log struct {
 	cfg Config
 
-	// gate is held for reading from Begin to Done, and for writing while the store is replaced or the log closed.
+	// gate is held for reading from Begin to Done. It is held for writing while the store is replaced or the log
+	// closed.
 	gate   sync.RWMutex
 	writer *writer
 	closed bool
@@ -52,7 +54,7 @@ func New(cfg Config) *Log {
 	return &Log{cfg: cfg, writer: makeWriter(cfg.Now())}
 }
 
-// Pending is an entry on its way to the store. Done must be called once.
+// Pending is an entry whose write has not ended. Done must be called once.
 type Pending struct {
 	log   *Log
 	epoch *epoch
@@ -63,8 +65,8 @@ type Pending struct {
 // Entry is the entry to be stored.
 func (p *Pending) Entry() *store.Entry { return p.entry }
 
-// Begin makes the next entry of a chain of the vault, for a write to carry. Without the writer's key there is no entry.
-// Errors: [ErrClosed], those of Keys and of the store.
+// Begin makes the next entry of a chain of the vault, to be stored with a write. Without the writer's key there is no
+// entry. Errors: [ErrClosed], those of Keys and of the store.
 func (l *Log) Begin(ctx context.Context, ev Event) (*Pending, error) {
 	l.gate.RLock()
 	p, err := l.begin(ctx, &ev)
@@ -106,7 +108,7 @@ func (l *Log) begin(ctx context.Context, ev *Event) (*Pending, error) {
 	return &Pending{log: l, epoch: epoch, chain: c, entry: e}, nil
 }
 
-// Done tells how the write ended. After a failure that leaves open whether the entry was stored, its chain is left
+// Done records how the write ended. After a failure that leaves open whether the entry was stored, its chain is left
 // as it is and never continued.
 func (p *Pending) Done(err error) {
 	defer p.log.gate.RUnlock()
@@ -121,7 +123,7 @@ func (l *Log) Write(ctx context.Context, ev Event) error {
 	if err != nil {
 		return err
 	}
-	err = store.ErrUnknownOutcome // what a panic leaves
+	err = store.ErrUnknownOutcome // the outcome after a panic
 	defer func() { p.Done(err) }()
 	if err = l.cfg.Store.AppendAudit(ctx, p.Entry()); err != nil {
 		return fmt.Errorf("audit: %w", err)
@@ -140,8 +142,8 @@ func (l *Log) Ready(ctx context.Context) error {
 	return err
 }
 
-// Replace runs fn, which replaces the content of the store, while no entry is on its way. What follows has another
-// writer: the chains of before continue entries that may be gone.
+// Replace runs fn, which replaces the content of the store, while no entry is being written. Later entries have a new
+// writer, since the chains so far continue entries that may be gone.
 func (l *Log) Replace(fn func() error) error {
 	l.gate.Lock()
 	defer l.gate.Unlock()
@@ -151,9 +153,9 @@ func (l *Log) Replace(fn func() error) error {
 	return err
 }
 
-// Close waits for the entries that are on their way, stores a checkpoint that counts them all, and overwrites the
-// writer's key. Copies that the library for MACs made of it are left to the garbage collector. The error says why there
-// is no checkpoint; the log is closed all the same.
+// Close waits for the entries that are being written, stores a checkpoint that counts them all, and overwrites the
+// writer's key. Copies of the key that the MAC library made are left to the garbage collector. The error says why
+// there is no checkpoint. The log is closed all the same.
 func (l *Log) Close(ctx context.Context) error {
 	err := l.Checkpoint(ctx)
 	l.gate.Lock()

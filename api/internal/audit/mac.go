@@ -17,27 +17,27 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// Keys gives MACs under a key that no writer of the store has; package kmsclient does it with KMS.
+// Keys gives MACs under a key that no writer of the store has. Package kmsclient implements it with KMS.
 type Keys interface {
 	MAC(ctx context.Context, message []byte) ([]byte, error)
 }
 
-// Domains. None is the beginning of another message that the key in KMS signs (package vault).
+// These are the domains. None is the beginning of another message that the key in KMS signs (package vault).
 const (
-	// writerDomain and a writer's name are a message, whose MAC is that writer's key.
+	// writerDomain and a writer's name form a message. Its MAC is that writer's key.
 	writerDomain = "redoubt/v1/audit-writer\x00"
-	// entryDomain begins what an entry's MAC covers.
+	// entryDomain begins the message of an entry's MAC.
 	entryDomain = "redoubt/v2/audit\x00"
 )
 
 const (
 	// keyedPrefix begins the names of chains whose entries carry MACs.
 	keyedPrefix = "m1."
-	// keyTimeout bounds the wait for a writer's key, which does not end with the request that asked first.
+	// keyTimeout bounds the wait for a writer's key. That wait does not end with the request that asked first.
 	keyTimeout = 5 * time.Second
 )
 
-// writerRE is a writer's name: 130 bits at random.
+// writerRE matches a writer's name: 130 random bits.
 var writerRE = regexp.MustCompile(`^[A-Z2-7]{26}$`)
 
 func newWriter() string { return rand.Text() }
@@ -47,8 +47,8 @@ func chainName(writer string, n uint64) string {
 	return keyedPrefix + writer + "-" + strconv.FormatUint(n, 36)
 }
 
-// writerOf is the writer of a chain. keyed is false for the chains of earlier releases, whose hashes have no key, and
-// the writer is empty for a name that is not one of ours.
+// writerOf is the writer of a chain. For the chains of earlier releases, whose hashes have no key, keyed is false.
+// For a name that is not one of ours the writer is empty.
 func writerOf(chain string) (writer string, keyed bool) {
 	rest, keyed := strings.CutPrefix(chain, keyedPrefix)
 	if !keyed {
@@ -61,10 +61,10 @@ func writerOf(chain string) (writer string, keyed bool) {
 	return writer, true
 }
 
-// key is one writer's. It is safe for concurrent use.
+// key is the key of one writer. It is safe for concurrent use.
 type key struct {
 	secret []byte
-	states sync.Pool // of *macState: an entry's MAC costs no setting up
+	states sync.Pool // of *macState, so that an entry's MAC needs no setting up
 }
 
 type macState struct {
@@ -90,7 +90,7 @@ func newKey(secret []byte) *key {
 	return k
 }
 
-// sum is the entry's MAC: HMAC-SHA-256 over the domain and all attributes, each with its length before it.
+// sum is the entry's MAC: HMAC-SHA-256 over the domain and all attributes, each preceded by its length.
 func (k *key) sum(e *store.Entry) []byte {
 	s := k.states.Get().(*macState)
 	defer k.states.Put(s)
@@ -125,10 +125,10 @@ type keyring struct {
 
 func newKeyring(keys Keys) *keyring { return &keyring{keys: keys, known: map[string]*key{}} }
 
-// ErrKeys reports that the log could not be checked, since there was no key to check it with.
+// ErrKeys reports that the log could not be checked, because the key to check it with was not available.
 var ErrKeys = errors.New("audit: no key to verify with")
 
-// of returns the key of a writer. [ErrKeys].
+// of returns the key of a writer. Error: [ErrKeys].
 func (r *keyring) of(ctx context.Context, writer string) (*key, error) {
 	if k := r.known[writer]; k != nil {
 		return k, nil

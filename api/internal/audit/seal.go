@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// arm sees to it that what was written gets into a checkpoint after Every. The gate is held for reading.
+// arm makes sure that what was written gets into a checkpoint within Every. The caller holds the gate for reading.
 func (l *Log) arm() {
 	w := l.writer
 	time.AfterFunc(l.cfg.Every, func() { l.due(w) })
 }
 
-// due makes a checkpoint of a writer, unless it writes no more.
+// due makes a checkpoint of a writer, unless it has stopped writing.
 func (l *Log) due(w *writer) {
 	l.gate.RLock()
 	defer l.gate.RUnlock()
@@ -31,8 +31,8 @@ func (l *Log) due(w *writer) {
 	}
 }
 
-// Checkpoint counts all entries that were begun before it in a checkpoint, and stores it. It waits for those that are
-// on their way. The error is the store's, or the context's.
+// Checkpoint counts all entries that were begun before it in a checkpoint, and stores it. It waits for entries that
+// are being written. The error is the store's, or the context's.
 func (l *Log) Checkpoint(ctx context.Context) error {
 	l.gate.RLock()
 	defer l.gate.RUnlock()
@@ -43,8 +43,8 @@ func (l *Log) Checkpoint(ctx context.Context) error {
 }
 
 // seal ends the epoch and stores a checkpoint that counts it. An epoch ends only when the one before is in a
-// checkpoint: so an entry shows that there is one of the epoch before the last, and verify sees it if an older one was
-// put back. The gate is held for reading.
+// checkpoint. So an entry shows that there is a checkpoint of the epoch before the last, and verify notices if an
+// older one was put back. The caller holds the gate for reading.
 func (w *writer) seal(ctx context.Context, cfg *Config) error {
 	w.sealing.Lock()
 	defer w.sealing.Unlock()

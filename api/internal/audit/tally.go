@@ -11,23 +11,23 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// tallyDomain begins what a tally's MAC covers.
+// tallyDomain begins the message of a tally's MAC.
 const tallyDomain = "redoubt/v2/audit-checkpoint\x00"
 
 // maxUnknown bounds the entries of unknown outcome that a tally lists.
 const maxUnknown = 256
 
-// tally is a writer's checkpoint: how many entries it wrote. Each entry says in which epoch of its writer it was begun,
-// and cannot be forged. So where as many entries of the epochs up to Through are there as the tally counts, none of
-// them is missing, however many chains and vaults they are in.
+// tally is a writer's checkpoint: how many entries it wrote. Each entry says in which epoch of its writer it was
+// begun, and cannot be forged. So if there are as many entries of the epochs up to Through as the tally counts, none
+// of them is missing, whatever chains and vaults they are in.
 type tally struct {
 	Writer  string `json:"writer"`
-	Began   int64  `json:"began"` // when the writer did, Unix microseconds
-	Time    int64  `json:"time"`  // of the tally
+	Began   int64  `json:"began"` // when the writer began, Unix microseconds
+	Time    int64  `json:"time"`  // when the tally was made
 	Through uint64 `json:"through"`
 	Entries uint64 `json:"entries"`
-	// Unknown are the beginnings of the MACs of entries of which the store did not say whether they were stored. They are
-	// not counted in Entries. Unlisted counts those for which there was no room.
+	// Unknown has the beginnings of the MACs of entries of which the store did not say whether they were stored.
+	// Entries does not count them. Unlisted counts those for which there was no room.
 	Unknown  [][]byte `json:"unknown,omitempty"`
 	Unlisted uint64   `json:"unlisted,omitempty"`
 }
@@ -44,7 +44,7 @@ func (t *tally) note(mac []byte) {
 	t.Unknown = append(t.Unknown, mac[:unknownSize])
 }
 
-// sign gives a tally the form in which it is stored.
+// sign makes the stored form of a tally.
 func (k *key) sign(t *tally) (*store.Checkpoint, error) {
 	body, err := json.Marshal(t)
 	if err != nil {
@@ -55,7 +55,7 @@ func (k *key) sign(t *tally) (*store.Checkpoint, error) {
 
 var errTally = errors.New("audit: not a checkpoint of its writer")
 
-// read is the inverse of sign. The error is for one that the writer did not make.
+// read reverses sign. The error reports a checkpoint that the writer did not make.
 func (k *key) read(c *store.Checkpoint) (*tally, error) {
 	var t tally
 	if !hmac.Equal(c.MAC, k.over(tallyDomain, c.Body)) || json.Unmarshal(c.Body, &t) != nil || t.Writer != c.Writer ||
@@ -65,14 +65,14 @@ func (k *key) read(c *store.Checkpoint) (*tally, error) {
 	return &t, nil
 }
 
-// tokenPrefix begins a checkpoint as text, of one word: so it can be found in a log or a file of them.
-const tokenPrefix = "redoubt-audit-1." //nolint:gosec // a label, no credential
+// tokenPrefix begins a checkpoint in its one-word text form. With it a checkpoint can be found in a log or a file.
+const tokenPrefix = "redoubt-audit-1." //nolint:gosec // a label, not a credential
 
 var tokenRE = regexp.MustCompile(regexp.QuoteMeta(tokenPrefix) +
 	`([A-Z2-7]{26})\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})`)
 
-// Token is a writer's checkpoint as one word. Kept where the store's writers cannot reach it, it shows later that none
-// of the entries that it counts was removed.
+// Token is a writer's checkpoint as one word. If it is kept where the store's writers cannot reach it, it shows later
+// whether any of the entries that it counts was removed.
 func Token(c *store.Checkpoint) string {
 	raw := base64.RawURLEncoding
 	return tokenPrefix + c.Writer + "." + raw.EncodeToString(c.Body) + "." + raw.EncodeToString(c.MAC)
@@ -91,10 +91,10 @@ func tokens(data []byte) []store.Checkpoint {
 		if errors.Join(err, err2, json.Unmarshal(c.Body, &t)) == nil {
 			c.Number = t.Through
 		}
-		all = append(all, c) // one that cannot be read has no MAC of its writer either
+		all = append(all, c) // one that cannot be read does not have the MAC of its writer either
 	}
 	return all
 }
 
-// isText tells a text with checkpoints of writers from the heads of chains.
+// isText distinguishes a text with checkpoints of writers from the heads of chains.
 func isText(data []byte) bool { return strings.Contains(string(data), tokenPrefix) }

@@ -11,17 +11,17 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// maxMissing bounds the entries of one gap that are reported one by one.
+// maxMissing bounds the missing entries of one gap that are reported one by one.
 const maxMissing = 10
 
 // vaultLog is one vault's log, read and checked.
 type vaultLog struct {
 	ID       string          `json:"vault"`
-	Made     bool            `json:"made,omitempty"` // a chain says that the vault was made here
+	Made     bool            `json:"made,omitempty"` // a chain says that Redoubt made the vault
 	Chains   int             `json:"chains"`
 	Entries  int             `json:"entries"`
 	First    int64           `json:"first,omitempty"`   // time of the oldest entry with a MAC, Unix microseconds
-	Unkeyed  int             `json:"unkeyed,omitempty"` // entries, and the time of the newest
+	Unkeyed  int             `json:"unkeyed,omitempty"` // number of entries without a key, and the time of the newest
 	Newest   int64           `json:"newest,omitempty"`
 	Legacy   []int64         `json:"legacy,omitempty"`
 	Written  work            `json:"written,omitempty"`
@@ -30,10 +30,10 @@ type vaultLog struct {
 	Problems []Problem       `json:"problems,omitempty"`
 }
 
-// work are entries with the MAC of their writer, by writer and epoch.
+// work counts entries with the MAC of their writer, by writer and epoch.
 type work map[string]map[uint64]span
 
-// span counts entries and tells the time of the oldest, Unix microseconds.
+// span counts entries and has the time of the oldest, Unix microseconds.
 type span struct {
 	Entries uint64 `json:"n"`
 	Oldest  int64  `json:"at"`
@@ -59,7 +59,7 @@ type reader struct {
 }
 
 // look reads and checks one vault's log. While it is read page by page, entries may be committed out of the order of
-// their times and be seen without those before them: what a second reading does not show too is no problem.
+// their times, and be seen without those before them. So what a second reading does not show too is not a problem.
 func (r *reader) look(ctx context.Context, id string) (*vaultLog, error) {
 	v, err := r.read(ctx, id)
 	if err != nil || len(v.Problems) == 0 {
@@ -139,7 +139,7 @@ func (v *vaultLog) check(ctx context.Context, r *reader, entries []store.Entry) 
 	return nil
 }
 
-// keyOf is the key of a chain's writer, nil for a chain without one.
+// keyOf is the key of a chain's writer. It is nil for a chain without a key.
 func (v *vaultLog) keyOf(ctx context.Context, keys *keyring, chain string) (*key, error) {
 	writer, keyed := writerOf(chain)
 	switch {
@@ -147,13 +147,13 @@ func (v *vaultLog) keyOf(ctx context.Context, keys *keyring, chain string) (*key
 		return nil, nil
 	case writer == "":
 		v.add(chain, 0, TextWriter)
-		return newKey([]byte(rand.Text())), nil // which has made none of its entries
+		return newKey([]byte(rand.Text())), nil // a key that made none of its entries
 	}
 	return keys.of(ctx, writer)
 }
 
-// chain checks one chain, whose writer has a key unless it is nil, and returns its last entry, nil if none has a place
-// in it.
+// chain checks one chain. k is the writer's key, or nil if it has none. It returns the chain's last entry, and nil if
+// no entry has a place in it.
 func (v *vaultLog) chain(r *reader, name string, k *key, list []*store.Entry, hashes map[string]bool) (
 	last *store.Entry,
 ) {
@@ -185,7 +185,7 @@ func (v *vaultLog) chain(r *reader, name string, k *key, list []*store.Entry, ha
 	return last
 }
 
-// entry checks what one entry of a chain says of itself, and counts it.
+// entry checks one entry of a chain by itself, and counts it.
 func (v *vaultLog) entry(r *reader, name string, k *key, e *store.Entry) {
 	_, epoch, err := read(e)
 	if err != nil {
@@ -210,7 +210,7 @@ func (v *vaultLog) entry(r *reader, name string, k *key, e *store.Entry) {
 	}
 }
 
-// follows tells whether an entry names the one before it, nil for the first.
+// follows reports whether an entry names the one before it, which is nil for the first.
 func follows(e, before *store.Entry) bool {
 	if before == nil {
 		return len(e.Prev) == 0
@@ -218,7 +218,8 @@ func follows(e, before *store.Entry) bool {
 	return bytes.Equal(e.Prev, before.Hash)
 }
 
-// holds tells whether a chain has the entry of a checkpoint. That its hash or MAC is right is checked elsewhere.
+// holds reports whether a chain has the entry of a checkpoint. Whether that entry's hash or MAC is right is checked
+// elsewhere.
 func holds(list []*store.Entry, head Head) bool {
 	return slices.ContainsFunc(list, func(e *store.Entry) bool {
 		return e.Seq == head.Seq && hex.EncodeToString(e.Hash) == head.Hash

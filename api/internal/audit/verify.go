@@ -20,7 +20,7 @@ type Head struct {
 	Hash string `json:"hash"`
 }
 
-// Checkpoint is what is known of a log from before. Kept where the store's writers cannot reach it, it shows every
+// Checkpoint is an earlier state of a log. If it is kept where the store's writers cannot reach it, it shows every
 // later change to what it covers.
 type Checkpoint struct {
 	// Heads are the ends of all chains, by vault id and chain.
@@ -29,7 +29,7 @@ type Checkpoint struct {
 	Writers []string `json:"writers,omitempty"`
 }
 
-// Problem is one finding of [Verify]. Seq is 0 where no entry is meant.
+// Problem is one finding of [Verify]. Seq is 0 if no entry is meant.
 type Problem struct {
 	VaultID string `json:"vault_id"`
 	Chain   string `json:"chain,omitempty"`
@@ -37,7 +37,7 @@ type Problem struct {
 	Text    string `json:"problem"`
 }
 
-// Texts of problems.
+// These are the texts of problems.
 const (
 	TextMissing    = "entry is missing"
 	TextAltered    = "entry was altered"
@@ -58,53 +58,55 @@ const (
 	TextOldTally   = "checkpoint of the writer is missing or older than it was: the store was put back, or cut"
 )
 
-// Options are what is known from elsewhere.
+// Options are what is known from elsewhere than the store.
 type Options struct {
-	// Since are checkpoints whose heads must still be there.
+	// Since are checkpoints. Their heads must still be there.
 	Since []Checkpoint
-	// Cutover is a time after the reference made its last vault. Zero: the time of the oldest vault of ours, by its id.
+	// Cutover is a time after the reference made its last vault. Zero: the time of the oldest vault that Redoubt
+	// made, by its id.
 	Cutover time.Time
-	// Keyed is a time after which no release wrote that chains without a key. Zero: a day after the oldest entry with a
-	// MAC.
+	// Keyed is a time after which no process of a release that chains without a key has written. Zero: a day after
+	// the oldest entry with a MAC.
 	Keyed time.Time
-	// Journal, unless nil, is what a later Verify goes on from.
+	// Journal, unless nil, is written so that a later Verify can continue from it.
 	Journal *Journal
-	// Visited, unless nil, is called after each vault with what was found so far.
+	// Visited, unless nil, is called after each vault with the findings so far.
 	Visited func(*Report)
 }
 
-// Report is what [Verify] found.
+// Report is the result of [Verify].
 type Report struct {
 	Vaults  int `json:"vaults"`
 	Chains  int `json:"chains"`
 	Entries int `json:"entries"`
-	// Keyed are the entries with the MAC of their writer, and Checkpointed those of them that a checkpoint in the store
-	// counts. The others are newer: somebody could have cut some off unnoticed.
+	// Keyed counts the entries with the MAC of their writer. Checkpointed counts those of them that a checkpoint in
+	// the store counts. The others are newer: an attacker could have cut some off unnoticed.
 	Keyed        int       `json:"keyed_entries"`
 	Checkpointed int       `json:"checkpointed_entries"`
-	Unkeyed      int       `json:"unkeyed_entries"`     // of chains without a key, as earlier releases wrote them
-	Legacy       int       `json:"legacy_entries"`      // without a chain, as the reference wrote them
-	Late         int       `json:"late_legacy_entries"` // those of them that are not older than the cut-over
+	Unkeyed      int       `json:"unkeyed_entries"`     // in chains without a key, as earlier releases wrote them
+	Legacy       int       `json:"legacy_entries"`      // entries without a chain, as the reference wrote them
+	Late         int       `json:"late_legacy_entries"` // legacy entries that are not older than the cut-over
 	Cutover      time.Time `json:"cutover,omitzero"`
-	// KeyedSince is a time from which on every entry has a MAC; zero if none has.
+	// KeyedSince is a time from which on every entry has a MAC. It is zero if none has.
 	KeyedSince time.Time `json:"keyed_since,omitzero"`
-	// ProvenFrom is when the first writer with a key began, zero if there was none. From then to ProvenTo, the time of the
-	// oldest entry that no checkpoint counts (zero if there is none), all entries with a MAC are there, if no problem is.
+	// ProvenFrom is when the first writer with a key began, and zero if there was none. ProvenTo is the time of the
+	// oldest entry that no checkpoint counts, and zero if there is none. If there is no problem, every entry with a
+	// MAC between the two is there.
 	ProvenFrom time.Time  `json:"proven_from,omitzero"`
 	ProvenTo   time.Time  `json:"proven_to,omitzero"`
 	Problems   []Problem  `json:"problems"`
 	Heads      Checkpoint `json:"-"`
 
 	first   int64     // time of the oldest entry with a MAC, or when its writer began, Unix microseconds
-	made    time.Time // of the oldest vault that was made here
+	made    time.Time // time of the oldest vault that Redoubt made
 	written work
 	older   []older
 }
 
-// Verify reads every vault's log, merges its chains and checks them, and compares their number with the checkpoints. It
-// asks keys once for each writer that has one. Nil options are the defaults. The report holds what is wrong with
-// entries. Beside an error the report is not complete, and what it holds is true all the same. Errors: [ErrKeys],
-// [ErrJournal], the store's, the journal's.
+// Verify reads every vault's log, merges and checks its chains, and compares the number of entries with the
+// checkpoints. It asks keys once for each writer that has a key. Nil options mean the defaults. The report holds what
+// is wrong with entries. If there is an error too, the report is not complete, but what it holds is true. Errors:
+// [ErrKeys], [ErrJournal], the store's, the journal's.
 func Verify(ctx context.Context, s store.Store, keys Keys, o *Options) (*Report, error) {
 	if o == nil {
 		o = &Options{}
@@ -163,7 +165,8 @@ func (in *reader) run(ctx context.Context, r *Report, o *Options) error {
 	return r.records(ctx, in.store)
 }
 
-// open reads the checkpoints that the log is compared with: before any entry, so that all that they count is there.
+// open reads the checkpoints with which the log is compared. It reads them before any entry, so that everything that
+// they count is there.
 func (in *reader) open(ctx context.Context, r *Report, j *Journal) error {
 	for _, since := range in.since {
 		if err := in.known(ctx, strings.Join(since.Writers, "\n")); err != nil {
@@ -215,7 +218,7 @@ func (in *reader) close(ctx context.Context, r *Report) error {
 
 func (r *Report) add(p ...Problem) { r.Problems = append(r.Problems, p...) }
 
-// vault adds what was found in one vault's log.
+// vault adds the findings in one vault's log.
 func (r *Report) vault(v *vaultLog) {
 	r.Vaults++
 	r.Chains += v.Chains
@@ -242,7 +245,7 @@ func (r *Report) vault(v *vaultLog) {
 	}
 }
 
-// unseen finds vaults of a checkpoint that have no log any more.
+// unseen finds vaults of a checkpoint that no longer have a log.
 func (r *Report) unseen(since Checkpoint) {
 	for id, chains := range since.Heads {
 		if _, seen := r.Heads.Heads[id]; seen {
@@ -266,7 +269,7 @@ func (r *Report) records(ctx context.Context, s store.Store) error {
 			if _, seen := r.Heads.Heads[one.ID]; seen {
 				continue
 			}
-			// It may have been created while we looked.
+			// It may have been created while Verify ran.
 			_, err := s.LastAudit(ctx, one.ID)
 			switch {
 			case errors.Is(err, store.ErrNotFound):
@@ -282,13 +285,13 @@ func (r *Report) records(ctx context.Context, s store.Store) error {
 	}
 }
 
-// ParseCheckpoint reads what [Checkpoint.Marshal] wrote, in this and earlier releases, or the checkpoints of writers
-// out of any text, as a log.
+// ParseCheckpoint reads what [Checkpoint.Marshal] wrote, in this and earlier releases, or finds the checkpoints of
+// writers in any text, such as a log.
 func ParseCheckpoint(data []byte) (Checkpoint, error) {
 	var c Checkpoint
 	err := json.Unmarshal(data, &c)
 	if err == nil && c.Heads == nil && c.Writers == nil {
-		err = json.Unmarshal(data, &c.Heads) // of earlier releases
+		err = json.Unmarshal(data, &c.Heads) // the form of earlier releases
 	}
 	if err == nil && (c.Heads != nil || c.Writers != nil) {
 		return c, nil

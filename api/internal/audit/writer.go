@@ -15,7 +15,7 @@ import (
 // maxVaults bounds the vaults whose chains a writer remembers. A vault that was forgotten gets a new chain.
 const maxVaults = 16_384
 
-// writer is what chains its entries under one key: a process, until its store is replaced.
+// writer chains entries under one key. A process is one writer, until its store is replaced.
 type writer struct {
 	id     string
 	began  time.Time
@@ -28,25 +28,25 @@ type writer struct {
 	epoch  *epoch // in which entries are begun
 	armed  bool   // a checkpoint is due at some time
 
-	sealing sync.Mutex // held while a checkpoint is made, and over the two below
-	closing *epoch     // ended, and in no checkpoint yet
-	last    tally      // in the store
+	sealing sync.Mutex // held while a checkpoint is made; it also guards the two fields below
+	closing *epoch     // has ended, and is in no checkpoint yet
+	last    tally      // the tally in the store
 }
 
-// epoch counts the entries that were begun in some stretch of time. All fields but idle are protected by the writer's
-// mu.
+// epoch counts the entries that were begun in some stretch of time. All fields except idle are protected by the
+// writer's mu.
 type epoch struct {
 	number  uint64
-	flying  int    // entries on their way
-	stored  uint64 // entries
-	unknown tally  // Unknown and Unlisted of it
+	flying  int    // entries that are being written
+	stored  uint64 // entries that were stored
+	unknown tally  // its Unknown and Unlisted are used
 	ended   bool
-	idle    chan struct{} // closed when it has ended and none is on its way
+	idle    chan struct{} // closed when the epoch has ended and none of its entries is being written
 }
 
 func newEpoch(number uint64) *epoch { return &epoch{number: number, idle: make(chan struct{})} }
 
-// empty tells whether the epoch has nothing to count.
+// empty reports whether the epoch has nothing to count.
 func (e *epoch) empty() bool {
 	return e.flying == 0 && e.stored == 0 && len(e.unknown.Unknown) == 0 && e.unknown.Unlisted == 0
 }
@@ -70,9 +70,9 @@ func makeWriter(now time.Time) *writer {
 	return &writer{id: newWriter(), began: now, vaults: make(map[string]*vaultChains), epoch: newEpoch(1)}
 }
 
-// ready returns the writer's key, after its first checkpoint was stored: from then on verify knows that there must be
-// one. However many wait, this is done once; a failure is not remembered. It does not end with the request that began
-// it, since others wait for it too.
+// ready returns the writer's key, after it has stored the writer's first checkpoint. From then on verify knows that
+// there must be one. This is done once, however many callers wait. A failure is not remembered. It does not end with
+// the request that began it, since others wait for it too.
 func (w *writer) ready(ctx context.Context, cfg *Config) (*key, error) {
 	if k := w.key.Load(); k != nil {
 		return k, nil
@@ -98,14 +98,14 @@ func (w *writer) ready(ctx context.Context, cfg *Config) (*key, error) {
 	return k, err
 }
 
-// wipe overwrites the key. No entry of the writer may be on its way.
+// wipe overwrites the key. No entry of the writer may be in the process of being written.
 func (w *writer) wipe() {
 	if k := w.key.Swap(nil); k != nil {
 		k.wipe()
 	}
 }
 
-// take finds a free chain of the vault or begins one, and counts an entry that is begun in the epoch.
+// take finds a free chain of the vault or begins one, and counts the entry as begun in the epoch.
 func (w *writer) take(ctx context.Context, s store.Store, ev *Event) (*chain, *epoch, error) {
 	w.mu.Lock()
 	now := w.epoch
@@ -139,7 +139,7 @@ func (w *writer) take(ctx context.Context, s store.Store, ev *Event) (*chain, *e
 	return c, now, nil
 }
 
-// leave counts one that is on its way no more. mu is held.
+// leave counts an entry as no longer being written. The caller holds mu.
 func (w *writer) leave(e *epoch) {
 	if e.flying--; e.flying == 0 && e.ended {
 		close(e.idle)
@@ -153,7 +153,7 @@ func (w *writer) abandon(e *epoch) {
 	w.leave(e)
 }
 
-// done notes how the write of an entry ended. due tells the caller to arm the next checkpoint.
+// done records how the write of an entry ended. due tells the caller to arm the next checkpoint.
 func (w *writer) done(p *Pending, err error) (due bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -172,7 +172,7 @@ func (w *writer) done(p *Pending, err error) (due bool) {
 	return due
 }
 
-// definite tells errors after which nothing was stored.
+// definite reports whether nothing was stored after this error.
 func definite(err error) bool {
 	return !errors.Is(err, store.ErrUnknownOutcome) && (errors.Is(err, store.ErrNotFound) ||
 		errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrFull) ||
@@ -187,7 +187,7 @@ func (w *writer) put(vaultID string, c *chain) {
 	v := w.vaults[vaultID]
 	if v == nil {
 		if len(w.vaults) >= maxVaults {
-			for id := range w.vaults { // any: the map's order is random
+			for id := range w.vaults { // any one: the map's order is random
 				delete(w.vaults, id)
 				break
 			}

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// bearer returns the request's bearer token. More than one Authorization header is no token.
+// bearer returns the request's bearer token. A request with more than one Authorization header has none.
 func bearer(r *http.Request) (string, bool) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) != 1 {

@@ -20,13 +20,15 @@ const (
 	maxTime       = 253_402_300_799 // the last second of the year 9999
 )
 
-// standardClaims are those that go-oidc reads. It matches names without regard to case and lets the last of two win.
+// standardClaims are the claims that go-oidc reads. It matches names without regard to case, and of two lets the last
+// one win.
 var standardClaims = []string{
 	"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "at_hash", "_claim_names", "_claim_sources",
 }
 
-// strictClaims judges a verified payload (RFC 7519, sections 4 and 4.1.4): no name twice at any depth, none that is a
-// claim we read but for the case of its letters, times as numbers. groups is a claim that is read too.
+// strictClaims checks a verified payload (RFC 7519, sections 4 and 4.1.4): no name twice at any depth, no name that
+// differs from a claim that we read only in the case of its letters, times as numbers. groups is a claim that is read
+// too.
 func strictClaims(payload []byte, groups string) error {
 	d := json.NewDecoder(bytes.NewReader(payload))
 	d.UseNumber()
@@ -51,7 +53,7 @@ func strictClaims(payload []byte, groups string) error {
 	return nil
 }
 
-// isTime reports whether JSON text is a NumericDate, a number and no string of one.
+// isTime reports whether JSON text is a NumericDate: a number, not a string of one.
 func isTime(text json.RawMessage) bool {
 	var seconds *float64
 	return json.Unmarshal(text, &seconds) == nil && seconds != nil && program.Within(*seconds, 0, maxTime)
@@ -85,8 +87,8 @@ func unique(d *json.Decoder, depth int) error {
 	return err
 }
 
-// compact reports whether a token is three parts in base64url whose unused bits are zero, so that a token has one
-// spelling. Package jose takes others.
+// compact reports whether a token is three parts in base64url whose unused bits are zero. So a token has one
+// spelling. Package jose accepts others.
 func compact(token string) bool {
 	parts := strings.Split(token, ".")
 	return len(parts) == 3 && !slices.ContainsFunc(parts, func(part string) bool {

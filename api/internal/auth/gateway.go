@@ -9,7 +9,7 @@ import (
 type gatewayKey struct{}
 
 // WithGateway puts the principal that API Gateway's authorizer established into a request's context. Only the Lambda
-// host calls it: nothing in the request itself can.
+// host calls it. Nothing in the request itself can set it.
 func WithGateway(ctx context.Context, p Principal) context.Context {
 	return context.WithValue(ctx, gatewayKey{}, p)
 }
@@ -26,10 +26,11 @@ func (Gateway) Authenticate(r *http.Request) (Principal, bool, error) {
 // FromGateway reads the authorizer part of an event's request context, of REST APIs, HTTP APIs 1.0 and 2.0, and the
 // ARN that IAM authorization leaves elsewhere in REST events. ok is false if nobody was authenticated.
 //
-// Names: "iam:ARN", "oidc:ISSUER|SUBJECT" for JWT and Cognito authorizers, "gateway:PRINCIPAL" for Lambda authorizers.
+// Names: "iam:ARN", "oidc:ISSUER|SUBJECT" for JWT and Cognito authorizers, "gateway:PRINCIPAL" for Lambda
+// authorizers.
 //
-// Groups are those of "cognito:groups" or "groups", as far as API Gateway leaves no doubt about them: one group, or any
-// number of Amazon Cognito's behind a JWT authorizer. A caller of several others has none of them; allow such callers
+// Groups are those of "cognito:groups" or "groups", if API Gateway leaves no doubt about them: one group, or any
+// number of Amazon Cognito's behind a JWT authorizer. A caller in several other groups has none. Allow such callers
 // by their names, or authenticate them in api serve.
 func FromGateway(authorizer map[string]any, userARN string) (p Principal, ok bool) {
 	text := func(m map[string]any, key string) string {
@@ -62,8 +63,8 @@ func FromGateway(authorizer map[string]any, userARN string) (p Principal, ok boo
 }
 
 // claimGroups reads a caller's groups. API Gateway flattens lists to text and escapes nothing: "[a b]" from a JWT
-// authorizer, "a,b" from a Cognito authorizer. Text that could stand for different groups gives none: from
-// "[Vault admin]" the member of one group must not come out as one of "admin".
+// authorizer, "a,b" from a Cognito authorizer. Text that could stand for different groups gives none: a member of the
+// one group "Vault admin", which comes as "[Vault admin]", must not become a member of "admin".
 func claimGroups(claims map[string]any, jwt bool) []string {
 	for _, name := range []string{"cognito:groups", "groups"} {
 		claim, ok := claims[name]
@@ -82,7 +83,7 @@ func claimGroups(claims map[string]any, jwt bool) []string {
 	return nil
 }
 
-// unflatten takes a list apart that has become text, if that can be done in one way only. spaceless says that no name
+// unflatten splits a list that has become text, if that can be done in one way only. spaceless says that no name
 // holds a space.
 func unflatten(flat string, jwt, spaceless bool) []any {
 	separator, list := ",", flat

@@ -16,12 +16,13 @@ import (
 
 const (
 	// refetchAfter is the least time between two fetches of the issuer's keys. Anyone can send a token that names an
-	// unknown key, and each would cost a fetch; a key that the issuer uses the moment it publishes it waits as long.
+	// unknown key, and each such token would cost a fetch. A key that the issuer uses at once after publishing it has
+	// to wait for that long.
 	refetchAfter = 10 * time.Second
 	maxJWKS      = 1 << 20 // bytes
 )
 
-// ErrUnavailable reports that it cannot be said now whether a credential is right.
+// ErrUnavailable reports that it cannot be decided at present whether a credential is right.
 var ErrUnavailable = errors.New("auth: not available")
 
 var (
@@ -29,8 +30,8 @@ var (
 	errSignature = errors.New("the signature is none of the issuer's")
 )
 
-// issuerKeys is an oidc.KeySet of the keys at a URL. They are fetched when first needed and again for a token that none
-// of them signed, but seldom, which go-oidc's own key set does not see to.
+// issuerKeys is an oidc.KeySet of the keys at a URL. They are fetched when first needed, and again for a token that
+// none of them signed, but seldom. go-oidc's own key set does not limit that.
 type issuerKeys struct {
 	url    string
 	client *http.Client
@@ -42,8 +43,8 @@ type issuerKeys struct {
 	err   error // of the last fetch
 }
 
-// outageKey is the context's key of a *bool that is set when the keys could not be had: go-oidc's verifier passes on an
-// error's text only.
+// outageKey is the context's key of a *bool that is set if the keys could not be fetched. It is needed because
+// go-oidc's verifier passes on only an error's text.
 type outageKey struct{}
 
 // VerifySignature implements oidc.KeySet.
@@ -67,7 +68,7 @@ func (k *issuerKeys) VerifySignature(ctx context.Context, token string) ([]byte,
 	return nil, errSignature
 }
 
-// verify tries the keys at hand that the token may mean.
+// verify tries the known keys that the token may mean.
 func (k *issuerKeys) verify(jws *jose.JSONWebSignature) ([]byte, bool) {
 	keys := k.keys.Load()
 	if keys == nil {
@@ -90,13 +91,13 @@ func (k *issuerKeys) refresh(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if now := k.now(); k.tried.IsZero() || now.Sub(k.tried) >= refetchAfter {
-		k.tried, k.err = now, k.fetch(context.WithoutCancel(ctx)) // its answer serves others
+		k.tried, k.err = now, k.fetch(context.WithoutCancel(ctx)) // others wait for its answer too
 	}
 	return k.err
 }
 
-// fetch replaces the keys. Keys of kinds that are not understood are left out; what is no set of keys is an outage, as
-// is no answer.
+// fetch replaces the keys. Keys of unknown kinds are left out. An answer that is not a set of keys counts as an
+// outage, and so does no answer.
 func (k *issuerKeys) fetch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, oidcTimeout)
 	defer cancel()
@@ -129,7 +130,7 @@ func (k *issuerKeys) fetch(ctx context.Context) error {
 }
 
 // verifies reports whether the issuer means a key for signatures (RFC 7517, sections 4.2 and 4.3). Package jose reads
-// use without heeding it, and does not read key_ops.
+// use but ignores it, and does not read key_ops.
 func verifies(raw json.RawMessage, use string) bool {
 	var key struct {
 		Operations *[]string `json:"key_ops"`

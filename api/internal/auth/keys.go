@@ -18,10 +18,10 @@ import (
 	"redoubt/api/internal/durable"
 )
 
-// keyPrefix begins every API key, so that secret scanners can tell one.
+// keyPrefix begins every API key, so that secret scanners can recognise one.
 const keyPrefix = "rdk_"
 
-// keyID bytes name a key in the file; the secret's 32 bytes are kept as a hash.
+// keyID bytes name a key in the file. The secret's 32 bytes are kept as a hash.
 const (
 	keyIDSize     = 8
 	keySecretSize = 32
@@ -64,7 +64,7 @@ type KeyFile struct {
 	byID    map[string]Key
 }
 
-// OpenKeyFile uses the file at path; a missing file holds no keys.
+// OpenKeyFile uses the file at path. A missing file holds no keys.
 func OpenKeyFile(path string, now func() time.Time) (*KeyFile, error) {
 	k := &KeyFile{path: path, now: now}
 	_, err := k.read()
@@ -94,7 +94,7 @@ func (k *KeyFile) read() ([]Key, error) {
 // List returns the keys.
 func (k *KeyFile) List() ([]Key, error) { return k.read() }
 
-// Create adds a key and returns its text, which is not kept. ErrKeyExists.
+// Create adds a key and returns its text, which is not kept. Error: ErrKeyExists.
 func (k *KeyFile) Create(name string, grant Grant, rate *Rate, expires time.Time) (string, error) {
 	if err := errors.Join(grant.check(), rate.check()); err != nil {
 		return "", err
@@ -128,7 +128,7 @@ func (k *KeyFile) Create(name string, grant Grant, rate *Rate, expires time.Time
 	return keyPrefix + key.ID + "_" + base64.RawURLEncoding.EncodeToString(secret), nil
 }
 
-// Revoke removes a key. ErrKeyNotFound.
+// Revoke removes a key. Error: ErrKeyNotFound.
 func (k *KeyFile) Revoke(name string) error {
 	return k.change(func(keys []Key) ([]Key, error) {
 		for i, old := range keys {
@@ -140,7 +140,7 @@ func (k *KeyFile) Revoke(name string) error {
 	})
 }
 
-// change replaces the file under a lock that other processes heed.
+// change replaces the file under a lock that other processes respect.
 func (k *KeyFile) change(edit func([]Key) ([]Key, error)) error {
 	lock, err := os.OpenFile(k.path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -167,11 +167,11 @@ func (k *KeyFile) change(edit func([]Key) ([]Key, error)) error {
 	return nil
 }
 
-// IsKey tells whether a bearer token is meant to be an API key.
+// IsKey reports whether a bearer token is meant to be an API key.
 func IsKey(token string) bool { return strings.HasPrefix(token, keyPrefix) }
 
-// Authenticate finds the principal of a key's text. [ErrUnauthenticated], or [ErrUnavailable] if the file cannot be
-// read.
+// Authenticate finds the principal of a key's text. Errors: [ErrUnauthenticated], and [ErrUnavailable] if the file
+// cannot be read.
 func (k *KeyFile) Authenticate(token string) (Principal, error) {
 	rest, ok := strings.CutPrefix(token, keyPrefix)
 	id, text, ok2 := strings.Cut(rest, "_")
@@ -186,7 +186,7 @@ func (k *KeyFile) Authenticate(token string) (Principal, error) {
 	}
 	sum := sha256.Sum256(secret)
 	want, err := hex.DecodeString(key.Hash)
-	// An unknown id is compared too, with an empty hash, which no sum equals.
+	// An unknown id is compared too, with an empty hash, to which no sum is equal.
 	if subtle.ConstantTimeCompare(sum[:], want) != 1 || err != nil || !known ||
 		key.Expires != 0 && key.Expires <= k.now().Unix() {
 		return Principal{}, ErrUnauthenticated
@@ -194,7 +194,7 @@ func (k *KeyFile) Authenticate(token string) (Principal, error) {
 	return Principal{Name: "key:" + key.Name, Scope: &key.Grant, Rate: key.Rate}, nil
 }
 
-// lookup finds a key by id, reading the file again if it changed.
+// lookup finds a key by id. It reads the file again if it changed.
 func (k *KeyFile) lookup(id string) (Key, bool, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

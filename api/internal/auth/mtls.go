@@ -6,11 +6,12 @@ import (
 )
 
 // ClientCertificates authenticates requests by the verified certificate of their TLS connection. The principal is
-// "mtls:" and the certificate's first URI name, else its first DNS name; common names are not looked at. It is asked
-// last: a request that still has an Authorization header presents a credential that nobody took, and is refused.
+// "mtls:" and the certificate's first URI name, or else its first DNS name. Common names are ignored. This way is
+// tried last: a request that still has an Authorization header presents a credential that no other way accepted, and
+// is refused.
 type ClientCertificates struct {
-	// Names are the subject alternative names that are let in, exact or with a trailing "*". Empty lets in every
-	// certificate that the server's client CA signed.
+	// Names are the subject alternative names that are accepted, exact or with a trailing "*". If it is empty, every
+	// certificate that the server's client CA signed is accepted.
 	Names []string
 }
 

@@ -24,7 +24,7 @@ const (
 type OIDCConfig struct {
 	Issuer   string // the iss claim; its keys are found at ISSUER/.well-known/openid-configuration
 	Audience string // must be among the aud claim
-	JWKSURL  string // where the keys are, instead of what discovery says
+	JWKSURL  string // URL of the keys, instead of the one from discovery
 	Groups   string // claim with a list of group names, "groups" by default
 	Client   *http.Client
 	Now      func() time.Time
@@ -37,13 +37,13 @@ type Tokens struct {
 	groups   string
 }
 
-// algorithms are asymmetric ones only: a verifier that also takes HS256 could be handed the public key as a secret.
+// algorithms are all asymmetric: if a verifier accepts HS256 too, it can be given the public key as a secret.
 var algorithms = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256,
 	jose.ES384, jose.ES512, jose.EdDSA,
 }
 
-// NewTokens finds the issuer's keys, unless JWKSURL says where they are; they are fetched when first needed.
+// NewTokens finds out where the issuer's keys are, unless JWKSURL says so. The keys are fetched when first needed.
 func NewTokens(ctx context.Context, cfg OIDCConfig) (*Tokens, error) {
 	if cfg.Issuer == "" || cfg.Audience == "" {
 		return nil, errors.New("auth: oidc needs an issuer and an audience")
@@ -81,7 +81,7 @@ func NewTokens(ctx context.Context, cfg OIDCConfig) (*Tokens, error) {
 }
 
 // Authenticate verifies the bearer token of the Authorization header. The principal is "oidc:ISSUER|SUBJECT" with the
-// token's groups. [ErrUnavailable] if the issuer's keys cannot be had.
+// token's groups. It returns [ErrUnavailable] if the issuer's keys cannot be fetched.
 func (t *Tokens) Authenticate(r *http.Request) (Principal, bool, error) {
 	raw, ok := bearer(r)
 	if !ok || IsKey(raw) {
@@ -96,7 +96,7 @@ func (t *Tokens) Authenticate(r *http.Request) (Principal, bool, error) {
 		return Principal{}, false, fmt.Errorf("%w: %w", ErrUnavailable, errNoKeys)
 	}
 	if err != nil || token.Subject == "" {
-		// The cause may quote the token's claims: it is dropped.
+		// The cause may quote the token's claims, so it is dropped.
 		return Principal{}, false, ErrUnauthenticated
 	}
 	p := Principal{Name: "oidc:" + t.issuer + "|" + token.Subject}

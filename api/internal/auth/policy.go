@@ -57,8 +57,8 @@ func LoadPolicy(path string) (*Policy, error) {
 	return ParsePolicy(data)
 }
 
-// Permit returns nil if pr may do op on all the fields, else [ErrForbidden]. fields must be normalized names of the
-// schema or [AllFields].
+// Permit returns nil if pr may do op on all the fields, and otherwise [ErrForbidden]. fields must be normalized names
+// of the schema or [AllFields].
 func (p *Policy) Permit(pr *Principal, op Operation, fields []string) error {
 	if pr.Scope != nil && !pr.Scope.permits(op, fields) {
 		return ErrForbidden
@@ -87,7 +87,7 @@ func (p *Policy) Permit(pr *Principal, op Operation, fields []string) error {
 	return nil
 }
 
-// rate returns the limit of the principal's decrypts, nil for none.
+// rate returns the limit of the principal's decrypts, and nil if there is none.
 func (p *Policy) rate(pr *Principal) *Rate {
 	if pr.Rate != nil || p == nil {
 		return pr.Rate

@@ -36,13 +36,13 @@ var (
 // AllFields stands for every field in a grant, and for a whole vault in a request.
 const AllFields = "*"
 
-// Grant allows operations on fields. "*" stands for all of either.
+// Grant allows operations on fields. "*" stands for all operations, or all fields.
 type Grant struct {
-	// Operations are what may be done: create, read, update, delete, decrypt, list and audit, or "*" for all. At least
-	// one. To remove a vault, or to change its time to live, takes delete on the fields "*". To create, update or delete
-	// a field takes the right to the fields that the schema derives from it, too.
+	// Operations are what may be done: create, read, update, delete, decrypt, list and audit, or "*" for all. At
+	// least one. To remove a vault, or to change its time to live, a caller needs delete on the fields "*". To
+	// create, update or delete a field, a caller also needs the right to the fields that the schema derives from it.
 	Operations []string `yaml:"operations" json:"operations"`
-	// Fields are names of the schema that the operations may be done with, or "*" for all.
+	// Fields are the names of the schema's fields to which the operations apply, or "*" for all.
 	Fields []string `yaml:"fields" json:"fields"`
 }
 
@@ -54,7 +54,7 @@ func (g *Grant) field(name string) bool {
 	return slices.Contains(g.Fields, AllFields) || slices.Contains(g.Fields, name)
 }
 
-// permits tells whether the grant allows the operation on every field.
+// permits reports whether the grant allows the operation on every field.
 func (g *Grant) permits(op Operation, fields []string) bool {
 	return g.operation(op) && !slices.ContainsFunc(fields, func(f string) bool { return !g.field(f) })
 }
@@ -77,19 +77,19 @@ type Principal struct {
 	Name string
 	// Groups come from the token or the authorizer, as "group:NAME".
 	Groups []string
-	// Scope bounds what any policy may allow; nil does not.
+	// Scope bounds what any policy may allow. nil sets no bound.
 	Scope *Grant
-	// Rate limits the principal's decrypts before the policy's rate does; nil does not.
+	// Rate limits the principal's decrypts, in place of the policy's rate. nil sets no limit.
 	Rate *Rate
 }
 
 // Anonymous is every caller of a server without authentication.
 func Anonymous() Principal { return Principal{Name: "anonymous", Scope: &everything} }
 
-// everything is read only.
+// everything must not be changed.
 var everything = Grant{Operations: []string{"*"}, Fields: []string{AllFields}}
 
-// matches tells whether a pattern names the principal or one of its groups. A pattern may end in "*".
+// matches reports whether a pattern names the principal or one of its groups. A pattern may end in "*".
 func (p *Principal) matches(pattern string) bool {
 	match := func(name string) bool {
 		if prefix, ok := strings.CutSuffix(pattern, "*"); ok {

@@ -10,7 +10,7 @@ import (
 	"redoubt/wire/kit/program"
 )
 
-// maxLimiters bounds the principals whose limiters are kept. A limiter that is full again is the first to go.
+// maxLimiters bounds the principals whose limiters are kept. A limiter that is full again is dropped first.
 const maxLimiters = 10_000
 
 // Bounds of a rate, in decrypts a second. A burst is at most MaxRate too.
@@ -55,7 +55,7 @@ type bucket struct {
 	of Rate
 }
 
-// NewLimiter limits decrypts as the policy, which may be nil, and each principal's own rate say.
+// NewLimiter limits decrypts by each principal's own rate and by the policy, which may be nil.
 func NewLimiter(p *Policy, now func() time.Time) *Limiter {
 	return &Limiter{rate: p.rate, now: now, buckets: make(map[string]*bucket)}
 }
@@ -65,7 +65,7 @@ func NewFixedLimiter(r Rate, now func() time.Time) *Limiter {
 	return &Limiter{rate: func(*Principal) *Rate { return &r }, now: now, buckets: make(map[string]*bucket)}
 }
 
-// Wait takes one token and returns 0, or returns how long until there is one and takes none.
+// Wait takes one token and returns 0. If there is none, it returns how long until there is one, and takes none.
 func (l *Limiter) Wait(pr *Principal) time.Duration {
 	r := l.rate(pr)
 	if r == nil {
@@ -88,8 +88,8 @@ func (l *Limiter) Wait(pr *Principal) time.Duration {
 	return wait
 }
 
-// makeRoom drops buckets that hold no memory of use, and if these are few, any: a quarter at least, so that the look at
-// all of them is seldom.
+// makeRoom drops buckets that hold no memory of use and, if these are few, any. It drops a quarter at least, so that
+// it seldom has to examine all of them.
 func (l *Limiter) makeRoom(now time.Time) {
 	if len(l.buckets) < maxLimiters {
 		return

@@ -220,7 +220,7 @@ func tooLarge(message string) error {
 	return errors.New("dynamo: refused (ValidationException)")
 }
 
-// failure reduces an SDK error to its kind and code: texts of DynamoDB may quote what was sent.
+// failure reduces an SDK error to its kind and code, since texts of DynamoDB may quote what was sent.
 func failure(operation string, err error) error {
 	var api smithy.APIError
 	var status *awshttp.ResponseError

@@ -38,7 +38,7 @@ func texts(list []string) types.AttributeValue {
 	return out
 }
 
-// textsOf returns the texts of a list, nil for another type.
+// textsOf returns the texts of a list, and nil for another type.
 func textsOf(v types.AttributeValue) []string {
 	list, ok := v.(*types.AttributeValueMemberL)
 	if !ok {
@@ -109,7 +109,7 @@ func value(v store.Value) types.AttributeValue {
 	return blob(v.Blob)
 }
 
-// record reads a vault item. A field of a type that no field has is an empty text, which does not open. Errors:
+// record reads a vault item. A field of a type that no field has becomes an empty text, which does not open. Errors:
 // store.ErrNotFound for a ghost, store.ErrDamaged.
 func (s *Store) record(id string, it item) (*store.Record, error) {
 	if name := mistyped(it); name != "" {
@@ -121,7 +121,7 @@ func (s *Store) record(id string, it item) (*store.Record, error) {
 	}
 	expire, ok := seconds(it["expire_at"])
 	if !ok {
-		s.damaged.Add(1) // the record is served, and nobody knows until when it was to be
+		s.damaged.Add(1) // the record is served, though its time to live is not known
 	}
 	r := &store.Record{
 		ID: id, Encoding: encodingOf(it["_v"]), Suite: blobOf(it["_hs"]), WrappedKey: blobOf(it["_sk"]),
@@ -146,7 +146,7 @@ func (s *Store) record(id string, it item) (*store.Record, error) {
 	return r, nil
 }
 
-// encodingOf reads _v, which old records of the reference lack; 0 for what it cannot be.
+// encodingOf reads _v, which old records of the reference lack. It returns 0 for a value that _v cannot have.
 func encodingOf(v types.AttributeValue) int {
 	if v == nil {
 		return store.EncodingBinary
@@ -155,7 +155,7 @@ func encodingOf(v types.AttributeValue) int {
 	return int(min(max(n, 0), math.MaxInt32))
 }
 
-// entrySort is the sort key of an entry of ours: times have sixteen digits until the year 2286.
+// entrySort is the sort key of an entry of ours. Times have sixteen digits until the year 2286.
 func entrySort(e *store.Entry) string {
 	return fmt.Sprintf("%016d##%s##%012d", e.Time, e.Chain, e.Seq)
 }

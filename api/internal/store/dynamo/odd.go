@@ -13,10 +13,10 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// Attributes that neither we nor the reference write: an import, another program or a mistake made them. What can be
-// read of such an item can be changed and erased.
+// This file reads attributes that neither we nor the reference write: an import, another program or a mistake made
+// them. What can be read of such an item can be changed and erased.
 
-// whole reads a whole number. ok is false for another type, a fraction, and what an int64 does not hold.
+// whole reads a whole number. ok is false for another type, a fraction, or a number beyond an int64.
 func whole(v types.AttributeValue) (n int64, ok bool) {
 	number, ok := v.(*types.AttributeValueMemberN)
 	if !ok {
@@ -26,8 +26,8 @@ func whole(v types.AttributeValue) (n int64, ok bool) {
 	return n, err == nil
 }
 
-// seconds reads expire_at in whole seconds, rounded up as conditions of DynamoDB compare it; also from a text. ok is
-// false if it cannot be read as a time. 0 is none.
+// seconds reads expire_at, also from a text, in whole seconds, rounded up as conditions of DynamoDB compare it. ok is
+// false if it cannot be read as a time. 0 means none.
 func seconds(v types.AttributeValue) (n int64, ok bool) {
 	if v == nil {
 		return 0, true
@@ -50,7 +50,8 @@ func seconds(v types.AttributeValue) (n int64, ok bool) {
 	return n, true
 }
 
-// revision is _mt where that is a whole number from 0, and below 0 made from whatever is there instead.
+// revision is _mt if that is a whole number from 0 on. Otherwise it is a number below 0, made from what is there
+// instead.
 func revision(v types.AttributeValue) int64 {
 	if n, ok := whole(v); ok && n >= 0 {
 		return n
@@ -68,8 +69,8 @@ func revision(v types.AttributeValue) int64 {
 	return -1 - int64(binary.BigEndian.Uint64(sum[:])>>1)
 }
 
-// current is what an update or a delete is conditional on: the record at a revision, unexpired. What stands in the
-// place of a revision that is none of ours is read first.
+// current is the condition of an update or a delete: the record has this revision and has not expired. If the
+// revision is not a regular one, the value that stands in its place is read first.
 func (s *Store) current(ctx context.Context, id string, at int64) (string, map[string]string, item, error) {
 	names := map[string]string{"#mt": "_mt", "#sk": "_sk", "#ttl": "expire_at"}
 	values := item{":now": number(s.now().Unix()), ":zero": number(0), ":n": text("N")}
@@ -91,7 +92,7 @@ func (s *Store) current(ctx context.Context, id string, at int64) (string, map[s
 	return "#mt = :rev" + conditionCurrent, names, values, nil
 }
 
-// mistyped names an attribute of ours, among those that are there, that has another type than ours.
+// mistyped names an attribute of ours that is there and has another type than ours.
 func mistyped(it item) string {
 	for _, name := range []string{"_hs", "_sk", "_pk", "_km"} {
 		if v, there := it[name]; there && blobOf(v) == nil {
@@ -106,7 +107,7 @@ func mistyped(it item) string {
 	return ""
 }
 
-// legible reports whether an audit entry's attributes, among those that are there, have our types.
+// legible reports whether those of an audit entry's attributes that are there have our types.
 func legible(it item) bool {
 	for _, name := range []string{"_e", "_id", "_r", "_w", "_a"} {
 		if _, ok := it[name].(*types.AttributeValueMemberS); it[name] != nil && !ok {
@@ -138,5 +139,5 @@ func legible(it item) bool {
 	return it["_e"] != nil
 }
 
-// Damaged is how often an item was met, since the start, that cannot be read wholly.
+// Damaged counts how often, since the start, an item was met that cannot be read completely.
 func (s *Store) Damaged() uint64 { return s.damaged.Load() }

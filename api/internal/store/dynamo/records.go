@@ -18,24 +18,24 @@ import (
 const (
 	conditionAbsent  = "attribute_not_exists(pk)"
 	conditionExpired = conditionAbsent + " OR expire_at <= :now"
-	// conditionCurrent follows that of the revision. Only a number is a time to DynamoDB, and 0 is none.
+	// conditionCurrent follows the condition on the revision. Only a number is a time to DynamoDB, and 0 means none.
 	conditionCurrent = " AND attribute_exists(#sk) AND (attribute_not_exists(#ttl) OR NOT attribute_type(#ttl, :n)" +
 		" OR #ttl > :now OR #ttl = :zero)"
 
 	maxScans   = 20   // pages of DynamoDB that one page of ours may cost
-	maxScan    = 1000 // items that each of them may look at
+	maxScan    = 1000 // items that each of them may examine
 	scanGrowth = 4    // how many times more than the one before
 )
 
-// put makes an item of a transaction that must not exist.
+// put makes the transaction's part for an item that must not exist.
 func (s *Store) put(it item) types.TransactWriteItem {
 	return types.TransactWriteItem{Put: &types.Put{
 		TableName: s.table, Item: it, ConditionExpression: aws.String(conditionAbsent),
 	}}
 }
 
-// putOver makes an item of a transaction that must not exist, unless its time has passed: DynamoDB takes up to days to
-// remove it.
+// putOver makes the transaction's part for an item that must not exist, unless its time has passed: DynamoDB takes up
+// to days to remove it.
 func (s *Store) putOver(it item) types.TransactWriteItem {
 	w := s.put(it)
 	w.Put.ConditionExpression = aws.String(conditionExpired)
@@ -76,7 +76,7 @@ func (s *Store) Get(ctx context.Context, id string) (*store.Record, error) {
 	return r, nil
 }
 
-// judge tells why a write to a record at a revision was refused.
+// judge finds the reason why a write to a record at a revision was refused.
 func (s *Store) judge(id string) func(int, item) error {
 	return func(i int, old item) error {
 		if i > 0 {
@@ -175,8 +175,9 @@ func cursorKey(text, prefix string) (item, error) {
 	return key(pk, sk), nil
 }
 
-// List implements store.Store. A page may be shorter than asked although there is a next one. DynamoDB counts items
-// before they are filtered, and most of a table may be audit entries: each scan of a page looks at more than the last.
+// List implements store.Store. A page may be shorter than requested although there is a next one. DynamoDB counts
+// items before it filters them, and most of a table may be audit entries. So each scan of a page examines more items
+// than the one before.
 func (s *Store) List(ctx context.Context, p store.Page) ([]store.Summary, string, error) {
 	var from item
 	if p.Cursor != "" {
@@ -222,7 +223,7 @@ func (s *Store) scan(ctx context.Context, prefix string, from item, limit int32)
 		ExpressionAttributeValues: item{":prefix": text(prefix)},
 		ProjectionExpression:      aws.String("pk, sk, #sk, #ct, #mt, #ttl"),
 		ExpressionAttributeNames:  map[string]string{"#sk": "_sk", "#ct": "_ct", "#mt": "_mt", "#ttl": "expire_at"},
-		ConsistentRead:            aws.Bool(prefix == pkLog), // an entry that is not seen is a missing one
+		ConsistentRead:            aws.Bool(prefix == pkLog), // an entry that is not seen would count as missing
 	}
 	if limit > 0 {
 		in.Limit = &limit
