@@ -112,13 +112,15 @@ MUTANTS ?=
 mutants: ## Take each defence that SECURITY.md names out, one at a time: a test must notice (20 min; MUTANTS="25 nonce" for some)
 	.ci/mutants $(MUTANTS)
 
-# The packages whose flags and file keys deploy/REFERENCE.md lists; their tests compare it with them.
+# The packages whose flags and file keys deploy/REFERENCE.md lists, and those whose metrics deploy/METRICS.md lists; their
+# tests compare the pages with them.
 DOCUMENTED := ./parent/internal/config ./enclave/internal/config ./api/internal/cli ./api/internal/auth \
-	./api/internal/schema ./deploy/canary ./deploy/eif/internal/command ./deploy/local ./bench/internal/cli
+	./api/internal/schema ./deploy/canary ./deploy/eif/internal/command ./deploy/local ./bench/internal/cli \
+	./parent/internal/metrics ./api/internal/httpapi ./api/internal/emf ./deploy/canary/internal/probe
 
 .PHONY: reference
-reference: ## Write deploy/REFERENCE.md: every flag, variable and file key, from the code (make test compares it)
-	$(GO) test -count=1 -p 1 -run 'TestTheReference' $(DOCUMENTED) -write-reference
+reference: ## Write deploy/REFERENCE.md (flags, variables, file keys) and deploy/METRICS.md from the code; make test compares
+	$(GO) test -count=1 -p 1 -run 'TestTheReference|TestTheDocumentLists' $(DOCUMENTED) -write-reference
 
 .PHONY: bench
 bench: build ## Short set of measurements (under 3 minutes), kept in deploy/measurements/COMMIT.jsonl; draws deploy/measurements/report.html

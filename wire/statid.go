@@ -75,13 +75,14 @@ type StatInfo struct {
 
 // Help of families with several numbers.
 const (
-	helpFields             = "Fields by outcome; not those of sealed replies, whose outcome is the caller's alone."
-	helpExpressions        = "Expressions by outcome."
-	helpKeyLookups         = "Look-ups of keys by outcome; negative_hit: a remembered failure."
-	helpContextLookups     = "Look-ups of contexts by outcome; hit: of the context, or of a field's own key."
-	helpProgramLookups     = "Look-ups of compiled expressions by outcome."
-	helpKMSCalls           = "KMS Decrypt by outcome."
-	helpExpressionFailures = "Expressions that failed, those of sealed replies left out, by kind."
+	helpFields             = "Fields; not those of sealed replies, whose outcome is the caller's alone."
+	helpExpressions        = "Expressions."
+	helpKeyLookups         = "Look-ups of keys; `negative_hit`: a remembered failure."
+	helpContextLookups     = "Look-ups of contexts; `hit`: of the context, or of a field's own key."
+	helpProgramLookups     = "Look-ups of compiled expressions."
+	helpKMSCalls           = "KMS Decrypt."
+	helpExpressionFailures = "Expressions that failed, those of sealed replies left out; " +
+		"`evaluation` stands for all that depends on a value."
 )
 
 // statTable has all numbers. An index that stands here twice does not compile, and a number that was given away before
@@ -113,7 +114,7 @@ var statTable = [MaxStats]StatInfo{
 	StatBadRequests:          {Family: "bad_requests", Help: "Requests the enclave could not make sense of."},
 	StatPanics:               {Family: "panics", Help: "Panics that were caught and answered."},
 	StatLogsDropped:          {Family: "logs_dropped", Help: "Log entries over the rate."},
-	StatPurges:               {Family: "purges", Help: "Purges of the caches."},
+	StatPurges:               {Family: "purges", Help: "Purges of the caches, one a minute of the probe key's among them."},
 	StatAttestations:         {Family: "attestations", Help: "Attestation documents made for callers."},
 	StatProgramHits:          {"program_lookups", "outcome", "hit", helpProgramLookups},
 	StatProgramMisses:        {"program_lookups", "outcome", "miss", helpProgramLookups},
@@ -121,7 +122,7 @@ var statTable = [MaxStats]StatInfo{
 	StatEgressFailed:         {Family: "egress_failed", Help: "Ways to KMS that the parent did not open."},
 	StatKMSCredentials:       {"kms_calls", "outcome", "credentials", helpKMSCalls},
 	StatSealedReplies: {
-		Family: "sealed_replies", Help: "Answers sealed to a caller's key, whose results are not counted.",
+		Family: "sealed_replies", Help: "Answers sealed to a caller's key: what became of their results is not counted.",
 	},
 	StatSessions:            {Family: "sessions", Help: "Sessions ever accepted."},
 	StatCredentialsReceived: {Family: "credentials_received", Help: "Credentials received."},
@@ -150,7 +151,8 @@ var statTable = [MaxStats]StatInfo{
 	StatGaugeKMSDocumentAge:  {Family: "kms_document_age_seconds", Help: "Age of the attestation document in use."},
 	StatGaugeKMSRSAKeyAge:    {Family: "kms_rsa_key_age_seconds", Help: "Age of the RSA pair that KMS answers to."},
 	StatGaugeCredentialsLeft: {
-		Family: "credentials_left_seconds", Help: "Life left of the credentials that end first, of any session.",
+		Family: "credentials_left_seconds", Help: "Life of the credentials the enclave holds, of any session: those that end first. " +
+			"The parent puts their end off, some minutes at a time, when it gets no new ones.",
 	},
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,16 +37,8 @@ func TestTheCommittedDashboardsAreTheGeneratedOnes(t *testing.T) {
 	}
 }
 
-func TestEveryPanelIsWholeAndAsksWhatIsDocumented(t *testing.T) {
-	text, err := os.ReadFile("../METRICS.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documented := map[string]bool{}
-	for _, m := range regexp.MustCompile("`(redoubt_\\w+)` \\|").FindAllStringSubmatch(string(text), -1) {
-		documented[m[1]] = true
-	}
-	suffix := regexp.MustCompile(`_(bucket|sum|count)$`)
+func TestEveryPanelIsWholeAndAsksForWhatExists(t *testing.T) {
+	known := readMetrics(t)
 	for _, d := range dashboards() {
 		titles := map[string]bool{}
 		for _, p := range d.Panels {
@@ -58,10 +51,92 @@ func TestEveryPanelIsWholeAndAsksWhatIsDocumented(t *testing.T) {
 				if q.LegendFormat == "" || strings.Count(q.Expr, "(") != strings.Count(q.Expr, ")") {
 					t.Errorf("%s: %s: query %s", d.UID, p.Title, q.RefID)
 				}
-				for _, name := range regexp.MustCompile(`redoubt_\w+`).FindAllString(q.Expr, -1) {
-					if !documented[suffix.ReplaceAllString(name, "")] {
-						t.Errorf("%s: %s asks for %s, which METRICS.md does not list", d.UID, p.Title, name)
-					}
+				known.check(t, d.UID+": "+p.Title, q.Expr)
+			}
+		}
+	}
+}
+
+// TestRulesAndTemplatesNameWhatExists reads the alerts, their tests, the scrape configurations and the templates.
+func TestRulesAndTemplatesNameWhatExists(t *testing.T) {
+	known := readMetrics(t)
+	var files []string
+	for _, pattern := range []string{"../prometheus/*.yaml", "../cloudformation/*.yaml"} {
+		more, err := filepath.Glob(pattern)
+		if err != nil || len(more) == 0 {
+			t.Fatal(pattern, err)
+		}
+		files = append(files, more...)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		known.check(t, name, string(text))
+	}
+}
+
+// metrics are those that METRICS.md lists, with their labels; a label whose values are not listed has none here.
+type metrics map[string]map[string][]string
+
+func readMetrics(t *testing.T) metrics {
+	t.Helper()
+	text, err := os.ReadFile("../METRICS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := metrics{}
+	row := regexp.MustCompile("(?m)^\\| `(redoubt_\\w+)` \\| \\w+ \\| ([^|]+) \\|")
+	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
+		labels := map[string][]string{"job": nil, "instance": nil, "le": nil}
+		if strings.HasPrefix(m[1], "redoubt_enclave_") {
+			labels["enclave"] = nil
+		}
+		for label := range strings.SplitSeq(m[2], "; ") {
+			name, values, listed := strings.Cut(label, ": ")
+			if name = strings.Trim(name, "`"); listed {
+				labels[name] = strings.Split(values, ", ")
+			} else {
+				labels[name] = nil
+			}
+		}
+		known[m[1]] = labels
+	}
+	return known
+}
+
+var (
+	named  = regexp.MustCompile(`(redoubt_(?:parent|enclave|api|canary)_\w+)\s*(\{[^}]*\})?`)
+	suffix = regexp.MustCompile(`_(bucket|sum|count)$`)
+	// matcher is one of a selector: a label, and what it is compared with.
+	matcher = regexp.MustCompile(`(\w+)\s*[!=]~?\s*["']([^"']*)["']`)
+	plain   = regexp.MustCompile(`^[\w./-]+$`)
+)
+
+// check demands that each metric in a text exists, has the labels that it is selected by, and that these can have the
+// values that are named.
+func (known metrics) check(t *testing.T, where, text string) {
+	t.Helper()
+	for _, m := range named.FindAllStringSubmatch(text, -1) {
+		name := m[1]
+		labels, ok := known[name]
+		if !ok {
+			name = suffix.ReplaceAllString(name, "")
+			labels, ok = known[name]
+		}
+		if !ok {
+			t.Errorf("%s asks for %s, which nothing exports", where, name)
+			continue
+		}
+		for _, l := range matcher.FindAllStringSubmatch(m[2], -1) {
+			values, ok := labels[l[1]]
+			if !ok {
+				t.Errorf("%s selects %s by %s, which it has not", where, name, l[1])
+			}
+			for value := range strings.SplitSeq(l[2], "|") {
+				if len(values) > 0 && plain.MatchString(value) && !slices.Contains(values, value) {
+					t.Errorf("%s selects %s by %s %q, which is none of its values", where, name, l[1], value)
 				}
 			}
 		}

@@ -32,36 +32,38 @@ func NewMetrics(version string) *Metrics {
 	m := &Metrics{
 		Registry: prometheus.NewRegistry(), also: nobody{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "redoubt_api_requests_total", Help: "Requests by route, method, status and code of the outcome.",
+			Name: "redoubt_api_requests_total", Help: "Requests answered.",
 		}, []string{"route", "method", "status", "code"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "redoubt_api_request_duration_seconds", Help: "Time to answer a request.",
+			Name: "redoubt_api_request_duration_seconds", Help: "Time to the answer.",
 			Buckets:                     prometheus.ExponentialBuckets(0.00025, 2, 16),
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"route", "method"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "redoubt_api_requests_in_flight", Help: "Requests that are being answered.",
+			Name: "redoubt_api_requests_in_flight", Help: "Requests under way.",
 		}),
 		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "redoubt_api_dependency_duration_seconds",
-			Help:    "Time of calls to the store, the key service and the parent, by outcome.",
+			Help:    "Time of calls of `store`, `kms` and `parent`.",
 			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 16), NativeHistogramBucketFactor: 1.1,
 			NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"dependency", "operation", "outcome"}),
 		audits: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "redoubt_api_audit_entries_total",
-			Help: "Audit entries given to the store, by event and outcome; what is neither ok nor refused was not let out.",
+			Help: "Audit entries given to the store. `refused`: the write that carries it was refused for what it is " +
+				"(a conflict, say), and is tried again or has an entry of its own. " +
+				"What could not be stored was not let out.",
 		}, []string{"event", "outcome"}),
 	}
 	m.shed = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "redoubt_api_connections_shed_total",
-		Help: "Connections that ended, or were refused, since --max-connections were open.",
+		Help: "Connections that ended, or were refused, since `--max-connections` were open.",
 	}, []string{"reason"})
 	for why := range h1.Sheds {
 		m.shed.WithLabelValues(why.String())
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "redoubt_api_build_info", Help: "Always 1; the version is a label.",
+		Name: "redoubt_api_build_info", Help: "Always 1; the version as a label.",
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
@@ -77,7 +79,7 @@ func (m *Metrics) Damaged(count func() uint64) { m.damaged = count }
 func (m *Metrics) damages() prometheus.Collector {
 	m.damaged = func() uint64 { return 0 }
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "redoubt_api_store_damaged_total", Help: "Records and audit entries that were met and cannot be read.",
+		Name: "redoubt_api_store_damaged_total", Help: "How often a record or an audit entry of the embedded store was met that cannot be read.",
 	}, func() float64 { return float64(m.damaged()) })
 }
 
@@ -91,7 +93,7 @@ func (m *Metrics) fullness() prometheus.Collector {
 	m.full = func() bool { return false }
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "redoubt_api_store_full",
-		Help: "1 while the embedded store has no room but its reserve, for removals and the audit of reads.",
+		Help: "1 while the embedded store has room for nothing but its reserve: removals and the audit of reads.",
 	}, func() float64 {
 		if m.full() {
 			return 1

@@ -32,7 +32,15 @@ func counted(t *testing.T) *Metrics {
 }
 
 func TestTheDocumentListsEveryMetric(t *testing.T) {
-	pages.Metrics(t, "API", pages.Families(t, counted(t).Registry, "redoubt_"))
+	families := pages.Families(t, counted(t).Registry, "redoubt_")
+	for _, f := range families {
+		for name := range f.Labels {
+			if name != "reason" { // the others have more values than one request shows
+				f.Labels[name] = nil
+			}
+		}
+	}
+	pages.Metrics(t, "API", families)
 }
 
 func TestNamesFollowConvention(t *testing.T) {

@@ -136,21 +136,13 @@ func (a *App) enclaves() error {
 
 // watch exposes what is read when asked for.
 func (a *App) watch() {
-	a.metrics.Watch("ready", "1 when /ready?exclude=kms says so: requests can be served.", func() float64 {
-		return boolean(a.ready())
-	})
-	a.metrics.Watch("draining", "1 while this parent drains.", func() float64 {
-		return boolean(a.front != nil && a.front.Draining())
-	})
-	a.metrics.Watch("credentials_valid", "1 when there are credentials to use, also past their end.", func() float64 {
-		return boolean(a.creds.Valid())
-	})
-	a.metrics.Watch("credentials_life_seconds", "What remains of the credentials' life; +Inf when they never end.",
-		a.credentialsLife)
-	a.metrics.Watch("files_stale", "Files (certificates, API keys) that changed and could not be loaded.", a.stale)
-	a.metrics.Watch("enclaves", "Enclaves that are known.", func() float64 { return float64(a.pool.Known()) })
-	a.metrics.Watch("requests_in_flight", "Requests and items of batches that wait for an enclave's answer.",
-		func() float64 { return float64(a.pool.InFlight()) })
+	a.metrics.Watch(metrics.Ready, func() float64 { return boolean(a.ready()) })
+	a.metrics.Watch(metrics.Draining, func() float64 { return boolean(a.front != nil && a.front.Draining()) })
+	a.metrics.Watch(metrics.CredentialsValid, func() float64 { return boolean(a.creds.Valid()) })
+	a.metrics.Watch(metrics.CredentialsLife, a.credentialsLife)
+	a.metrics.Watch(metrics.FilesStale, a.stale)
+	a.metrics.Watch(metrics.KnownEnclaves, func() float64 { return float64(a.pool.Known()) })
+	a.metrics.Watch(metrics.RequestsInFlight, func() float64 { return float64(a.pool.InFlight()) })
 }
 
 func boolean(b bool) float64 {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"redoubt/parent/internal/metrics"
 )
 
 // keysFile is a file with one key.
@@ -72,5 +74,15 @@ func TestMetricsBeyondLoopbackAskForAKey(t *testing.T) {
 				t.Errorf("/purge: %d, want %d", w.Code, tc.purge)
 			}
 		})
+	}
+}
+
+func TestEveryWatchedValueIsExposed(t *testing.T) {
+	a, _, _ := start(t)
+	exposed := a.ask(http.MethodGet, "/metrics", "", here, "").Body.String()
+	for w := range metrics.Watched(metrics.WatchedValues) {
+		if there := strings.Contains(exposed, "\n"+w.Name()+" "); there != (w != metrics.CertificateLife) {
+			t.Errorf("%s is exposed: %v, without TLS", w.Name(), there)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"redoubt/parent/internal/edge"
 	"redoubt/parent/internal/front"
 	"redoubt/parent/internal/lifecycle"
+	"redoubt/parent/internal/metrics"
 	"redoubt/wire/kit/h1"
 	"redoubt/wire/rawio"
 )
@@ -56,9 +57,7 @@ func (a *App) serve() error {
 			return err
 		}
 		o.TLS = t.Config()
-		a.metrics.Watch("certificate_life_seconds", "What remains of the listener's certificate.", func() float64 {
-			return time.Until(t.NotAfter()).Seconds()
-		})
+		a.metrics.Watch(metrics.CertificateLife, func() float64 { return time.Until(t.NotAfter()).Seconds() })
 	}
 	a.front = front.New(o)
 	return nil

@@ -1,19 +1,14 @@
 package metrics
 
 import (
+	"slices"
 	"testing"
 
 	"redoubt/parent/internal/probe"
 	"redoubt/wire"
 	"redoubt/wire/kit/test/pages"
+	"redoubt/wire/kit/trace/otlp"
 )
-
-// watched are registered by package app, as values read when asked for.
-var watched = map[string]string{
-	"ready": "gauge", "draining": "gauge", "credentials_valid": "gauge", "credentials_life_seconds": "gauge",
-	"enclaves": "gauge", "certificate_life_seconds": "gauge", "requests_in_flight": "gauge", "files_stale": "gauge",
-	"trace_spans_total": "counter",
-}
 
 func TestTheDocumentListsEveryMetricOfParentAndEnclave(t *testing.T) {
 	m := New("v1")
@@ -23,15 +18,41 @@ func TestTheDocumentListsEveryMetricOfParentAndEnclave(t *testing.T) {
 				s.Add(id, 1)
 			}
 		}
-		s.AddHistogram(wire.StageKMS, 1, wire.Buckets)
+		for stage := range wire.Stage(wire.Stages) {
+			s.AddHistogram(stage, 1, wire.Buckets)
+		}
 	}})
 	m.AddProbe(probes{{Region: "us-east-1", Said: "ok"}})
-	exported := pages.Families(t, m.Registry, "redoubt_parent_")
-	for name, kind := range watched {
-		exported[Namespace+"_"+name] = kind
+	for w := range Watched(WatchedValues) {
+		m.Watch(w, func() float64 { return 1 })
 	}
-	pages.Metrics(t, "Parent", exported)
-	pages.Metrics(t, "Enclave", pages.Families(t, m.Registry, "redoubt_enclave_"))
+	spans, err := otlp.New(otlp.Options{Endpoint: "http://127.0.0.1:1", Service: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = spans.Close(t.Context()) })
+	m.Registry.MustRegister(spans.Collectors(Namespace)...)
+	// Of these labels there are other values than the ones here.
+	ofParent := named(pages.Families(t, m.Registry, Namespace), "code", "status", "version", "region",
+		"redoubt_parent_http_requests_total route", "redoubt_parent_probes_total outcome")
+	ofEnclave := named(pages.Families(t, m.Registry, "redoubt_enclave_"), "id", "build")
+	for _, f := range ofEnclave {
+		delete(f.Labels, "enclave") // which all have
+	}
+	pages.Metrics(t, "Parent", ofParent)
+	pages.Metrics(t, "Enclave", ofEnclave)
+}
+
+// named takes the values of some labels away, or of one metric's label, so that their names alone are listed.
+func named(families []pages.Metric, labels ...string) []pages.Metric {
+	for _, f := range families {
+		for name := range f.Labels {
+			if slices.Contains(labels, name) || slices.Contains(labels, f.Name+" "+name) {
+				f.Labels[name] = nil
+			}
+		}
+	}
+	return families
 }
 
 type probes []probe.State

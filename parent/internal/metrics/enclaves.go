@@ -55,17 +55,18 @@ func (m *Metrics) AddEnclaves(source Enclaves) {
 		return prometheus.NewDesc("redoubt_enclave_"+name, help, append([]string{"enclave"}, labels...), nil)
 	}
 	c := &collector{
-		source:   source,
-		up:       d("sessions_open", "Sessions from this parent that are open."),
-		ready:    d("sessions_ready", "Open sessions at an enclave that is ready."),
-		lanes:    d("lanes_open", "Lanes of those sessions, for single requests and for batches."),
-		restarts: d("restarts_total", "Times that another process was found at the enclave's address."),
+		source: source,
+		up:     d("sessions_open", "Sessions from this parent that are open."),
+		ready:  d("sessions_ready", "This parent's sessions that are open, at an enclave that is ready."),
+		lanes:  d("lanes_open", "Lanes of this parent's sessions, for single requests and for batches."),
+		restarts: d("restarts_total", "Times that another process was found at the enclave's address. "+
+			"nitro-cli gives each launch an address of its own: there `redoubt_parent_enclave_launches_total` tells."),
 		inFlight: d("sessions_in_flight", "Requests of this parent in flight."),
 		silent:   d("silent_seconds", "Time since the enclave last answered a ping."),
 		offset:   d("clock_offset_seconds", "The enclave's clock minus this host's."),
 		started:  d("start_time_seconds", "Start of the enclave by its own clock, Unix time."),
 		health:   d("condition", "What the enclave reports of itself: 1 good, 0 bad.", "condition"),
-		info:     d("info", "Always 1; labels tell the enclave's id and build, by its own word.", "id", "build"),
+		info:     d("info", "Always 1; id and build of the enclave, by its own word, as labels.", "id", "build"),
 		stage:    d("stage_duration_seconds", "Time of each stage of a request, inside the enclave.", "stage"),
 		families: map[string]family{},
 	}

@@ -70,7 +70,7 @@ func New(build string) *Metrics {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	m.gauge("build_info", "Always 1; the label tells the build.", prometheus.Labels{"version": build}).Set(1)
+	m.gauge("build_info", "Always 1; the version as a label.", prometheus.Labels{"version": build}).Set(1)
 	m.http()
 	m.sessions()
 	m.host()
@@ -79,11 +79,11 @@ func New(build string) *Metrics {
 
 func (m *Metrics) http() {
 	m.requests = m.counters("http_requests_total",
-		"Requests answered, by route, HTTP status and error code (ok, key_denied, overloaded, ...).",
+		"Requests answered; `code` is `ok` or the code of the error.",
 		"route", "status", "code")
 	durations := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: Namespace, Name: "http_request_duration_seconds",
-		Help:    "Time from a request's header to its answer being ready, by route.",
+		Help:    "Time from a request's header to its answer being ready.",
 		Buckets: latency, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160,
 		NativeHistogramMinResetDuration: time.Hour,
 	}, []string{"route"})
@@ -91,12 +91,12 @@ func (m *Metrics) http() {
 	for r := range front.Route(front.Routes) {
 		m.durations[r] = durations.WithLabelValues(r.String()).(latencyHistogram) //nolint:forcetypeassert // a histogram
 	}
-	shed := m.counters("connections_shed_total", "Connections that ended, or were refused, since --max-connections were "+
-		"open: strangers and idle callers made room, refused were new ones when nobody could.", "reason")
+	shed := m.counters("connections_shed_total", "Connections for which there was no room at `--max-connections`: "+
+		"a `stranger` or an `idle_caller` ended to make room, or a new one was `refused`.", "reason")
 	for r := range h1.Sheds {
 		m.shed[r] = shed.WithLabelValues(r.String())
 	}
-	m.items = m.counters("batch_items_total", "Items of batches answered, by code.", "code")
+	m.items = m.counters("batch_items_total", "Items of batches answered.", "code")
 	for c := range wire.Code(wire.Codes) {
 		m.items.WithLabelValues(c.String())
 		for _, r := range []front.Route{front.RouteDecrypt, front.RouteV1Decrypt} {
@@ -110,12 +110,13 @@ func (m *Metrics) http() {
 
 func (m *Metrics) sessions() {
 	m.opened = m.counter("sessions_opened_total", "Sessions to enclaves that were opened.")
-	m.sessionPanics = m.counter("session_panics_total", "Panics that ended a session and were caught.")
+	m.sessionPanics = m.counter("session_panics_total",
+		"Panics in a session that were caught. The session ended, the others went on.")
 	m.lost = m.counter("sessions_lost_total", "Sessions to enclaves that ended.")
 	m.dialFailed = m.counter("session_dial_failures_total", "Attempts to open a session that failed.")
 	m.retried = m.counter("requests_retried_total", "Requests sent again because their session ended.")
 	m.notRetried = m.counter("requests_not_retried_total",
-		"Requests whose session stalled, or ended a second time, and that were sent to no other.")
+		"Requests whose session stalled, or ended a second time, and that were sent to no other: they are answered 504.")
 	ping := prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: Namespace, Name: "ping_duration_seconds", Help: "Time of a ping to an enclave and its answer.",
 		Buckets: latency, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160,
@@ -123,26 +124,28 @@ func (m *Metrics) sessions() {
 	})
 	m.Registry.MustRegister(ping)
 	m.ping = ping
-	m.pushes = m.counters("credentials_pushes_total", "Credentials given to enclaves, by outcome.", "outcome")
-	m.fetches = m.counters("credentials_fetches_total", "Credentials fetched from their source, by outcome.", "outcome")
+	m.pushes = m.counters("credentials_pushes_total", "Credentials given to enclaves.", "outcome")
+	m.fetches = m.counters("credentials_fetches_total", "Credentials fetched from their source.", "outcome")
 	preset(m.pushes, "ok", "failed")
 	preset(m.fetches, "ok", "failed")
 }
 
 func (m *Metrics) host() {
-	m.egressOpened = m.counter("egress_connections_total", "Connections made for enclaves.")
-	m.egressRefused = m.counter("egress_refused_total", "Connections refused: target not allowed, or too many.")
-	m.egressFailed = m.counter("egress_failures_total", "Connections for enclaves that could not be made.")
-	m.egressOpen = m.gauge("egress_connections", "Connections of enclaves that are open.", nil)
-	m.egressBytes = m.counters("egress_bytes_total", "Bytes carried for enclaves, by direction.", "direction")
+	m.egressOpened = m.counter("egress_connections_total", "Connections to KMS made for enclaves.")
+	m.egressRefused = m.counter("egress_refused_total", "Connections refused: not on the allow list, or too many.")
+	m.egressFailed = m.counter("egress_failures_total", "Connections to KMS that could not be made.")
+	m.egressOpen = m.gauge("egress_connections", "Connections of enclaves to KMS that are open.", nil)
+	m.egressBytes = m.counters("egress_bytes_total", "Bytes carried between enclaves and KMS.", "direction")
 	m.egressSent = m.egressBytes.WithLabelValues("sent")
 	m.egressReceived = m.egressBytes.WithLabelValues("received")
-	m.launches = m.counters("enclave_launches_total", "Enclaves started with nitro-cli, by outcome.", "outcome")
-	m.commands = m.counters("nitro_cli_failures_total", "Runs of nitro-cli that failed, by command.", "command")
-	m.ended = m.counter("enclave_terminations_total", "Enclaves ended because they did not answer or may not be trusted.")
+	m.launches = m.counters("enclave_launches_total", "Enclaves started with nitro-cli.", "outcome")
+	m.commands = m.counters("nitro_cli_failures_total", "Runs of nitro-cli that failed.", "command")
+	m.ended = m.counter("enclave_terminations_total", "Enclaves ended because they did not answer, or "+
+		"because they run another image than is allowed or in debug mode.")
 	m.purges = m.counters("purges_total",
-		"Purges of the enclaves' caches that were asked for here; ok when every enclave confirmed.", "outcome")
-	m.probes = m.counters("probes_total", "Openings of a probe key by an enclave, by outcome.", "outcome")
+		"Purges of the enclaves' caches that were asked for here; `failed`: some enclave did not confirm.", "outcome")
+	m.probes = m.counters("probes_total",
+		"Openings of a probe key by an enclave: `ok`, or why not (`key_denied` and so on).", "outcome")
 	preset(m.launches, "ok", "failed")
 	preset(m.probes, "ok", "key_denied")
 	preset(m.purges, "ok", "failed")
@@ -173,12 +176,6 @@ func (m *Metrics) gauge(name, help string, constant prometheus.Labels) prometheu
 	})
 	m.Registry.MustRegister(g)
 	return g
-}
-
-// Watch exposes a value that is read when it is asked for.
-func (m *Metrics) Watch(name, help string, read func() float64) {
-	m.Registry.MustRegister(prometheus.NewGaugeFunc(
-		prometheus.GaugeOpts{Namespace: Namespace, Name: name, Help: help}, read))
 }
 
 var (

@@ -22,7 +22,8 @@ type probeCollector struct {
 // AddProbe exposes whether KMS opens the probe keys. A parent without one does not have the metric.
 func (m *Metrics) AddProbe(source Probes) {
 	m.Registry.MustRegister(&probeCollector{source, prometheus.NewDesc(Namespace+"_probe_ok",
-		"1 when every enclave here opened the region's probe key when it was last asked to.", []string{"region"}, nil)})
+		"1 when every enclave here opened the region's probe key by KMS when last asked. Only with `--probe-file`.",
+		[]string{"region"}, nil)})
 }
 
 // Describe implements prometheus.Collector.

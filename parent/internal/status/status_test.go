@@ -80,9 +80,8 @@ func TestThePageReadsMetricsThatExist(t *testing.T) {
 	for d := range descs {
 		known[regexp.MustCompile(`fqName: "([^"]+)"`).FindStringSubmatch(d.String())[1]] = true
 	}
-	// Registered by the app, as values that are read when asked for.
-	for _, name := range []string{"ready", "draining", "credentials_life_seconds"} {
-		known["redoubt_parent_"+name] = true
+	for w := range metrics.Watched(metrics.WatchedValues) {
+		known[w.Name()] = true
 	}
 	names := regexp.MustCompile(`"((?:redoubt|go|process)_[a-z_]*[a-z])"`).FindAllStringSubmatch(page, -1)
 	if len(names) < 40 {

@@ -27,17 +27,17 @@ func NewMetrics(version string) *Metrics {
 			Name: "redoubt_canary_round_trip_last_success_timestamp_seconds", Help: "End of the last right round trip.",
 		}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "redoubt_canary_round_trip_duration_seconds", Help: "Time of create, decrypt and delete together.",
+			Name: "redoubt_canary_round_trip_duration_seconds", Help: "Time of a right round trip: create, decrypt and delete together.",
 			Buckets: prometheus.ExponentialBuckets(.005, 2, 13), NativeHistogramBucketFactor: 1.1,
 			NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 		}),
 		identity: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "redoubt_canary_identity",
-			Help: "How KMS answered a Decrypt from outside an enclave: 1 for refused, succeeded or could_not_ask.",
+			Help: "How KMS answered a Decrypt from outside an enclave: 1 for its last result.",
 		}, []string{"result"}),
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "redoubt_canary_build_info", Help: "Always 1; the version is a label.",
+		Name: "redoubt_canary_build_info", Help: "Always 1; the version as a label.",
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)

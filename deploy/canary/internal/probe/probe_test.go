@@ -317,7 +317,7 @@ func TestMetricsTellTheLastResult(t *testing.T) {
 	m.Set(Result{Identity: Refused, Took: time.Second}, time.UnixMilli(5000))
 	m.Set(Result{RoundTrip: ErrWrongValue, Identity: Succeeded}, time.UnixMilli(9000))
 	want := `
-		# HELP redoubt_canary_identity How KMS answered a Decrypt from outside an enclave: 1 for refused, succeeded or could_not_ask.
+		# HELP redoubt_canary_identity How KMS answered a Decrypt from outside an enclave: 1 for its last result.
 		# TYPE redoubt_canary_identity gauge
 		redoubt_canary_identity{result="could_not_ask"} 0
 		redoubt_canary_identity{result="refused"} 0

@@ -100,14 +100,26 @@ func TestTablesAreReadByHeading(t *testing.T) {
 }
 
 func TestMetricsThatDifferAreFound(t *testing.T) {
+	_, lines, _ := tableOf(t, "METRICS.md", "Canary")
+	var rows [][]string
+	for _, line := range lines[2:] {
+		cells := strings.Split(strings.Trim(line, "| "), " | ")
+		rows = append(rows, append([]string{strings.Trim(cells[0], "`")}, cells[1:4]...))
+	}
+	columns := strings.Split(strings.Trim(lines[0], "| "), " | ")
 	var l listener
-	listed := Table(t, "METRICS.md", "Canary")
-	delete(listed, "redoubt_canary_build_info")
-	listed["redoubt_canary_identity"] = "counter"
-	listed["redoubt_canary_new"] = "gauge"
-	Metrics(&l, "Canary", listed)
-	l.hears(t, "build_info is listed under \"Canary\" and does not exist", "identity is listed as gauge and is counter",
-		"redoubt_canary_new is not listed")
+	Rows(&l, "Canary", columns, rows)
+	l.hears(t)
+	gone := rows[0][0]
+	rows[0] = []string{"redoubt_canary_new", "gauge", "-", "New."}
+	rows[1][1] = "counter"
+	Rows(&l, "Canary", columns, rows)
+	l.hears(t, "redoubt_canary_new: write the column \"when to worry\" by hand", "is not current")
+	for _, text := range []string{"- | `" + gone, "+ | `redoubt_canary_new", "+ | `" + rows[1][0] + "` | counter"} {
+		if !strings.Contains(l.said[1], text) {
+			t.Errorf("no %q in %s", text, l.said[1])
+		}
+	}
 }
 
 func TestAPartThatIsNotCurrentIsFound(t *testing.T) {
@@ -122,11 +134,14 @@ func TestAPartThatIsNotCurrentIsFound(t *testing.T) {
 	Reference(&l, "no such part", "")
 }
 
-func TestFamiliesHaveTheirTypes(t *testing.T) {
+func TestFamiliesHaveTheirTypesAndLabels(t *testing.T) {
 	r := prometheus.NewRegistry()
-	r.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "redoubt_a_total", Help: "A."}),
-		prometheus.NewGauge(prometheus.GaugeOpts{Name: "other", Help: "O."}))
-	if got := Families(t, r, "redoubt_"); len(got) != 1 || got["redoubt_a_total"] != "counter" {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "redoubt_a_total", Help: "A."}, []string{"kind"})
+	v.WithLabelValues("y")
+	v.WithLabelValues("x")
+	r.MustRegister(v, prometheus.NewGauge(prometheus.GaugeOpts{Name: "other", Help: "O."}))
+	got := Families(t, r, "redoubt_")
+	if len(got) != 1 || got[0].Type != "counter" || got[0].Help != "A." || labels(got[0].Labels) != "`kind`: x, y" {
 		t.Errorf("%v", got)
 	}
 }

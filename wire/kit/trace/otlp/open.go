@@ -38,7 +38,7 @@ func (e *Exporter) Collectors(namespace string) []prometheus.Collector {
 	count := func(outcome string, read func(Stats) uint64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: namespace, Name: "trace_spans_total",
-			Help:        "Spans of sampled requests, by what came of them (exported, failed, dropped).",
+			Help:        "Spans of sampled requests, by what came of them; only with `--otlp-endpoint`.",
 			ConstLabels: prometheus.Labels{"outcome": outcome},
 		}, func() float64 { return float64(read(e.Stats())) })
 	}
