@@ -10,6 +10,7 @@ compile() {
 	rm -rf dist
 	make --no-print-directory dist
 	go run ./deploy/images/sbom dist/linux/*/* >dist/redoubt.cdx.json
+	cp deploy/images/NOTICE dist/
 	for arch in amd64 arm64; do
 		blobs=BLOBS_$arch
 		[ -n "${!blobs:-}" ] || { echo "no $blobs given: dist/ has no measurements for $arch"; continue; }

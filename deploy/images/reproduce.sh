@@ -25,11 +25,15 @@ BLOBS_arm64=$(realpath "${BLOBS_arm64:-$work/blobs}")
 GOMODCACHE=$(go env GOMODCACHE)
 # What runs on the way (bill of materials, enclave image) is compiled as what ships is: it shares the packages.
 export BLOBS_amd64 BLOBS_arm64 GOMODCACHE CGO_ENABLED=0 GOFLAGS='-buildvcs=false -trimpath' VERSION=reproduce
+# The machine code that the enclave links is made once: what it must be, its digests say.
+make --no-print-directory asm >&2
+asm=wire/kit/sealed/internal/s2nbignum
 other=65534 # who builds second: owns the files, and may read this user's module cache but write nothing of it
 
 build() { # build FOLDER CACHE DATE UMASK TIMEZONE LANGUAGE [UID]
 	local dir=$1 as=()
 	git ls-files -z --cached --others --exclude-standard >"$work/files"
+	printf '%s\0' $asm/code_amd64.s $asm/code_arm64.s >>"$work/files"
 	(
 		umask "$4"
 		mkdir -p "$dir" "$2"
@@ -56,7 +60,7 @@ mkdir -m 755 "$work/somewhere" "$work/somewhere/else"
 build "$work/somewhere/else/b" "$work/cache" 2020-11-22 077 Asia/Tokyo C.UTF-8 "$other"
 diff "$work/digests.2001-02-03" "$work/digests.2020-11-22" || { echo "the two builds differ"; exit 1; }
 for file in linux/{amd64,arm64}/{enclave,parent,api,canary} images/{enclave,parent}-{amd64,arm64}.tar \
-	enclave-{amd64,arm64}.eif pcrs-{amd64,arm64}.json redoubt.cdx.json; do
+	enclave-{amd64,arm64}.eif pcrs-{amd64,arm64}.json redoubt.cdx.json NOTICE; do
 	grep -q "  $file\$" "$work/digests.2001-02-03" || { echo "the release lacks $file"; exit 1; }
 done
 echo "equal"

@@ -56,6 +56,9 @@ func build(t *testing.T, out, pkg string, test bool) string {
 	if test {
 		args = []string{"test", "-c", "-tags=guest", "-trimpath", "-ldflags=-s -w", "-o", out, pkg}
 	}
+	if pkg == "./enclave" {
+		args = append([]string{args[0], "-tags=s2nbignum"}, args[1:]...)
+	}
 	cmd := proctest.Command(t, "go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if pkg == "./enclave" {

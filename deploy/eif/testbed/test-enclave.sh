@@ -7,6 +7,7 @@ cd "$(dirname "$0")"
 # Together less than the limit of .ci/run's step.
 timeout 900 ./build-qemu.sh
 timeout 120 ./get-guest.sh
+timeout 600 make --no-print-directory -C ../../.. asm
 . ./lib.sh
 cd ../../..
 TESTBED=$TESTBED timeout 1260 go test -tags guest -count=1 -timeout 20m -v ./deploy/eif/guest

@@ -16,8 +16,11 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
+
+	"redoubt/wire/kit/sealed"
 )
 
 func main() {
@@ -48,7 +51,7 @@ func run(w io.Writer, files []string) error {
 		tops = append(tops, cdx.Component{Type: cdx.ComponentTypeApplication, BOMRef: name, Name: name, Hashes: &sum})
 		refs := []string{}
 		std := component(&debug.Module{Path: "std", Version: info.GoVersion})
-		for _, c := range append(modules(info), std) {
+		for _, c := range append(append(modules(info), std), machineCode(info)...) {
 			found[c.BOMRef] = c
 			refs = append(refs, c.BOMRef)
 		}
@@ -90,6 +93,24 @@ func modules(info *buildinfo.BuildInfo) []cdx.Component {
 		out = append(out, component(m))
 	}
 	return out
+}
+
+// machineCode lists what the enclave links that is no Go module: the build tag of package s2nbignum says that it is
+// there.
+func machineCode(info *buildinfo.BuildInfo) []cdx.Component {
+	for _, s := range info.Settings {
+		if s.Key != "-tags" || !slices.Contains(strings.Split(s.Value, ","), sealed.MachineCodeTag) {
+			continue
+		}
+		purl := "pkg:cargo/" + sealed.MachineCodeCrate + "@" + sealed.MachineCodeVersion + "#s2n-bignum"
+		return []cdx.Component{{
+			Type: cdx.ComponentTypeLibrary, BOMRef: purl, Name: "s2n-bignum",
+			Version: sealed.MachineCodeVersion, PackageURL: purl,
+			Licenses:  &cdx.Licenses{{Expression: "Apache-2.0 OR ISC OR MIT-0"}},
+			Copyright: "Amazon.com, Inc. or its affiliates",
+		}}
+	}
+	return nil
 }
 
 // component is a module with its package URL (purl specification, type golang).

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"debug/buildinfo"
 	"encoding/hex"
 	"os"
+	"runtime/debug"
 	"strings"
 	"testing"
 )
@@ -39,5 +41,14 @@ func TestListsWhatIsLinkedAndIsTheSameTwice(t *testing.T) {
 func TestWhatIsNoGoBinaryIsRefused(t *testing.T) {
 	if err := run(&bytes.Buffer{}, []string{"main.go"}); err == nil {
 		t.Fatal("a text file was taken for a binary")
+	}
+}
+
+func TestTheEnclavesMachineCodeIsListed(t *testing.T) {
+	for tags, want := range map[string]int{"": 0, "dev": 0, "s2nbignum": 1, "dev,s2nbignum": 1} {
+		info := &buildinfo.BuildInfo{Settings: []debug.BuildSetting{{Key: "-tags", Value: tags}}}
+		if got := machineCode(info); len(got) != want {
+			t.Errorf("%q: %v", tags, got)
+		}
 	}
 }

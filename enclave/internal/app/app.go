@@ -46,6 +46,7 @@ import (
 	"redoubt/enclave/internal/server"
 	"redoubt/enclave/internal/workers"
 	"redoubt/wire"
+	"redoubt/wire/kit/sealed"
 	"redoubt/wire/kit/secret"
 	"redoubt/wire/transport"
 )
@@ -113,7 +114,8 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 			p.mac.Run(base)
 		}
 	}()
-	p.logs.Logger().Info("serving", "workers", p.pool.Workers(), "locked_memory", secret.Stats().Unlocked == 0)
+	p.logs.Logger().Info("serving", "workers", p.pool.Workers(), "locked_memory", secret.Stats().Unlocked == 0,
+		"machine_code", len(sealed.MachineCode()) > 0)
 	err = p.server.Serve(ctx, l)
 	cancel()
 	<-macDone

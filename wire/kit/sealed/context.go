@@ -1,12 +1,6 @@
 package sealed
 
-import (
-	"encoding/binary"
-
-	"github.com/cloudflare/circl/hpke"
-
-	"redoubt/wire/kit/secret"
-)
+import "redoubt/wire/kit/secret"
 
 // ContextSize is the number of bytes of memory that a [Context] needs: AEAD key, base nonce, exporter secret.
 const ContextSize = keySize + nonceSize + maxHashSize
@@ -46,49 +40,15 @@ func (k *PrivateKey) Derive(mem, info, enc []byte) (Context, error) {
 }
 
 func (k *PrivateKey) derive(p *params, mem, info, enc []byte) bool {
-	r, err := p.hpke.NewReceiver(k.sk, info)
-	if err != nil {
+	var buf [maxScalarSize]byte
+	defer secret.Wipe(buf[:])
+	dh := buf[:p.scalar]
+	valid := k.agree(dh, enc)
+	// Whether enc is on the curve is no secret, but time must not tell failures apart.
+	if !valid && !k.agree(dh, k.point) {
 		return false
 	}
-	opener, err := r.Setup(enc)
-	valid := err == nil
-	if !valid {
-		// Whether enc is on the curve is no secret, but time must not tell failures apart.
-		if opener, err = r.Setup(k.point); err != nil {
-			return false
-		}
-	}
-	raw, err := opener.MarshalBinary()
-	if err != nil {
-		return false
-	}
-	defer secret.Wipe(raw)
-	return readContext(p, mem, raw) && valid
-}
-
-// readContext copies what we keep from circl's serialised opener: role, suite, and four strings with a length byte
-// each (exporter secret, key, base nonce, sequence number).
-func readContext(p *params, mem, raw []byte) bool {
-	const fixed = 1 + SuiteIDSize - len("HPKE")
-	if len(raw) != fixed+4+p.nh+keySize+2*nonceSize || !sameSuite(p.hpke, raw[1:fixed]) {
-		return false
-	}
-	rest := raw[fixed:]
-	take := func(dst []byte) bool {
-		if int(rest[0]) != len(dst) {
-			return false
-		}
-		copy(dst, rest[1:1+len(dst)])
-		rest = rest[1+len(dst):]
-		return true
-	}
-	return take(mem[keySize+nonceSize:][:p.nh]) && take(mem[:keySize]) && take(mem[keySize:][:nonceSize])
-}
-
-func sameSuite(s hpke.Suite, raw []byte) bool {
-	kem, kdf, aead := s.Params()
-	return binary.BigEndian.Uint16(raw) == uint16(kem) && binary.BigEndian.Uint16(raw[2:]) == uint16(kdf) &&
-		binary.BigEndian.Uint16(raw[4:]) == uint16(aead)
+	return p.schedule(mem, dh, info, enc, k.point) && valid
 }
 
 // Open decrypts blob, whose Enc MUST be the one from which the context was derived, and appends the plaintext to dst.

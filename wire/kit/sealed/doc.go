@@ -29,11 +29,18 @@
 //
 // [PrivateKey.Derive] does the public-key work of one encapsulated key, once. The [Context] that it fills opens the
 // fields any number of times, in any order. A Context is 108 bytes, in memory that the caller chooses: key, base
-// nonce and exporter secret, taken from circl's serialised opener.
+// nonce and exporter secret.
 //
-// circl does the HPKE. Its decapsulation does one scalar multiplication, since the public key is kept beside the
-// private one and only copied. Only exporting from a Context is done here: LabeledExpand (RFC 9180, section 4) over
-// crypto/hkdf. circl exports only from its own objects, which cannot be kept outside the heap.
+// circl seals. Opening is done here, from the standard library: the key agreement of crypto/ecdh, and the labelled
+// steps of RFC 9180 (sections 4.1, 5.1 and 5.3) over crypto/hkdf. circl and crypto/hpke do the same. But neither gives
+// a context out that can be kept outside the heap, and neither takes another key agreement. Tests compare with both,
+// with RFC 9180's vectors and with Wycheproof's.
+//
+// # Machine code
+//
+// Builds with the tag s2nbignum, as production enclaves are, do the key agreement of P-384 and, on amd64, of P-521 with
+// the machine code of s2n-bignum ([MachineCode]; make asm makes it). Points are validated by crypto/ecdh in all builds.
+// The package internal/s2nbignum says where the code comes from and what is ours.
 //
 // # Copies of secrets
 //
@@ -41,25 +48,25 @@
 // ([Scrubs]). These copies remain:
 //
 //   - crypto/ecdh keeps the scalar twice in the Go heap while a [PrivateKey] lives. [PrivateKey.Destroy] wipes both.
-//     Parsing leaves limbs of it on the stack (the comparison with the group order).
-//   - circl leaves shared secret, key schedule and serialised opener of a derivation in dead heap blocks, until the
-//     collector reuses them.
-//   - crypto/cipher and crypto/aes hold the expanded key of a field for the length of Open; then it is wiped. The
+//     Where machine code does the key agreement there is one copy, ours; it is wiped too. Parsing leaves limbs of the
+//     scalar on the stack (the comparison with the group order).
+//   - crypto/hkdf leaves what a derivation passes through it, padded and masked as HMAC does, in dead heap blocks,
+//     until the collector reuses them. circl leaves the same of sealing.
+//   - crypto/cipher and crypto/aes hold the expanded key of a field for the length of Open; it is wiped then. The
 //     AEAD is not kept with the context; newAEAD says why.
-//   - crypto/hkdf leaves the exporter secret, padded and masked as HMAC does, and the exported key of a field of
-//     encoding 3 in dead heap blocks.
+//   - crypto/hkdf leaves the exporter secret and the exported key of a field of encoding 3 so, too.
 //
 // In builds with GOEXPERIMENT=runtimesecret, parsing, sealing and, for P-384 and P-521, derivation and export run
-// under [redoubt/wire/kit/secret.Do]. It erases what the libraries leave, once the collector has run. Its cost is
-// some 220 ns for each heap block: 2 % of parsing; 7 % of a P-384 derivation, and as much again for the exports of
-// ten fields (1.12 and 1.24 ECDH instead of 1.04 and 1.09); more while the collector competes for the processors. For
-// P-256 it would be 45 %. Opening with a key that is there does not run under it: its two blocks are wiped anyway,
-// and it would double the time.
+// under [redoubt/wire/kit/secret.Do], which erases what the libraries leave when the collector has run. It costs some
+// 220 ns for each heap block: 2 % of parsing; 7 % of a P-384 derivation, and as much again for the exports of ten
+// fields (1.12 and 1.24 ECDH instead of 1.04 and 1.09); more while the collector competes for the processors. For
+// P-256 it would be 45 %. Opening with a key that is there is not run under it: its two blocks are wiped anyhow, and
+// it would double the time.
 //
 // # Cost
 //
-// Measured on one core of an AMD EPYC (go test -bench Ratio ./wire/kit/sealed, fastest tenth): a cold field of
-// encoding 2 costs 1.15 ECDH for P-256, 1.04 for P-384, 1.01 for P-521; a record of ten fields of encoding 3 costs
-// 1.44, 1.09 and 1.02. With a derived context a field costs 0.6 us in encoding 2 and 2.7 us in encoding 3, and 0.6 us
-// if its [Field] is kept.
+// Measured on one core of an AMD EPYC, in ECDHs of crypto/ecdh (go test -bench Ratio ./wire/kit/sealed, fastest tenth):
+// a cold field of encoding 2 costs 1.15 for P-256, 1.04 for P-384, 1.02 for P-521; a record of ten fields of encoding 3
+// 1.44, 1.08 and 1.04. With the machine code (-tags s2nbignum) P-384 costs 0.37 and 0.42, P-521 0.14 and 0.15. With a
+// derived context a field costs 0.6 us in encoding 2 and 2.7 us in encoding 3, 0.6 us when its [Field] is kept.
 package sealed

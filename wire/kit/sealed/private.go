@@ -1,19 +1,21 @@
 package sealed
 
 import (
+	"bytes"
+	"crypto/ecdh"
 	"crypto/subtle"
 
-	"github.com/cloudflare/circl/kem"
-
+	"redoubt/wire/kit/sealed/internal/s2nbignum"
 	"redoubt/wire/kit/secret"
 )
 
 // PrivateKey is a recipient's private key, ready for key agreement. It may be used by several goroutines until
 // Destroy. It prints as [secret.Redacted].
 type PrivateKey struct {
-	suite Suite
-	sk    kem.PrivateKey
-	point []byte // the public key
+	suite  Suite
+	sk     *ecdh.PrivateKey // nil where package s2nbignum does the key agreement
+	scalar []byte           // what s2nbignum does it with; nil elsewhere
+	point  []byte           // the public key
 }
 
 // ParsePrivateKey reads DER: PKCS#8 (RFC 5208, RFC 5958), with or without a public key, or SEC 1 (RFC 5915). It costs
@@ -43,16 +45,47 @@ func parsePrivateKey(suite Suite, p *params, der []byte) *PrivateKey {
 	if !fillScalar(fixed, parts.scalar) {
 		return nil
 	}
-	sk, err := p.kem.Scheme().UnmarshalBinaryPrivateKey(fixed)
+	sk, err := p.curve.NewPrivateKey(fixed)
 	if err != nil {
 		return nil
 	}
-	point, err := sk.Public().MarshalBinary()
-	if err != nil || !samePoint(point, parts.inner) || !samePoint(point, parts.outer) {
+	point := sk.PublicKey().Bytes()
+	if !samePoint(point, parts.inner) || !samePoint(point, parts.outer) {
 		wipeScalar(sk)
 		return nil
 	}
+	if s2nbignum.Has(p.curve) {
+		wipeScalar(sk)
+		return &PrivateKey{suite: suite, scalar: bytes.Clone(fixed), point: point}
+	}
 	return &PrivateKey{suite: suite, sk: sk, point: point}
+}
+
+// agree writes the x coordinate of the key's scalar times enc to dst, which has its size (RFC 9180, section 4.1). It
+// returns false when enc is no uncompressed point of the curve, or infinity.
+func (k *PrivateKey) agree(dst, enc []byte) bool {
+	curve := k.suite.Curve()
+	peer, err := curve.NewPublicKey(enc)
+	if err != nil {
+		return false
+	}
+	if k.sk == nil {
+		return s2nbignum.ECDH(curve, dst, k.scalar, enc)
+	}
+	erased := k.suite.params().erase
+	if !erased {
+		wipeStack() // The stack grows here. Later it would grow by a copy, and leave limbs on the old stack.
+	}
+	dh, err := k.sk.ECDH(peer)
+	if !erased {
+		wipeStack()
+	}
+	if err != nil {
+		return false
+	}
+	copy(dst, dh)
+	secret.Wipe(dh)
+	return true
 }
 
 // fillScalar right-aligns s in dst. SEC 1 requires the exact size. But some writers drop or add leading zeros, and
@@ -87,12 +120,26 @@ func (k *PrivateKey) Suite() Suite { return k.suite }
 
 // Public returns the public key.
 func (k *PrivateKey) Public() *PublicKey {
-	return &PublicKey{suite: k.suite, pk: k.sk.Public(), point: k.point}
+	pk, err := publicKey(k.suite, k.point)
+	if err != nil {
+		panic("sealed: a private key's own point is not on its curve")
+	}
+	return pk
 }
 
-// Destroy wipes the scalar where the libraries keep it. No other method may be running, and none may be called
+// Destroy wipes the scalar, also where crypto/ecdh keeps it. No other method may be running, and none may be called
 // afterwards.
 func (k *PrivateKey) Destroy() {
 	wipeScalar(k.sk)
-	k.sk = nil
+	secret.Wipe(k.scalar)
+	k.sk, k.scalar = nil, nil
+}
+
+// wipeStack overwrites the part of the goroutine's stack on which crypto/ecdh leaves limbs of a scalar. It is for the
+// suite whose key agreement package secret does not erase.
+//
+//go:noinline
+func wipeStack() {
+	var frame [8 << 10]byte
+	secret.Wipe(frame[:])
 }

@@ -7,8 +7,6 @@ import (
 	"reflect"
 	"unsafe"
 
-	"github.com/cloudflare/circl/kem"
-
 	"redoubt/wire/kit/secret"
 )
 
@@ -21,23 +19,22 @@ type scrubber struct {
 	block, aead       reflect.Type // concrete types of AES and GCM
 	blockSize, gcmLen uintptr
 
-	circlKey    reflect.Type // circl's private key over a NIST curve
-	ecdhKey     uintptr      // offset of the *ecdh.PrivateKey in circlKey
-	scalar      uintptr      // offsets in ecdh.PrivateKey: the scalar ...
-	inner       uintptr      // ... and the pointer to the inner key ...
-	innerScalar uintptr      // ... with its own copy of the scalar
+	scalars     bool    // the offsets below are known
+	scalar      uintptr // offsets in ecdh.PrivateKey: the scalar ...
+	inner       uintptr // ... and the pointer to the inner key ...
+	innerScalar uintptr // ... with its own copy of the scalar
 }
 
 var (
 	scrub       = newScrubber()
 	bytesType   = reflect.TypeFor[[]byte]()
-	ecdhKeyType = reflect.TypeFor[*ecdh.PrivateKey]()
+	ecdhKeyType = reflect.TypeFor[ecdh.PrivateKey]()
 )
 
 // Scrubs reports whether this build knows how to wipe the copies of private scalars that crypto/ecdh keeps, and the
 // key schedules of crypto/aes and crypto/cipher.
 func Scrubs() (scalars, ciphers bool) {
-	return scrub.circlKey != nil, scrub.block != nil && scrub.aead != nil
+	return scrub.scalars, scrub.block != nil && scrub.aead != nil
 }
 
 func newScrubber() (s scrubber) {
@@ -80,20 +77,11 @@ func isPlain(t reflect.Type) bool {
 	}
 }
 
-// findScalar finds circl's key -> *ecdh.PrivateKey -> its scalar, and -> inner key -> its scalar.
+// findScalar finds the scalar in crypto/ecdh's key, and in the inner key that it points to.
 func (s *scrubber) findScalar() {
-	_, sk, err := suites[P256].kem.Scheme().GenerateKeyPair()
-	if err != nil {
-		return
-	}
-	t := reflect.TypeOf(sk)
-	if t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
-		return
-	}
-	priv, ok := t.Elem().FieldByName("priv")
-	outer, ok2 := ecdhKeyType.Elem().FieldByName("privateKey")
-	inner, ok3 := ecdhKeyType.Elem().FieldByName("fips")
-	if !ok || !ok2 || !ok3 || priv.Type != ecdhKeyType || outer.Type != bytesType ||
+	outer, ok := ecdhKeyType.FieldByName("privateKey")
+	inner, ok2 := ecdhKeyType.FieldByName("fips")
+	if !ok || !ok2 || outer.Type != bytesType ||
 		inner.Type.Kind() != reflect.Pointer || inner.Type.Elem().Kind() != reflect.Struct {
 		return
 	}
@@ -101,8 +89,7 @@ func (s *scrubber) findScalar() {
 	if !ok || d.Type != bytesType {
 		return
 	}
-	s.circlKey, s.ecdhKey = t, priv.Offset
-	s.scalar, s.inner, s.innerScalar = outer.Offset, inner.Offset, d.Offset
+	s.scalars, s.scalar, s.inner, s.innerScalar = true, outer.Offset, inner.Offset, d.Offset
 }
 
 // wipeCipher zeroes the key schedules. Neither value may be used afterwards.
@@ -115,15 +102,12 @@ func wipeCipher(block cipher.Block, aead cipher.AEAD) {
 	}
 }
 
-// wipeScalar zeroes both copies of the scalar that crypto/ecdh keeps for sk. sk is unusable afterwards.
-func wipeScalar(sk kem.PrivateKey) {
-	if sk == nil || scrub.circlKey == nil || reflect.TypeOf(sk) != scrub.circlKey {
+// wipeScalar zeroes both copies of the scalar that sk keeps. sk is unusable afterwards.
+func wipeScalar(sk *ecdh.PrivateKey) {
+	if sk == nil || !scrub.scalars {
 		return
 	}
-	key := *(*unsafe.Pointer)(unsafe.Add(reflect.ValueOf(sk).UnsafePointer(), scrub.ecdhKey))
-	if key == nil {
-		return
-	}
+	key := unsafe.Pointer(sk)
 	secret.Wipe(*(*[]byte)(unsafe.Add(key, scrub.scalar)))
 	if inner := *(*unsafe.Pointer)(unsafe.Add(key, scrub.inner)); inner != nil {
 		secret.Wipe(*(*[]byte)(unsafe.Add(inner, scrub.innerScalar)))

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"redoubt/wire/kit/sealed/internal/s2nbignum"
 	"redoubt/wire/kit/secret"
 )
 
@@ -45,19 +46,20 @@ func copiesOf(v reflect.Value, want []byte, seen map[at]bool) (n int) {
 	return n
 }
 
-// This fails when a new toolchain or circl lays its keys out otherwise: mend scrub.go then.
+// This fails when a new toolchain lays its keys out otherwise: mend scrub.go then.
 func TestDestroyWipesTheLibrariesCopiesOfTheScalar(t *testing.T) {
 	forSuites(t, func(t *testing.T, s Suite) {
 		p := newPair(t, s)
-		count := func() int {
-			return copiesOf(reflect.ValueOf(&p.sk.sk).Elem(), p.std.Bytes(), make(map[at]bool))
+		key := *p.sk // Destroy forgets what it wipes
+		count := func() int { return copiesOf(reflect.ValueOf(&key), p.std.Bytes(), make(map[at]bool)) }
+		want := 2 // of crypto/ecdh
+		if s2nbignum.Has(s.Curve()) {
+			want = 1 // ours
 		}
-		sk := p.sk.sk
-		if n := count(); n != 2 {
-			t.Fatalf("the libraries keep %d copies of the scalar, the scrubber knows 2", n)
+		if n := count(); n != want {
+			t.Fatalf("there are %d copies of the scalar, the scrubber knows %d", n, want)
 		}
 		p.sk.Destroy()
-		p.sk.sk = sk
 		if n := count(); n != 0 {
 			t.Errorf("%d copies left", n)
 		}

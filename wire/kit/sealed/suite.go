@@ -53,7 +53,9 @@ type params struct {
 	hash    func() hash.Hash
 	encSize int // Nenc, an uncompressed point
 	scalar  int // Nsk
-	nh      int // Nh, the size of the exporter secret
+	nh      int // Nh, the size of the exporter secret, and Nsecret
+
+	pskIDHash []byte // of the key schedule without a pre-shared key
 	// erase says that derivations run under secret.Do. Measured: 7 % of a key agreement for P-384 and P-521, 45 % for
 	// P-256, which deployments choose for its speed.
 	erase bool
@@ -73,6 +75,7 @@ func newParams(name string, kem hpke.KEM, kdf hpke.KDF, curve ecdh.Curve, curveO
 	binary.BigEndian.PutUint16(p.id[4:], uint16(kem))
 	binary.BigEndian.PutUint16(p.id[6:], uint16(kdf))
 	binary.BigEndian.PutUint16(p.id[8:], uint16(hpke.AEAD_AES256GCM))
+	p.pskIDHash, _ = p.extract(p.id[:], nil, "psk_id_hash", nil)
 	return p
 }
 
