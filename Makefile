@@ -112,7 +112,7 @@ reproduce: ## Make the release twice, in two folders at two times, and compare e
 lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/actionlint ## Linters (built from their Go modules on first use)
 	@out=$$($(TOOLS)/gofumpt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
 	$(TOOLS)/golangci-lint run ./...
-	$(TOOLS)/golangci-lint run --build-tags dev,operate ./enclave/... ./deploy/local/...
+	$(TOOLS)/golangci-lint run --build-tags dev,operate ./enclave/... ./deploy/local/... ./deploy/cloudformation/...
 	$(TOOLS)/golangci-lint run --build-tags guest ./deploy/eif/guest/... ./enclave/internal/nsm ./enclave/internal/pid1 ./wire/transport
 	$(TOOLS)/golangci-lint run --build-tags screens ./deploy/screenshots/...
 	$(TOOLS)/actionlint
@@ -209,6 +209,10 @@ screenshots: ## The same, keeping the pictures it takes in deploy/screenshots
 .PHONY: test-operate
 test-operate: ## Templates, alerts, metrics, dashboards; restarts behind haproxy under load (by apt; linters by pip and npm)
 	deploy/test-operate.sh
+
+.PHONY: test-walk
+test-walk: ## The commands of deploy/README.md, from an empty account to a decrypt (moto, AWS CLI by pip; tools by apt)
+	deploy/cloudformation/test-walk.sh $(TESTFLAGS)
 
 .PHONY: fuzz
 fuzz: ## Each fuzzer for FUZZTIME (default 5s)

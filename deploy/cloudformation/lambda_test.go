@@ -58,7 +58,7 @@ func layer(t *testing.T) (dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	block := regexp.MustCompile("(?s)```yaml\n *# redoubt/policy.yaml\n(.*?)```").FindSubmatch(readme)
+	block := regexp.MustCompile(`(?s)\n# redoubt/policy\.yaml\n(.*?)\nEND\n`).FindSubmatch(readme)
 	if block == nil {
 		t.Fatal("deploy/README.md shows no policy")
 	}
@@ -66,9 +66,11 @@ func layer(t *testing.T) (dir string) {
 	if err := json.Unmarshal(bundle(t, 1), &cert); err != nil {
 		t.Fatal(err)
 	}
+	policy := strings.NewReplacer(
+		"$(aws sts get-caller-identity --query Arn --output text)", appSession, "$ACCOUNT", account,
+		"$(output key CanaryRoleName)", "redoubt-key-CanaryRole-1A2B3C").Replace(string(block[1]))
 	for name, data := range map[string]string{
-		"policy.yaml": strings.ReplaceAll(string(block[1]), "ACCOUNT", account), "parent-token": "the caller's key",
-		"parent-ca.pem": cert["cert"],
+		"policy.yaml": policy, "parent-token": "the caller's key", "parent-ca.pem": cert["cert"],
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
 			t.Fatal(err)

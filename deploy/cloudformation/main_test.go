@@ -102,6 +102,13 @@ func play(name string, args []string) int {
 		err = pick(strings.TrimPrefix(args[1], "."))
 	case name == "install":
 		err = install(args)
+	case name == "systemctl" && os.Getenv("START") != "" && slices.Contains(args, "--now"):
+		err = ofMachine("curl", []string{"--silent", "--fail-with-body", os.Getenv("START")}) // who runs the walk starts them
+	case name == "curl" && os.Getenv("METRICS") != "":
+		for i := range args {
+			args[i] = strings.ReplaceAll(args[i], "127.0.0.1:9180", os.Getenv("METRICS"))
+		}
+		err = ofMachine(name, args)
 	case name == "curl" && slices.Contains(args, "--fail") && os.Getenv("READY") == "never":
 		err = errors.New("503")
 	case name == "seq": // how often something is tried
@@ -116,6 +123,13 @@ func play(name string, args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// ofMachine runs the program of that name that the machine has.
+func ofMachine(name string, args []string) error {
+	out, err := proctest.Run("/usr/bin/"+name, args...)
+	_, _ = os.Stdout.Write(out)
+	return err
 }
 
 // keepEvents keeps what is put into a log beside the calls.
@@ -172,9 +186,5 @@ func install(args []string) error {
 		}
 		kept = append(kept, args[i])
 	}
-	out, err := proctest.Run("/usr/bin/install", kept...)
-	if err != nil {
-		return fmt.Errorf("%w: %s", err, out)
-	}
-	return nil
+	return ofMachine("install", kept)
 }

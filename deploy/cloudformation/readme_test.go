@@ -21,7 +21,14 @@ func readme(t *testing.T) string {
 func TestTheStepsGiveWhatTheTemplatesAsk(t *testing.T) {
 	text := readme(t)
 	given := map[string]bool{}
-	for _, m := range regexp.MustCompile("`stack ([a-z]+)([^`]*)`").FindAllStringSubmatch(text, -1) {
+	calls := regexp.MustCompile("`stack ([a-z]+)([^`]*)`").FindAllStringSubmatch(text, -1)
+	raw, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.NewReplacer("\\\n", " ", "\nfleet ", "\nstack vault ").Replace(string(raw)) // of the blocks
+	calls = append(calls, regexp.MustCompile(`(?m)^ *stack ([a-z]+)(.*)$`).FindAllStringSubmatch(lines, -1)...)
+	for _, m := range calls {
 		declared, _ := load(t, m[1], nil).root["Parameters"].(object)
 		for _, p := range regexp.MustCompile(`(\w+)=`).FindAllStringSubmatch(m[2], -1) {
 			given[m[1]+" "+p[1]] = true

@@ -35,21 +35,15 @@ func deployFunction(t *testing.T, tm *template, name string, edit map[string]str
 	}
 	vars := at(p, "Environment", "Variables").(object)
 	help := helpOf(t, name)
-	f := &function{t: t, events: make(chan string, 1), answers: make(chan []byte, 1)}
-	api := httptest.NewServer(f)
-	dir := t.TempDir()
+	bootstrap := filepath.Join(t.TempDir(), "bootstrap")
 	data, err := os.ReadFile(program(t, name))
+	if err == nil {
+		err = os.WriteFile(bootstrap, data, 0o700)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	bootstrap := filepath.Join(dir, "bootstrap")
-	if err := os.WriteFile(bootstrap, data, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	cmd := proctest.Command(t, bootstrap)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &f.out, &f.out
-	cmd.Env = append(more, "AWS_LAMBDA_RUNTIME_API="+strings.TrimPrefix(api.URL, "http://"), "AWS_REGION="+region,
-		"AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local-secret", "AWS_LAMBDA_FUNCTION_NAME=redoubt-"+tm.name)
+	more = append(more, "AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local-secret")
 	for variable, value := range vars {
 		if !regexp.MustCompile(`\$` + variable + `\b`).MatchString(help) {
 			t.Errorf("%s gives %s, which %s does not read", tm.name, variable, name)
@@ -58,8 +52,22 @@ func deployFunction(t *testing.T, tm *template, name string, edit map[string]str
 		if other, ok := edit[variable]; ok {
 			text = other
 		}
-		cmd.Env = append(cmd.Env, variable+"="+text)
+		more = append(more, variable+"="+text)
 	}
+	return runFunction(t, bootstrap, "redoubt-"+tm.name, more)
+}
+
+// runFunction starts a program of the name bootstrap as Lambda starts a function of that name.
+func runFunction(t *testing.T, bootstrap, name string, env []string) *function {
+	t.Helper()
+	f := &function{t: t, events: make(chan string, 1), answers: make(chan []byte, 1)}
+	api := httptest.NewServer(f)
+	cmd := proctest.Command(t, bootstrap)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Dir(bootstrap), &f.out, &f.out
+	cmd.Env = append([]string{
+		"AWS_LAMBDA_RUNTIME_API=" + strings.TrimPrefix(api.URL, "http://"), "AWS_REGION=" + region,
+		"AWS_LAMBDA_FUNCTION_NAME=" + name,
+	}, env...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
