@@ -1,8 +1,8 @@
-// Package client calls the vault's REST API.
+// Package client calls the vault's REST API for Go programs.
 //
-// Every error of the API is an [*Error] with its status, code and the fields that were wrong. Requests carry the
-// context's deadline; a request that changes nothing twice (a read, a decrypt, a create with an idempotency key) is
-// sent once more if its connection was dead. Values that come back are held as raw JSON and belong to the caller.
+// Every error of the API is an [*Error] with its status, its code and the fields that were wrong. Requests carry the
+// context's deadline. A request that can be repeated without effect (a read, a decrypt, a create with an idempotency
+// key) is sent once more if its connection was dead. Returned values are held as raw JSON and belong to the caller.
 package client
 
 import (
@@ -27,7 +27,7 @@ const (
 
 // Config of a client.
 type Config struct {
-	URL   string       // base of the API, with or without /v1
+	URL   string       // base URL of the API, with or without /v1
 	Token string       // API key or OIDC token, may be empty
 	HTTP  *http.Client // nil for one of our own with DefaultTimeout; redirects are never followed
 }
@@ -90,7 +90,7 @@ type call struct {
 	body, out    any
 }
 
-// do sends a request, reads the answer into c.out and returns its headers.
+// do sends a request, reads the answer into r.out and returns its headers.
 func (c *Client) do(ctx context.Context, r call) (http.Header, error) {
 	req, err := c.request(ctx, r)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Page is a page of a list: Cursor is empty for the first.
+// Page asks for a page of a list. Cursor is empty for the first.
 type Page struct {
 	Cursor string
 	Limit  int
@@ -33,7 +33,7 @@ type Vault struct {
 	ExpiresAt *time.Time `json:"expires_at"`
 }
 
-// List returns a page of vaults and the next cursor, empty on the last.
+// List returns a page of vaults and the next cursor, which is empty on the last page.
 func (c *Client) List(ctx context.Context, p Page) ([]Vault, string, error) {
 	var out struct {
 		Vaults []Vault `json:"vaults"`
@@ -55,20 +55,20 @@ type AuditEntry struct {
 	Reason      string    `json:"reason"`
 	Fields      []string  `json:"fields"`
 	Expressions []string  `json:"expressions"`
-	// Released are the fields whose values left as they are; nil where that was not recorded. Access says what each
-	// expression may have let out.
+	// Released are the fields whose values left as they are. It is nil if that was not recorded. Access says what
+	// each expression may have let out.
 	Released []string          `json:"released"`
 	Access   map[string]Access `json:"access"`
-	Omitted  uint64            `json:"omitted"` // refusals before this one that were counted only
+	Omitted  uint64            `json:"omitted"` // refusals before this one that were only counted
 	Chain    string            `json:"chain"`
 	Seq      uint64            `json:"seq"`
 	Hash     []byte            `json:"hash"`
 }
 
-// Access is what the result of one expression may tell of fields.
+// Access says what the result of one expression may tell of fields.
 type Access struct {
 	Reads     []string `json:"reads"`      // fields that it reads, itself or through other expressions
-	Raw       []string `json:"raw"`        // those that it may hold unchanged
+	Raw       []string `json:"raw"`        // those that its result may hold unchanged
 	Unknown   bool     `json:"unknown"`    // no enclave reported it: every requested field counts as raw
 	SourceMAC string   `json:"source_mac"` // keyed hash of its source, in hex: equal for equal sources
 }
@@ -83,7 +83,7 @@ func (c *Client) Audit(ctx context.Context, id string, p Page) ([]AuditEntry, st
 	return out.Entries, out.Next, err
 }
 
-// Schema is what a vault can hold.
+// Schema describes what a vault can hold.
 type Schema struct {
 	Name   string  `json:"name"`
 	Fields []Field `json:"fields"`
@@ -96,7 +96,7 @@ type Field struct {
 	Pattern     string  `json:"pattern"`    // RE2, of the whole trimmed value; empty: any text
 	MinLength   int     `json:"min_length"` // characters
 	MaxLength   int     `json:"max_length"`
-	Derive      *Derive `json:"derive"` // how it follows from another field, if that is given and it is not
+	Derive      *Derive `json:"derive"` // how it follows from another field, if that is given and this one is not
 }
 
 // Derive names the other field, and how many characters of its beginning or of its end are taken.

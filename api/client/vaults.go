@@ -44,7 +44,7 @@ func (c *Client) Create(ctx context.Context, fields map[string]string, o CreateO
 	return &out, nil
 }
 
-// ttlQuery rounds away from 0, which means something else.
+// ttlQuery rounds away from 0, which has a meaning of its own.
 func ttlQuery(ttl *time.Duration) url.Values {
 	if ttl == nil {
 		return nil
@@ -59,7 +59,7 @@ func ttlQuery(ttl *time.Duration) url.Values {
 	return url.Values{"ttl": {strconv.FormatInt(n, 10)}}
 }
 
-// Get tells which of the fields a vault has, and its entity tag.
+// Get returns which of the fields a vault has, and its entity tag.
 func (c *Client) Get(ctx context.Context, id string, fields ...string) (present map[string]bool, tag string,
 	err error,
 ) {
@@ -80,8 +80,8 @@ type UpdateOptions struct {
 	TTL     *time.Duration // from now on, rounded up to whole seconds; 0: for ever; nil leaves it as it is
 }
 
-// Update writes fields and returns the new entity tag. With a TTL there need be no fields; changing it can end the
-// vault, and needs the right to do so.
+// Update writes fields and returns the new entity tag. With a TTL there need be no fields. Changing the TTL can end
+// the vault, and needs the right to do so.
 func (c *Client) Update(ctx context.Context, id string, fields map[string]string, o UpdateOptions) (tag string,
 	err error,
 ) {
@@ -120,14 +120,14 @@ func (c *Client) remove(ctx context.Context, id string, body any, ifMatch string
 	return err
 }
 
-// ReplyKey is an HPKE public key of the caller's, to which the enclave seals each result, failures included: they are
-// in Decrypted.Sealed alone. Open in package redoubt/wire/kit/sealed/reply opens them.
+// ReplyKey is an HPKE public key of the caller. The enclave seals each result to it, failures included, and results
+// are then in Decrypted.Sealed alone. Open in package redoubt/wire/kit/sealed/reply opens them.
 type ReplyKey struct {
 	SuiteID   []byte `json:"suite_id"`
 	PublicKey []byte `json:"public_key"` // DER SubjectPublicKeyInfo
 }
 
-// DecryptRequest asks for values. Reason is kept in the audit log: text that can be seen.
+// DecryptRequest asks for values. Reason is kept in the audit log. It must be visible text.
 type DecryptRequest struct {
 	Fields      []string          `json:"fields"`
 	Reason      string            `json:"reason"`
@@ -152,9 +152,9 @@ type Failure struct {
 	Code    string `json:"code"` // decrypt_failed, expression_failed, deadline_exceeded or internal
 	Message string `json:"message"`
 	// Kind is why an expression failed, if that depends on no value: too_long, syntax, too_complex, undeclared_name,
-	// unknown_function, cycle or dependency. Empty otherwise, since it would tell something of a value.
+	// unknown_function, cycle or dependency. Otherwise it is empty, since it would tell something of a value.
 	Kind string `json:"kind"`
-	// Position is where in the source, if there is such a place.
+	// Position is the place in the source, if there is one.
 	Position *Position `json:"position"`
 }
 
@@ -181,7 +181,7 @@ func (c *Client) Decrypt(ctx context.Context, id string, r DecryptRequest) (*Dec
 	var out Decrypted
 	_, err := c.do(ctx, call{
 		method: http.MethodPost, path: vaultPath(id) + "/decrypt", body: r, out: &out,
-		// Decrypting changes nothing: this lets net/http repeat it on a dead connection.
+		// Decrypting changes nothing, so net/http may repeat it on a dead connection. This header allows it to.
 		header: map[string]string{"X-Idempotency-Key": "decrypt"},
 	})
 	if err != nil {

@@ -1,18 +1,18 @@
-// Package awscall bounds and retries the calls that the API makes of AWS services, DynamoDB and KMS.
+// Package awscall bounds and retries the calls that the API makes to AWS services, DynamoDB and KMS.
 //
 // # Guarantee
 //
-//   - One attempt has a time limit of its own, so that a connection that swallows a request costs that and not the
+//   - One attempt has a time limit of its own. So a connection that swallows a request costs that time, and not the
 //     whole call. The time that a source of credentials takes counts to the call alone.
 //   - Between attempts there is a pause with full jitter, which grows from tens of milliseconds to a second.
 //   - Each kind of operation has a quota of retries of its own: retries of one kind do not use up another's.
-//   - A [Record] tells what the attempts of a call came to, also those before the last: whether one of them may have
-//     been carried out although nobody knows, and the last answer of the service.
+//   - A [Record] says how the attempts of a call ended, also those before the last: whether one of them may have been
+//     carried out without an answer, and the last answer of the service.
 //
 // # Limits
 //
 // The quota is the SDK's token bucket: 100 retries, and one more for every five calls that succeed at once. Requests
-// of a caller that is gone are not retried.
+// of a caller that has left are not retried.
 package awscall
 
 import (
@@ -33,14 +33,15 @@ import (
 const (
 	// DefaultAttempt bounds one attempt of a small operation.
 	DefaultAttempt = time.Second
-	// maxAttempts and the pauses: 50, 100, 200, 400 and 800 ms at most, half of that on average.
+	// The pauses between at most maxAttempts attempts are at most 50, 100, 200, 400 and 800 ms, and half of that on
+	// average.
 	maxAttempts = 6
 	firstPause  = 50 * time.Millisecond
 	maxPause    = time.Second
 )
 
-// NewRetryer makes the retries of one kind of operation, with a quota of their own. again, unless nil, names further
-// errors after which an attempt is worth another.
+// NewRetryer makes the retries of one kind of operation, with a quota of their own. again, unless nil, accepts
+// further errors after which another attempt is worthwhile.
 func NewRetryer(again func(error) bool) aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = maxAttempts
@@ -57,18 +58,18 @@ func NewRetryer(again func(error) bool) aws.Retryer {
 	})
 }
 
-// pause is how long to wait after an attempt, of which the first is 1.
+// pause returns how long to wait after an attempt, of which the first is 1.
 func pause(attempt int, _ error) (time.Duration, error) {
 	most := min(firstPause<<min(max(attempt-1, 0), 10), maxPause)
 	return rand.N(most), nil //nolint:gosec // spreads load
 }
 
-// Record is what the attempts of one call came to. It is to be read when the call has returned.
+// Record says how the attempts of one call ended. Read it when the call has returned.
 type Record struct {
-	// Lost says that an attempt was sent and that the service did not say what became of it: no answer, a broken one, or
+	// Lost says that an attempt was sent, and that the service did not say how it ended: no answer, a broken one, or
 	// a status of 500 and above.
 	Lost bool
-	// Answer is the last error that the service itself gave, nil if it gave none.
+	// Answer is the last error that the service itself returned, and nil if it returned none.
 	Answer error
 }
 
@@ -80,8 +81,8 @@ func WithRecord(ctx context.Context) (context.Context, *Record) {
 	return context.WithValue(ctx, recordKey{}, r), r
 }
 
-// Last is the error to judge a failed call by: err, the call's, unless it says only that the time was over and the
-// service had said more before.
+// Last is the error by which to judge a failed call. It is the call's err, unless that says only that the time was
+// over and the service had said more before.
 func (r *Record) Last(err error) error {
 	if r.Answer == nil || answered(err) || errors.Is(err, context.Canceled) {
 		return err
@@ -100,7 +101,7 @@ func (r *Record) note(err error, s *sending) {
 	}
 }
 
-// answered tells an error that the service gave from one of the way to it and back.
+// answered distinguishes an error that the service returned from one of the connection.
 func answered(err error) bool {
 	var api smithy.APIError
 	return status(err) >= http.StatusInternalServerError || errors.As(err, &api) && status(err) >= http.StatusBadRequest
@@ -114,7 +115,8 @@ func status(err error) int {
 	return e.HTTPStatusCode()
 }
 
-// sending watches whether an attempt had a connection to be sent on. A client that is not net/http's tells nothing.
+// sending watches whether an attempt had a connection on which to be sent. A client that is not net/http's does not
+// report that.
 type sending struct{ asked, had bool }
 
 func (s *sending) watch(ctx context.Context) context.Context {
@@ -124,7 +126,7 @@ func (s *sending) watch(ctx context.Context) context.Context {
 	})
 }
 
-// never reports that no byte can have been sent.
+// never reports that certainly no byte was sent.
 func (s *sending) never() bool { return s.asked && !s.had }
 
 // attemptTimeoutError is an attempt that was not answered in its time.
@@ -133,10 +135,10 @@ type attemptTimeoutError struct{ err error }
 func (*attemptTimeoutError) Error() string   { return "awscall: the attempt was not answered in time" }
 func (e *attemptTimeoutError) Unwrap() error { return e.err }
 
-// Attempts makes an option of a service's client: every attempt has the limit and is entered into the call's record.
+// Attempts makes an option of a service's client: every attempt has the limit, and is entered into the call's record.
 func Attempts(limit time.Duration) func(*middleware.Stack) error {
 	return func(stack *middleware.Stack) error {
-		// Within the retries, and after the credentials were had.
+		// This comes inside the retries, and after the credentials were obtained.
 		return stack.Finalize.Insert(attempts{limit}, "GetIdentity", middleware.After)
 	}
 }

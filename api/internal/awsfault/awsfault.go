@@ -1,5 +1,5 @@
-// Package awsfault stands between a client of an AWS service and the service in tests, and does to requests what an
-// outage does: it refuses them, swallows them, loses their answers after they were carried out, or lets them wait.
+// Package awsfault puts faults between a client of an AWS service and the service, in tests. It does to requests what
+// an outage does: it refuses them, swallows them, loses their answers after they were carried out, or delays them.
 package awsfault
 
 import (
@@ -50,7 +50,7 @@ func New(t testing.TB, service http.Handler) *Proxy {
 	return p
 }
 
-// To is the service at a URL.
+// To is the service at a URL, as a handler.
 func To(t testing.TB, service string) http.Handler {
 	t.Helper()
 	u, err := url.Parse(service)
@@ -60,7 +60,7 @@ func To(t testing.TB, service string) http.Handler {
 	return httputil.NewSingleHostReverseProxy(u)
 }
 
-// Empty is a service that does nothing and says that it went well.
+// Empty is a service that does nothing and reports success.
 func Empty() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-amz-json-1.0")
@@ -68,14 +68,14 @@ func Empty() http.Handler {
 	})
 }
 
-// Next says what happens to the next requests, one after the other; then they pass.
+// Next sets what happens to the next requests, one after the other. Later requests pass.
 func (p *Proxy) Next(faults ...Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.script = append(p.script, faults...)
 }
 
-// Always says what happens to every request that no script is for; nil: it passes.
+// Always sets what happens to every request for which there is no script; nil: it passes.
 func (p *Proxy) Always(f Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,8 +110,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f(w, r, p.next)
 }
 
-// Client is a client's transport that needs no network, for tests in fake time (testing/synctest): it does what the
-// script says, and then the last of it for ever.
+// Client is a client's transport that needs no network, for tests in fake time (testing/synctest). It follows the
+// script, and then repeats its last fault for ever.
 type Client struct {
 	script []Fault
 	n      int
@@ -149,7 +149,7 @@ func does(fault Fault, w http.ResponseWriter, r *http.Request) (cut bool) {
 // Pass lets the request through.
 func Pass(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) }
 
-// Refuse answers with an error of the service. more is JSON that is added to it, with a comma before it.
+// Refuse answers with an error of the service. more is JSON that is added to it, with a comma in front.
 func Refuse(status int, code, more string) Fault {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Type", "application/x-amz-json-1.0")
@@ -158,7 +158,7 @@ func Refuse(status int, code, more string) Fault {
 	}
 }
 
-// Throttle answers that the table is asked for more than it is provided for.
+// Throttle answers that the table is asked for more than it is provisioned for.
 func Throttle() Fault {
 	return Refuse(http.StatusBadRequest, "ProvisionedThroughputExceededException", "")
 }
@@ -186,16 +186,16 @@ func Status(status int) Fault {
 	}
 }
 
-// Swallow takes the request and never answers.
+// Swallow accepts the request and never answers.
 func Swallow(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() }
 
-// Lose carries the request out and closes the connection in place of an answer.
+// Lose carries the request out and closes the connection instead of answering.
 func Lose(_ http.ResponseWriter, r *http.Request, next http.Handler) {
 	next.ServeHTTP(httptest.NewRecorder(), r)
 	panic(http.ErrAbortHandler)
 }
 
-// Slow carries the request out after a while, unless the client goes away before.
+// Slow carries the request out after a while, unless the client leaves before.
 func Slow(wait time.Duration) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		select {

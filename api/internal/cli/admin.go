@@ -18,9 +18,10 @@ import (
 const (
 	// maxSocketPath is the longest name of a unix socket.
 	maxSocketPath = 107
-	// adminStall is how long whoever sends or takes a backup may stand still. What moves may take as long as it needs.
+	// adminStall is how long the sender or the receiver of a backup may stand still. A transfer that moves may take
+	// as long as it needs.
 	adminStall = 30 * time.Second
-	// headerStore tells which file the server's store is.
+	// headerStore identifies the file of the server's store.
 	headerStore = "Redoubt-Store"
 )
 
@@ -63,7 +64,7 @@ func (cmd *serveCmd) admin(ctx context.Context, a *app, log *slog.Logger) (stop 
 	return func() { _ = s.Close() }, nil // the process ends; closing removes the socket
 }
 
-// removeSocket removes the socket of a dead server: the store's lock is ours, so nobody alive has it.
+// removeSocket removes the socket of a dead server. This process holds the store's lock, so no live server has it.
 func removeSocket(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -77,7 +78,7 @@ func removeSocket(path string) error {
 	return os.Remove(path)
 }
 
-// adminHandler serves the store's file. around runs the swap of a restore.
+// adminHandler serves backup and restore of the store's file. around runs the swap of a restore.
 func adminHandler(file *bolt.Store, around func(func() error) error, stall time.Duration,
 	log *slog.Logger,
 ) http.Handler {
@@ -90,7 +91,7 @@ func adminHandler(file *bolt.Store, around func(func() error) error, stall time.
 		case err != nil && n == 0:
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		case err != nil:
-			panic(http.ErrAbortHandler) // the reader must not take a cut copy for a whole one
+			panic(http.ErrAbortHandler) // the reader must not take a cut copy for a complete one
 		}
 	})
 	mux.HandleFunc("POST /restore", func(w http.ResponseWriter, r *http.Request) {
@@ -104,7 +105,7 @@ func adminHandler(file *bolt.Store, around func(func() error) error, stall time.
 	return mux
 }
 
-// moving is a body that must go on moving: each read or write has a time limit of its own.
+// moving is a body that must keep moving: each read or write has a time limit of its own.
 type moving struct {
 	r        io.Reader
 	w        io.Writer

@@ -37,7 +37,7 @@ type auditVerifyCmd struct {
 
 var errTampered = errors.New("the audit log has problems")
 
-// Run verifies. An error other than errTampered is no verdict.
+// Run verifies. An error other than errTampered means that there is no verdict.
 func (cmd *auditVerifyCmd) Run(e *env) error {
 	ctx, stop := signal.NotifyContext(e.ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -94,7 +94,7 @@ func (cmd *auditVerifyCmd) verify(ctx context.Context, e *env) error {
 	return errTampered
 }
 
-// partial tells what was found before an error. A problem is one whatever the rest would have shown.
+// partial reports what was found before an error. A problem is a problem whatever the rest would have shown.
 func (cmd *auditVerifyCmd) partial(e *env, r *audit.Report, err error) error {
 	if len(r.Problems) == 0 {
 		return err
@@ -105,8 +105,8 @@ func (cmd *auditVerifyCmd) partial(e *env, r *audit.Report, err error) error {
 	return fmt.Errorf("%w; and not all was read: %w", errTampered, err)
 }
 
-// known is what the flags tell of the log. What the next checkpoint will replace must hold too: else it would vouch for
-// what the one before contradicts.
+// known collects what the flags say about the log. The checkpoint that will be replaced must hold too. Otherwise the
+// next one would confirm what the one before contradicts.
 func (cmd *auditVerifyCmd) known() (*audit.Options, error) {
 	var o audit.Options
 	var err error
@@ -172,7 +172,7 @@ func (cmd *auditVerifyCmd) report(e *env, r *audit.Report) error {
 	return e.print(text.String(), r)
 }
 
-// proven says how far back the log proves anything, and against whom.
+// proven says from when to when the log proves anything, and against whom.
 func (cmd *auditVerifyCmd) proven(r *audit.Report) string {
 	if r.Keyed == 0 {
 		return "no entry has a MAC: who can write the store could have written this log"
@@ -189,7 +189,8 @@ func (cmd *auditVerifyCmd) proven(r *audit.Report) string {
 	return text
 }
 
-// snapshot opens the store to read: an embedded one that is being served, by a copy that the server makes.
+// snapshot opens the store for reading. An embedded store that is being served is read from a copy that the server
+// makes.
 func (cmd *auditVerifyCmd) snapshot(ctx context.Context) (store.Store, func(), error) {
 	path := cmd.boltPath()
 	if path == "" {

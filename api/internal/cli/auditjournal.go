@@ -12,10 +12,10 @@ import (
 	"redoubt/api/internal/audit"
 )
 
-// progressEvery is how often a long verification tells how far it is.
+// progressEvery is how often a long verification reports its progress.
 const progressEvery = 5 * time.Second
 
-// progress tells w how far a verification is, now and then.
+// progress writes the progress of a verification to w from time to time.
 func progress(w io.Writer) func(*audit.Report) {
 	last := time.Now()
 	return func(r *audit.Report) {
@@ -33,7 +33,8 @@ type journalFile struct {
 	old  []byte
 }
 
-// journal opens the file. A line that was not written to its end, as by a process that was killed, is cut off.
+// journal opens the file. It cuts off a line that was not written to its end, for example by a process that was
+// killed.
 func (cmd *auditVerifyCmd) journal() (*journalFile, error) {
 	if cmd.Resume == "" {
 		return nil, nil
@@ -48,7 +49,7 @@ func (cmd *auditVerifyCmd) journal() (*journalFile, error) {
 	}
 	whole := bytes.LastIndexByte(old, '\n') + 1
 	if len(old) > 0 && !audit.IsJournal(old) {
-		return nil, errors.Join(audit.ErrJournal, f.Close()) // somebody's file: it is not cut
+		return nil, errors.Join(audit.ErrJournal, f.Close()) // the file is not a journal: it is not cut
 	}
 	if err := f.Truncate(int64(whole)); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -66,14 +67,14 @@ func (j *journalFile) journal(name string) *audit.Journal {
 	return &audit.Journal{Store: name, Out: j.out, Old: j.old, Now: time.Now()}
 }
 
-// close keeps what was found so far.
+// close keeps the findings so far.
 func (j *journalFile) close() {
 	if j != nil {
 		_ = errors.Join(j.out.Flush(), j.file.Close()) // what is lost is read again
 	}
 }
 
-// remove removes the journal of a verification that has read all.
+// remove removes the journal of a verification that has read everything.
 func (j *journalFile) remove() error {
 	if j == nil {
 		return nil

@@ -19,7 +19,7 @@ type auditShowCmd struct {
 	clientFlags `embed:""`
 }
 
-// Run prints a page of a vault's log, an entry a line and under it a line for each expression.
+// Run prints a page of a vault's log: a line for each entry, and below it a line for each expression.
 func (cmd *auditShowCmd) Run(e *env) error {
 	c, err := cmd.client()
 	if err != nil {
@@ -39,7 +39,7 @@ func (cmd *auditShowCmd) Run(e *env) error {
 	return e.print(strings.Join(lines, "\n"), map[string]any{"entries": entries, "next": next})
 }
 
-// entryLines shows an entry. What callers write is quoted: it may hold anything.
+// entryLines shows an entry. It quotes what callers write, since that may be anything.
 func entryLines(a *client.AuditEntry) []string {
 	parts := []string{a.Time.UTC().Format(time.RFC3339), a.Event}
 	for _, part := range []struct{ name, text string }{
@@ -79,7 +79,7 @@ func quoted(text string) string {
 	return strconv.Quote(text)
 }
 
-// list shows names; a dash is none.
+// list shows names, and a dash for none.
 func list(names []string) string {
 	if len(names) == 0 {
 		return "-"

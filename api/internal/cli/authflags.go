@@ -13,7 +13,7 @@ import (
 	"redoubt/wire/kit/program"
 )
 
-// authFlags say how callers prove who they are. Any of them makes authentication required.
+// authFlags say how callers authenticate. Any of them makes authentication required.
 type authFlags struct {
 	Keys         string   `help:"File of API keys (api key create)." env:"API_KEYS" type:"path" placeholder:"FILE"`
 	OIDCIssuer   string   `name:"oidc-issuer" help:"${h_oidcissuer}" env:"API_OIDC_ISSUER" placeholder:"URL"`
@@ -68,7 +68,7 @@ func (f *authFlags) tls() (*tls.Config, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Without a certificate a caller may still have a key or a token; who has none of them gets 401.
+		// A caller without a certificate may still have a key or a token. A caller with none of them gets 401.
 		cfg.ClientCAs, cfg.ClientAuth = roots, tls.VerifyClientCertIfGiven
 	}
 	return cfg, nil
@@ -96,7 +96,7 @@ func (r *reloaded) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	}
 	if err != nil {
 		if r.pair != nil {
-			return r.pair, nil // half-written: the old one serves until both files fit
+			return r.pair, nil // half-written: the old pair serves until both files fit
 		}
 		return nil, err
 	}

@@ -51,8 +51,8 @@ func notTheStore(file, identity string) error {
 	return hint(fmt.Errorf("%s is the store itself, which would be lost", file), "name another file")
 }
 
-// backup copies from the running server, or from the file if there is none. What it writes will be in file, if that is
-// known: the server may have another store than the one that the flags name.
+// backup copies from the running server, or from the file if there is none. file, if known, is where the copy will
+// be: the server may have another store than the one that the flags name.
 func backup(e *env, socket, path string, w io.Writer, file string) (int64, error) {
 	resp, err := adminCall(e.ctx, socket, http.MethodGet, "/backup", nil)
 	if err == nil {
@@ -106,10 +106,10 @@ func (cmd *restoreCmd) Run(e *env) error {
 	return e.print("restored", map[string]any{"restored": true})
 }
 
-// restore hands the backup to the running server, or replaces the file if there is none. The file is not opened: a
-// restore is for a damaged one too.
+// restore gives the backup to the running server, or replaces the file if there is none. The file is not opened,
+// since a restore must also work for a damaged one.
 func (cmd *restoreCmd) restore(e *env, path string, in io.Reader) error {
-	// The client closes what it sends; the backup is needed again if there is no server.
+	// The client closes what it sends, but the backup is needed again if there is no server.
 	resp, err := adminCall(e.ctx, adminPath(cmd.Admin, path), http.MethodPost, "/restore", io.NopCloser(in))
 	if err == nil {
 		return resp.Body.Close()

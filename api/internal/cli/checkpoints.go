@@ -19,8 +19,7 @@ const (
 	closeTimeout = 5 * time.Second
 )
 
-// checkpointFlags say when the audit log gets checkpoints, and where they go beside the store and the log of the
-// program.
+// checkpointFlags say when the audit log gets checkpoints, and where these go beside the store and the program's log.
 type checkpointFlags struct {
 	CheckpointEvery time.Duration `name:"audit-checkpoint-every" help:"${h_every}" env:"API_AUDIT_CHECKPOINT_EVERY" default:"5m"`
 	CheckpointFile  string        `name:"audit-checkpoint-file" help:"${h_file}" env:"API_AUDIT_CHECKPOINT_FILE" type:"path" placeholder:"FILE"`
@@ -30,7 +29,7 @@ func (f *checkpointFlags) check() error {
 	return program.Range("--audit-checkpoint-every", f.CheckpointEvery, minEvery, maxEvery)
 }
 
-// keeper tells checkpoints of the audit log to the program's log, and appends them to a file.
+// keeper writes checkpoints of the audit log to the program's log, and appends them to a file.
 type keeper struct {
 	log  *slog.Logger
 	file *os.File // nil for none

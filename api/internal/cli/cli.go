@@ -30,7 +30,7 @@ type commands struct {
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 
-// env is what commands run in.
+// env is the environment in which commands run.
 type env struct {
 	ctx    context.Context
 	in     io.Reader
@@ -102,7 +102,7 @@ func newParser(c *commands, version string, out, errOut io.Writer) (*kong.Kong, 
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 }
 
-// undecided is an error for which a command that judges has no verdict.
+// undecided is an error after which a command that should judge has no verdict.
 type undecided struct{ error }
 
 func (u undecided) Unwrap() error { return u.error }
@@ -122,7 +122,7 @@ func report(errOut io.Writer, err error) int {
 	return status
 }
 
-// readSecret reads a file that holds one secret, without the line's end.
+// readSecret reads a file that holds one secret, without the line end.
 func readSecret(path string) (string, error) {
 	if path == "" {
 		return "", nil

@@ -22,7 +22,7 @@ func (cmd *completionCmd) Run(e *env) error {
 	return err
 }
 
-// bashScript completes commands and flags from a table of what may follow each path of commands.
+// bashScript completes commands and flags from a table of the words that may follow each path of commands.
 func bashScript(root *kong.Node) string {
 	var table strings.Builder
 	words(root, "", &table)

@@ -24,7 +24,7 @@ import (
 	"redoubt/wire/kit/sealed"
 )
 
-// defaultFile is the embedded store's when no store is named.
+// defaultFile is the embedded store's file if no store is named.
 const defaultFile = "redoubt.db"
 
 // storeFlags choose the store.
@@ -58,7 +58,7 @@ type vaultFlags struct {
 	macFlags `embed:""`
 }
 
-// macFlags say how to reach the key that binds public keys and makes those of the audit log.
+// macFlags name the key that binds public keys and makes the keys of the audit log.
 type macFlags struct {
 	MACKey      string        `name:"mac-key" help:"${h_mackey}" env:"API_MAC_KEY" default:"alias/redoubt-mac"`
 	KMSEndpoint string        `name:"kms-endpoint" help:"${h_kmsendpoint}" env:"API_KMS_ENDPOINT" placeholder:"URL"`
@@ -106,7 +106,7 @@ func lockedHint(err error) error {
 	return err
 }
 
-// kind takes the flag apart; both are empty for a store that is none.
+// kind splits the flag. Both parts are empty if it names no store.
 func (f *storeFlags) kind() (kind, name string) {
 	choice := f.Store
 	if choice == "" {
@@ -122,7 +122,7 @@ func (f *storeFlags) kind() (kind, name string) {
 	return kind, name
 }
 
-// boltPath is the store's file, empty for other kinds.
+// boltPath is the store's file. It is empty for other kinds.
 func (f *storeFlags) boltPath() string {
 	if kind, name := f.kind(); kind == "bolt" {
 		return name
@@ -209,10 +209,10 @@ func (f *vaultFlags) service(ctx context.Context, s store.Store, region string, 
 	return svc, keys, err
 }
 
-// parseCutover reads --legacy-cutover, which the service and `audit verify` have; empty means none.
+// parseCutover reads --legacy-cutover, which the server and `audit verify` have. Empty means none.
 func parseCutover(text string) (time.Time, error) { return parseTime("--legacy-cutover", text) }
 
-// parseTime reads the time that a flag names; empty means none.
+// parseTime reads the time that a flag names. Empty means none.
 func parseTime(flag, text string) (at time.Time, err error) {
 	if text == "" {
 		return at, nil

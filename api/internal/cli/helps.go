@@ -8,7 +8,7 @@ import (
 	"redoubt/wire/kit/sealed"
 )
 
-// helps are the longer texts and defaults, by the name that a flag's tag refers to.
+// helps are the longer texts and defaults, keyed by the name that a flag's tag refers to.
 var helps = kong.Vars{
 	"parent":  "http://127.0.0.1:8080",
 	"metrics": "127.0.0.1:9181",

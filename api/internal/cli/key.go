@@ -23,7 +23,7 @@ type keyFileFlag struct {
 
 func (f *keyFileFlag) open() (*auth.KeyFile, error) { return auth.OpenKeyFile(f.Keys, time.Now) }
 
-// maxExpires is a hundred years, as of a vault.
+// maxExpires is a hundred years, the limit for a vault too.
 const maxExpires = vault.MaxTTL
 
 type keyCreateCmd struct {

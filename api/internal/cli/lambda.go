@@ -12,7 +12,7 @@ import (
 	"redoubt/api/internal/lambdahost"
 )
 
-// processStart is when the process began, as near as Go code can tell.
+// processStart is when the process began, as exactly as Go code can tell.
 var processStart = time.Now()
 
 type lambdaCmd struct {
@@ -21,8 +21,8 @@ type lambdaCmd struct {
 	appFlags `embed:""`
 }
 
-// Run serves invocations until Lambda ends the process. Callers are those that API Gateway's authorizer names, and
-// what they may do the policy says. Metrics go out as lines on standard output; nothing else is written there.
+// Run serves invocations until Lambda ends the process. API Gateway's authorizer names the caller, and the policy
+// says what the caller may do. Metrics are written as lines to standard output, and nothing else is written there.
 func (cmd *lambdaCmd) Run(e *env) error {
 	if cmd.Policy == "" {
 		return hint(errors.New("lambda needs a policy"),

@@ -11,7 +11,7 @@ import (
 	"redoubt/wire/kit/sealed"
 )
 
-// measuredKeys and measuredOpener time and trace the calls of the key service and the parent.
+// measuredKeys and measuredOpener measure and trace the calls of the key service and the parent.
 type (
 	measuredKeys struct {
 		vault.Keys

@@ -9,7 +9,7 @@ import (
 	"redoubt/wire/kit/awsconfig"
 )
 
-// measuredStore times and traces the store's calls and counts the audit entries that they carry.
+// measuredStore measures and traces the store's calls, and counts the audit entries that they carry.
 type measuredStore struct {
 	store.Store
 	m *httpapi.Metrics
@@ -22,7 +22,7 @@ type storeCall struct {
 	e *store.Entry
 }
 
-// call begins a call that carries e; done is told how it ended.
+// call begins a call that carries e. done must be called with its outcome.
 func (s measuredStore) call(ctx context.Context, operation string, e *store.Entry) (context.Context, storeCall) {
 	ctx, call := s.m.Call(ctx, "store", operation)
 	return ctx, storeCall{call, s.m, e}
@@ -44,8 +44,8 @@ func (c storeCall) wrote(err error) {
 	}
 }
 
-// carriedOutcome is that of an entry which a write carries. If the store refuses the write for what it is, the entry is
-// not to blame: its outcome is "refused".
+// carriedOutcome is the outcome of an entry that a write carries. If the store refuses the write because of the
+// record, the entry is not to blame: its outcome is "refused".
 func carriedOutcome(err error) string {
 	switch word := storeOutcome(err); word {
 	case "not_found", "exists", "conflict", "too_large", "damaged", "full":

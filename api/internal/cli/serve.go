@@ -54,9 +54,9 @@ type serveCmd struct {
 	authFlags `embed:""`
 }
 
-// spareHeap is how much garbage there may be, in bytes, before the collector looks for it, beside as much as what
-// is in use. The API has little in use, about 10 MB, so that it would be looked through after every 500 decrypts. The
-// memory itself is never touched, so the kernel gives none for it.
+// spareHeap is how much garbage, in bytes, there may be before a collection, beside as much as is in use. The API has
+// only about 10 MB in use, so without it a collection would run after every 500 decrypts. The memory itself is never
+// touched, so the kernel provides none for it.
 const spareHeap = 32 << 20
 
 // Run serves until the context ends or SIGINT or SIGTERM comes.
@@ -149,7 +149,7 @@ func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, a
 	a.vault = svc
 	release := a.close
 	a.close = func() {
-		closeVault(ctx, svc) // while the store is open: what is on its way ends
+		closeVault(ctx, svc) // while the store is open, so that running writes can end
 		release()
 		keep.close()
 	}
@@ -190,7 +190,7 @@ func logger(e *env, text string) *slog.Logger {
 	return program.NewLogger(e.errOut, level)
 }
 
-// mayListen refuses an address that others can reach when nobody is asked who they are, or when keys and values would
+// mayListen refuses an address that others can reach if callers need no authentication, or if keys and values would
 // cross the network in the clear.
 func mayListen(address string, authenticated, protected bool) error {
 	host, _, err := net.SplitHostPort(address)
@@ -211,7 +211,7 @@ func mayListen(address string, authenticated, protected bool) error {
 	return nil
 }
 
-// closeVault makes the last checkpoint of the audit log. Why there is none, the log has told.
+// closeVault makes the last checkpoint of the audit log. If there is none, the log has the reason already.
 func closeVault(ctx context.Context, svc *vault.Service) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
@@ -301,7 +301,7 @@ func (cmd *serveCmd) serveMetrics(ctx context.Context, m *httpapi.Metrics, faile
 	return func() { _ = s.Close() }, nil // the process ends
 }
 
-// strict makes l read HTTP/1 that has one reading; config is nil for plain HTTP.
+// strict makes l read only HTTP/1 that has one reading. config is nil for plain HTTP.
 func strict(l net.Listener, config *tls.Config) net.Listener {
 	if config == nil {
 		return h1.Listener{Listener: l}

@@ -21,8 +21,8 @@ type storeCheckCmd struct {
 var errDamagedRecords = hint(fmt.Errorf("%w: not all of it can be read", bolt.ErrDamaged),
 	"what is named is lost here: take it from a backup; the rest can be served")
 
-// Run checks the file's pages, then each record. Of a store that is being served it checks a copy, for which the server
-// reads every page that holds a record.
+// Run checks the file's pages, then each record. For a store that is being served it checks a copy, for which the
+// server reads every page that holds a record.
 func (cmd *storeCheckCmd) Run(e *env) error {
 	path := cmd.boltPath()
 	if path == "" {

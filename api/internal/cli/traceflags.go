@@ -13,7 +13,7 @@ import (
 // spansTimeout bounds the sending of the last spans.
 const spansTimeout = 2 * time.Second
 
-// appFlags are those that the server has under each of its hosts.
+// appFlags are the flags that the server has under each of its hosts.
 type appFlags struct {
 	storeFlags  `embed:""`
 	parentFlags `embed:""`
@@ -23,7 +23,7 @@ type appFlags struct {
 	checkpointFlags `embed:""`
 }
 
-// check judges the numbers.
+// check checks the numbers.
 func (f *appFlags) check() error {
 	return errors.Join(
 		program.Range("--parent-timeout", f.ParentTimeout, time.Millisecond, program.MaxWait),
@@ -33,7 +33,7 @@ func (f *appFlags) check() error {
 	)
 }
 
-// traceFlags say where spans of requests go. W3C trace context is accepted and passed on without them too.
+// traceFlags say where spans of requests are sent. W3C trace context is accepted and passed on without them too.
 type traceFlags struct {
 	OTLPEndpoint string `help:"${h_otlp}" env:"API_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_ENDPOINT" placeholder:"URL"`
 
@@ -42,7 +42,7 @@ type traceFlags struct {
 	TraceRatio      float64 `help:"${h_trace_ratio}" env:"API_TRACE_RATIO" default:"0.01"`
 }
 
-// sink makes the exporter, nil without an endpoint.
+// sink makes the exporter. It returns nil without an endpoint.
 func (f *traceFlags) sink(version string, log *slog.Logger) (*otlp.Exporter, error) {
 	e, err := otlp.Open(otlp.Settings{
 		Endpoint: f.OTLPEndpoint, HeadersFile: f.OTLPHeadersFile, CAFile: f.OTLPCAFile, Ratio: f.TraceRatio,

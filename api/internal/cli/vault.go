@@ -121,7 +121,7 @@ type vaultGetCmd struct {
 	clientFlags `embed:""`
 }
 
-// Run tells which fields a vault has.
+// Run prints which fields a vault has.
 func (cmd *vaultGetCmd) Run(e *env) error {
 	c, err := cmd.client()
 	if err != nil {
@@ -152,7 +152,7 @@ type vaultDecryptCmd struct {
 	clientFlags `embed:""`
 }
 
-// Run opens fields and prints their values: that is what it is for.
+// Run opens fields and prints their values, which is its purpose.
 func (cmd *vaultDecryptCmd) Run(e *env) error {
 	c, err := cmd.client()
 	if err != nil {

@@ -1,6 +1,7 @@
-// Package durable replaces files so that after a crash, of the process or the machine, the old content or the new is
-// there, whole: a file is written beside the one that it replaces, synced, renamed over it, and the folder synced, in
-// which the rename is recorded. A symbolic link is followed: the file that it leads to is replaced, not the link.
+// Package durable replaces files for the API so that a crash, of the process or the machine, leaves the whole old
+// content or the whole new. A file is written beside the one that it replaces, synced and renamed over it. Then the
+// folder is synced, which records the rename. A symbolic link is followed: the file to which it leads is replaced,
+// not the link.
 package durable
 
 import (
@@ -13,23 +14,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotFile reports a name that leads to something else than a file: a folder, a socket, a device.
+// ErrNotFile reports a name that leads to something other than a file: a folder, a socket, a device.
 var ErrNotFile = errors.New("not a file, and so not replaced")
 
 // maxLinks is how many symbolic links are followed, as by the kernel.
 const maxLinks = 40
 
-// Resolve returns the name of the file that path leads to by symbolic links. The file need not be there.
+// Resolve returns the name of the file to which path leads by symbolic links. The file need not exist.
 func Resolve(path string) (string, error) {
 	for range maxLinks {
 		to, err := os.Readlink(path)
 		switch {
-		case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.EINVAL): // nothing, or no link
+		case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.EINVAL): // nothing there, or not a link
 			return path, nil
 		case err != nil:
 			return "", err
 		case !filepath.IsAbs(to):
-			dir, err := filepath.EvalSymlinks(filepath.Dir(path)) // .. in the link is from where it stands
+			dir, err := filepath.EvalSymlinks(filepath.Dir(path)) // .. in the link is relative to the place of the link
 			if err != nil {
 				return "", err
 			}
@@ -40,7 +41,7 @@ func Resolve(path string) (string, error) {
 	return "", &os.PathError{Op: "resolve", Path: path, Err: syscall.ELOOP}
 }
 
-// Replace makes what fill writes the content of the file at path, which its owner alone may read. On an error of fill
+// Replace makes what fill writes the content of the file at path, which only its owner may read. On an error of fill
 // the old content stays. It returns fill's count. ErrNotFile.
 func Replace(path string, fill func(io.Writer) (int64, error)) (int64, error) {
 	path, err := Resolve(path)
@@ -54,7 +55,7 @@ func Replace(path string, fill func(io.Writer) (int64, error)) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer os.Remove(tmp.Name()) // it has another name by then, unless something failed
+	defer os.Remove(tmp.Name()) // after the rename it has another name; it is there only if something failed
 	n, err := fill(tmp)
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return 0, err
@@ -62,14 +63,14 @@ func Replace(path string, fill func(io.Writer) (int64, error)) (int64, error) {
 	return n, Rename(tmp.Name(), path)
 }
 
-// Unnamed makes a file without a name in a folder, for reading and writing: it is gone when it is closed or its process
-// ends, however that happens.
+// Unnamed makes a file without a name in a folder, for reading and writing. It disappears when it is closed or its
+// process ends, however that happens.
 func Unnamed(dir string) (*os.File, error) {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err == nil {
 		return os.NewFile(uintptr(fd), filepath.Join(dir, "(unnamed)")), nil
 	}
-	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) { // of this file system, of this kernel
+	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) { // this file system or this kernel cannot
 		return nil, &os.PathError{Op: "make a temporary file in", Path: dir, Err: err}
 	}
 	f, err := os.CreateTemp(dir, ".unnamed-*")
@@ -114,7 +115,7 @@ func MkdirAll(dir string) error {
 	return SyncDir(above)
 }
 
-// SyncDir makes the names in a folder durable: those that were made, renamed or removed before.
+// SyncDir makes the names in a folder durable that were made, renamed or removed before.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -1,22 +1,22 @@
-// Package emf sends the API's metrics to CloudWatch from where nothing scrapes: on AWS Lambda, as lines of the embedded
-// metric format on standard output, which CloudWatch Logs turns into metrics.
+// Package emf sends the API's metrics to CloudWatch where nothing scrapes. On AWS Lambda it writes lines of the
+// embedded metric format to standard output, and CloudWatch Logs turns them into metrics.
 //
 // # Guarantee
 //
 // A line is one JSON object within the format's limits, written by one call of Write: at most 100 values of a metric,
 // and each metric and dimension a member of the root. Dimensions are the function's name and words of closed sets
-// (routes by pattern, methods, codes, dependencies, operations, audit events), so their number is bounded and nothing
-// of a request is in a line. What is counted stays in memory until [Recorder.Flush], which the host calls at the end
-// of each invocation: after it Lambda freezes the process. Of an invocation that Lambda ends in the middle nothing is
-// told but what Lambda itself counts (AWS/Lambda, Errors).
+// (routes by pattern, methods, codes, dependencies, operations, audit events). So their number is bounded, and a line
+// holds nothing of a request. Counts stay in memory until [Recorder.Flush], which the host calls at the end of each
+// invocation: after it Lambda freezes the process. If Lambda ends an invocation in the middle, only Lambda's own
+// counts (AWS/Lambda, Errors) show it.
 //
 // # Lines
 //
-// One per route and method, per error code, per operation of a dependency and per audit event that had something to
-// tell, and one for the start of the process. deploy/METRICS.md lists the metrics.
+// There is one line per route and method, per error code, per operation of a dependency and per audit event that had
+// something to report, and one for the start of the process. deploy/METRICS.md lists the metrics.
 //
-// Source: Amazon CloudWatch User Guide, "Specification: Embedded metric format"; testdata has its JSON schema.
-// The known Go libraries were not taken: one is unmaintained since 2021, the other asks for a newer Go than ours.
+// Source: Amazon CloudWatch User Guide, "Specification: Embedded metric format"; testdata has its JSON schema. Two
+// known Go libraries were not used: one has been unmaintained since 2021, the other needs a newer Go than ours.
 package emf
 
 import (
@@ -30,10 +30,10 @@ import (
 // Namespace of the API's metrics in CloudWatch.
 const Namespace = "Redoubt/API"
 
-// maxValues is the format's limit of the values of one metric in one line.
+// maxValues is the format's limit for the values of one metric in one line.
 const maxValues = 100
 
-// Units of CloudWatch that are used here.
+// These are the units of CloudWatch that are used here.
 const (
 	count        = "Count"
 	milliseconds = "Milliseconds"
@@ -45,11 +45,11 @@ type Config struct {
 	Out io.Writer
 	// Function names the function; it is a dimension of every metric. Empty: "unknown", as a dimension may not be empty.
 	Function string
-	// Version is the build, a property of the line that tells of the start.
+	// Version is the build, a property of the line for the start.
 	Version string
 	// Init is how long the process took to be ready for its first event.
 	Init time.Duration
-	// Cold says that a caller waited for that: false when Lambda starts processes ahead of calls.
+	// Cold says that a caller waited for the start. It is false if Lambda starts processes ahead of calls.
 	Cold bool
 	// Now is the clock; nil for the machine's.
 	Now func() time.Time
@@ -60,7 +60,7 @@ type Recorder struct {
 	cfg Config
 
 	mu       sync.Mutex
-	started  bool // the start was told
+	started  bool // the start was reported
 	requests groups[route]
 	errors   groups[string]
 	calls    groups[operation]
@@ -100,14 +100,16 @@ func (r *Recorder) Call(dependency, name, outcome string, took time.Duration) {
 	r.calls.add(operation{dependency, name}, sample{took: took, failed: failed(outcome)})
 }
 
-// Audit counts an audit entry on its way to the store. One whose write was refused is none that could not be stored.
+// Audit counts an audit entry given to the store. An entry whose write was refused does not count as one that could
+// not be stored.
 func (r *Recorder) Audit(event, outcome string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.audits.add(event, sample{failed: outcome != "ok" && outcome != "refused"})
 }
 
-// failed tells a failure from an answer: that a record is not there, is there already or changed meanwhile is one.
+// failed reports whether an outcome is a failure. That a record is missing, exists already or changed meanwhile is an
+// answer, and not a failure.
 func failed(outcome string) bool {
 	switch outcome {
 	case "ok", "not_found", "exists", "conflict", "cursor":
@@ -116,7 +118,7 @@ func failed(outcome string) bool {
 	return true
 }
 
-// Flush writes what was gathered since the last time, and nothing if there is nothing.
+// Flush writes what was gathered since the last time. It writes nothing if there is nothing.
 func (r *Recorder) Flush() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

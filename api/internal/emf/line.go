@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// metadata is the member that tells CloudWatch what the others are.
+// metadata is the member that tells CloudWatch what the other members are.
 type metadata struct {
-	Timestamp         int64       // Unix milliseconds
+	Timestamp         int64       // in Unix milliseconds
 	CloudWatchMetrics []directive // always one here
 }
 

@@ -15,16 +15,16 @@ import (
 const (
 	// MaxBody is the largest request body in bytes.
 	MaxBody = 1 << 20
-	// DefaultBodyMemory bounds the bodies of all requests together, in bytes, and the answers that are being sent. The
-	// values read from a body take about three times its size more, until its request is answered.
+	// DefaultBodyMemory bounds the bodies of all requests together, in bytes, and the answers that are being sent.
+	// The values read from a body take about three times its size in addition, until its request is answered.
 	DefaultBodyMemory = 64 << 20
-	// smallBody is the room that is made for a body that has not come yet, in bytes, and what is read for callers that
-	// may not do what they ask for: of them the audit log tells what they named.
+	// smallBody is the room that is made for a body that has not come yet, in bytes. It is also what is read for
+	// callers that may not do what they ask for, so that the audit log can say what they named.
 	smallBody = 64 << 10
 )
 
-// jsonTypes are the content types of a JSON body. Callers of the reference send JSON under curl's default and without
-// a type too, since it never looked.
+// jsonTypes are the content types of a JSON body. Callers of the reference (the AWS sample that Redoubt succeeds)
+// also send JSON under curl's default type and without a type, since the reference ignored it.
 var jsonTypes = []string{"", "application/json", "text/plain", "application/x-www-form-urlencoded"}
 
 // Refusals of a body that cannot be read.
@@ -38,13 +38,13 @@ var (
 	}
 )
 
-// readBody reads the body, checks its type and parses it. Of a large one nothing is read for a caller that may not do
-// what the route does, whatever the fields.
+// readBody reads the body, checks its type and parses it. If the caller may not do what the route does, whatever the
+// fields, nothing of a large body is read.
 func (c *call) readBody() (*strictjson.Object, error) {
 	if !isJSON(c.Header.Values("Content-Type")) || !plain(c.Header.Values("Content-Encoding")) {
 		return nil, errMediaType
 	}
-	if c.ContentLength > MaxBody { // before it is asked for with 100 Continue
+	if c.ContentLength > MaxBody { // before 100 Continue asks for it
 		return nil, errTooLarge
 	}
 	if c.ContentLength < 0 || c.ContentLength > smallBody {
@@ -58,7 +58,7 @@ func (c *call) readBody() (*strictjson.Object, error) {
 	return strictjson.Parse(c.body, c.route.values)
 }
 
-// isJSON reports whether a body is said to be JSON in UTF-8 (RFC 8259, section 8.1), or nothing is said of it.
+// isJSON reports whether the type of a body is JSON in UTF-8 (RFC 8259, section 8.1), or not given.
 func isJSON(contentTypes []string) bool {
 	if len(contentTypes) > 1 {
 		return false
@@ -73,16 +73,16 @@ func isJSON(contentTypes []string) bool {
 		slices.Contains([]string{"", "utf-8", "us-ascii"}, charset)
 }
 
-// plain reports whether a body is sent as it is: we decode none.
+// plain reports whether a body has no content encoding: the API decodes none.
 func plain(encodings []string) bool {
 	return !slices.ContainsFunc(encodings, func(e string) bool {
 		return !strings.EqualFold(strings.TrimSpace(e), "identity")
 	})
 }
 
-// fill reads the body. Memory is taken as bytes come, not as they are announced.
+// fill reads the body. It takes memory as bytes come, not as they are announced.
 func (c *call) fill(from io.Reader) error {
-	most := MaxBody + 1 // one more, so that the end is seen without growing
+	most := MaxBody + 1 // one more byte, so that the end is seen without growing
 	if c.ContentLength >= 0 {
 		most = int(c.ContentLength) + 1
 	}
@@ -102,7 +102,7 @@ func (c *call) fill(from io.Reader) error {
 	}
 }
 
-// grow makes room for so many bytes in all; false when all requests together have no more.
+// grow makes room for this many bytes in all. It returns false if the server's room for all requests is used up.
 func (c *call) grow(room int) bool {
 	if !c.server.bodies.Take(room - c.taken) {
 		return false
@@ -115,8 +115,9 @@ func (c *call) grow(room int) bool {
 	return true
 }
 
-// charge takes the room of an answer, which is held for as long as its caller takes to read it, beside the values that
-// it was made of; false when all requests together have no more. An answer alone always has room, and a small one.
+// charge takes the room of an answer, which is held as long as its caller takes to read it, beside the values from
+// which it was made. It returns false if the server's room for all requests is used up. A single answer always has
+// room, and so has a small one.
 func (c *call) charge(size int) bool {
 	if size <= smallBody {
 		return true

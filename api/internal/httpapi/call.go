@@ -25,14 +25,14 @@ type call struct {
 	trace  *trace.Request
 	body   []byte
 	whole  bool // the body was read to its end
-	taken  int  // bytes of the server's room for bodies
+	taken  int  // bytes taken of the server's room for bodies
 }
 
 // reply is what a route answers.
 type reply struct {
 	status int
 	body   any    // written as JSON
-	raw    []byte // written as it is, with kind; body is nil then
+	raw    []byte // written as it is, with the type kind; body is nil then
 	kind   string
 	tag    string // entity tag
 	header map[string]string
@@ -41,7 +41,7 @@ type reply struct {
 
 func ok(body any) *reply { return &reply{status: http.StatusOK, body: body} }
 
-// ttl reads the query's ttl in seconds. least is 1 where 0 has no meaning.
+// ttl reads the query's ttl in seconds. least is 1 if 0 has no meaning.
 func (c *call) ttl(least int64) (*time.Duration, error) {
 	text, ok := c.query["ttl"]
 	if !ok {
@@ -70,8 +70,8 @@ func (c *call) page() (store.Page, error) {
 
 const textTags = "must be * or a list of entity tags"
 
-// conditions reads the preconditions by entity tags. A header that is there and names no tag is refused: its sender
-// means a condition.
+// conditions reads the preconditions by entity tags. A header without a tag is refused, since its sender means a
+// condition.
 func (c *call) conditions() (when vault.Conditions, err error) {
 	for _, h := range []struct {
 		name string

@@ -18,7 +18,7 @@ var docsPolicy = sync.OnceValue(func() string {
 		"frame-ancestors 'none'; script-src '" + hashOf("script") + "'; style-src '" + hashOf("style") + "'"
 })
 
-// hashOf is the CSP source of the page's one inline element of that name.
+// hashOf is the CSP source of the page's one inline element with that name.
 func hashOf(element string) string {
 	_, rest, _ := strings.Cut(docsPage, "<"+element+">")
 	text, _, _ := strings.Cut(rest, "</"+element+">")

@@ -19,7 +19,7 @@ import (
 	"redoubt/wire/kit/awsconfig"
 )
 
-// ErrorBody is the JSON of every error. statusCode and message are the reference's.
+// ErrorBody is the JSON of every error. statusCode and message are those of the reference.
 type ErrorBody struct {
 	StatusCode int            `json:"statusCode" doc:"HTTP status" example:"404"`
 	Message    string         `json:"message" doc:"What went wrong, a fixed text" example:"Vault not found"`
@@ -58,12 +58,12 @@ func (e *httpError) body() *ErrorBody {
 const (
 	msgInvalid     = "Invalid request data"
 	msgUnavailable = "Service unavailable"
-	// codeNoCredentials says that this service has no AWS credentials; of the caller's it says nothing.
+	// codeNoCredentials says that this service has no AWS credentials. It says nothing of the caller's credential.
 	codeNoCredentials = "no_credentials"
-	// codeStoreFull is told by /ready too.
+	// codeStoreFull is also used by /ready.
 	codeStoreFull = "storage_full"
 	retryDefault  = time.Second
-	// retryHelp is for what somebody must do something about.
+	// retryHelp is for causes that need an operator.
 	retryHelp = 30 * time.Second
 )
 
@@ -93,7 +93,7 @@ var fixed = []struct {
 	{vault.ErrGone, httpError{
 		status: http.StatusGone, message: "The vault that this Idempotency-Key made is gone", code: "gone",
 	}},
-	// Before ErrAudit, which may wrap it.
+	// This comes before ErrAudit, which may wrap it.
 	{store.ErrFull, httpError{
 		status: http.StatusServiceUnavailable, message: "Storage full", code: codeStoreFull, retry: retryHelp,
 	}},
@@ -111,7 +111,7 @@ var fixed = []struct {
 	{store.ErrUnknownOutcome, httpError{
 		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "outcome_unknown", retry: retryDefault,
 	}},
-	// Before the errors of the store, which may wrap it.
+	// This comes before the errors of the store, which may wrap it.
 	{awsconfig.ErrNoCredentials, httpError{
 		status: http.StatusServiceUnavailable, message: msgUnavailable, code: codeNoCredentials, retry: retryDefault,
 	}},
@@ -160,8 +160,8 @@ var fixed = []struct {
 	}},
 }
 
-// upstreamErrors are the parent's errors: not found is ours, denied, corrupt, overloaded and unavailable are told
-// apart here.
+// upstreamErrors maps the parent's errors. "Not found" is ours. This table distinguishes denied, corrupt, overloaded
+// and unavailable.
 var upstreamErrors = map[wire.Code]httpError{
 	wire.BadRequest:       {status: http.StatusUnprocessableEntity, message: msgInvalid},
 	wire.Unauthenticated:  {status: http.StatusBadGateway, message: msgUnavailable},
@@ -175,7 +175,7 @@ var upstreamErrors = map[wire.Code]httpError{
 	wire.DeadlineExceeded: {status: http.StatusGatewayTimeout, message: "Deadline exceeded"},
 }
 
-// classify finds the answer for an error. failed is the reference's text for what the route does.
+// classify finds the answer for an error. failed is the reference's text for a failure of the route.
 func classify(err error, failed string) *httpError {
 	var (
 		own      *httpError
@@ -209,7 +209,7 @@ func classify(err error, failed string) *httpError {
 	return &httpError{status: http.StatusInternalServerError, message: failed, code: "internal", cause: err}
 }
 
-// after takes over how long the parent asks callers to wait, where it does and callers may try again.
+// after takes over the time that the parent asks callers to wait, if it asks and callers may try again.
 func (e httpError) after(err error) *httpError {
 	if wait := vault.RetryAfter(err); wait > 0 && e.retry > 0 {
 		e.retry = wait
@@ -217,7 +217,7 @@ func (e httpError) after(err error) *httpError {
 	return &e
 }
 
-// known finds the answer for an error that maps by identity; nil for another.
+// known finds the answer for an error that maps by identity, and returns nil for any other.
 func known(err error) *httpError {
 	for _, f := range fixed {
 		if errors.Is(err, f.err) {
@@ -233,7 +233,7 @@ func invalid(p schema.FieldErrors) *httpError {
 	return &httpError{status: http.StatusUnprocessableEntity, message: msgInvalid, code: "invalid_request", fields: p}
 }
 
-// tooLargeAtOnce tells the sizes: what a vault holds opens in groups, but expressions need all at once.
+// tooLargeAtOnce names the sizes. The fields of a vault open in groups, but expressions need all of them at once.
 func tooLargeAtOnce(e *upstream.TooLargeError) *httpError {
 	text := fmt.Sprintf("need all requested fields at once: %d bytes with the sources, at most %d can be; request fewer "+
 		"fields, or fields without expressions", e.Size, e.Limit)

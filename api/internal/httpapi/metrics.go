@@ -12,7 +12,7 @@ import (
 	"redoubt/wire/kit/trace"
 )
 
-// Metrics are the API's. Label values are bounded: routes by pattern, codes from this package's tables.
+// Metrics are the API's metrics. Label values are bounded: routes by pattern, codes from this package's tables.
 type Metrics struct {
 	Registry *prometheus.Registry
 
@@ -72,8 +72,8 @@ func NewMetrics(version string) *Metrics {
 	return m
 }
 
-// Damaged says where to ask how often a record or an audit entry was met that cannot be read. It is called before the
-// registry is read.
+// Damaged sets the function that counts how often a record or an audit entry was met that cannot be read. It is
+// called before the registry is read.
 func (m *Metrics) Damaged(count func() uint64) { m.damaged = count }
 
 func (m *Metrics) damages() prometheus.Collector {
@@ -83,10 +83,11 @@ func (m *Metrics) damages() prometheus.Collector {
 	}, func() float64 { return float64(m.damaged()) })
 }
 
-// ConnectionShed counts a connection that ended, or was not taken, for want of room.
+// ConnectionShed counts a connection that ended, or was not accepted, for want of room.
 func (m *Metrics) ConnectionShed(why h1.Shed) { m.shed.WithLabelValues(why.String()).Inc() }
 
-// Full says where to ask whether the store has room for its reserve alone. It is called before the registry is read.
+// Full sets the function that reports whether the store has room for its reserve alone. It is called before the
+// registry is read.
 func (m *Metrics) Full(full func() bool) { m.full = full }
 
 func (m *Metrics) fullness() prometheus.Collector {
@@ -102,10 +103,10 @@ func (m *Metrics) fullness() prometheus.Collector {
 	})
 }
 
-// begin counts a request in.
+// begin counts a request as in flight.
 func (m *Metrics) begin() { m.inFlight.Inc() }
 
-// end counts it out. An exemplar is the trace of a sampled request, else zero.
+// end counts a request as answered. An exemplar is the trace of a sampled request, and otherwise zero.
 func (m *Metrics) end(route, method string, status int, code string, took time.Duration, ex trace.ID) {
 	m.inFlight.Dec()
 	m.requests.WithLabelValues(route, method, strconv.Itoa(status), code).Inc()
@@ -113,7 +114,7 @@ func (m *Metrics) end(route, method string, status int, code string, took time.D
 	m.also.Request(route, method, status, code, took)
 }
 
-// observe counts a time, beside it the trace it is an example of.
+// observe records a time, with the trace that is an example of it.
 func observe(o prometheus.Observer, took time.Duration, exemplar trace.ID) {
 	if with, ok := o.(prometheus.ExemplarObserver); ok && exemplar != (trace.ID{}) {
 		with.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": exemplar.String()})
@@ -122,7 +123,7 @@ func observe(o prometheus.Observer, took time.Duration, exemplar trace.ID) {
 	o.Observe(took.Seconds())
 }
 
-// Call is a call of a dependency that has begun. Done must be called once.
+// Call is a running call of a dependency. Done must be called once.
 type Call struct {
 	ctx                   context.Context //nolint:containedctx // of the call's caller
 	metrics               *Metrics
@@ -131,8 +132,8 @@ type Call struct {
 	end                   func(failed bool, outcome string)
 }
 
-// Call begins a call of a dependency, which is made with the context that it returns. The call is measured, and is a
-// span of ctx's request.
+// Call begins a call of a dependency, which must use the returned context. The call is measured, and is a span of
+// ctx's request.
 func (m *Metrics) Call(ctx context.Context, dependency, operation string) (context.Context, Call) {
 	c := Call{ctx: ctx, metrics: m, dependency: dependency, operation: operation, start: time.Now()}
 	name := operation
@@ -144,7 +145,7 @@ func (m *Metrics) Call(ctx context.Context, dependency, operation string) (conte
 	return called, c
 }
 
-// Done tells the outcome, a static word.
+// Done records the outcome, a static word.
 func (c Call) Done(outcome string) {
 	if !expected[outcome] && gone(c.ctx) {
 		outcome = codeCanceled // by our caller: the dependency is not to blame
@@ -159,7 +160,7 @@ func (c Call) Done(outcome string) {
 	c.end(!expected[outcome], outcome)
 }
 
-// expected are the outcomes of calls that are no failure of the dependency.
+// expected are the outcomes of calls that are not a failure of the dependency.
 var expected = map[string]bool{
 	"ok": true, "not_found": true, "exists": true, "conflict": true, "cursor": true, "too_large": true,
 	codeCanceled: true,

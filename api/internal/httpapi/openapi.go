@@ -22,7 +22,7 @@ type document struct {
 	types  huma.Registry
 }
 
-// requestDoc and answerDoc describe what a route takes and gives.
+// requestDoc and answerDoc describe a route's request and answer.
 type (
 	requestDoc struct {
 		params []*huma.Param

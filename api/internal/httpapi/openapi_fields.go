@@ -14,16 +14,16 @@ import (
 // space matches what strings.TrimSpace removes, in every dialect of regular expressions.
 const space = `[\t\n\v\f\r ` + "\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*"
 
-// trimmed is the pattern of a value or a name that is trimmed before it is looked at.
+// trimmed is the pattern of a value or a name that is trimmed before it is checked.
 func trimmed(pattern string) string { return "^" + space + "(?:" + ecma(pattern) + ")" + space + "$" }
 
 var codePoint = regexp.MustCompile(`\\x\{([0-9A-Fa-f]{4})\}`)
 
-// ecma writes RE2's code points of four digits as other dialects do.
+// ecma writes RE2's code points of four digits in the form of other dialects.
 func ecma(pattern string) string { return codePoint.ReplaceAllString(pattern, `\u$1`) }
 
-// content is the schema of a vault's fields. Values are trimmed before they are checked, so a pattern allows space
-// around; a limit of length cannot, and is told in words.
+// content is the schema of a vault's fields. Values are trimmed before they are checked. So a pattern allows space
+// around the value. A limit of length cannot do so, and is stated in words.
 func (d *document) content() *huma.Schema {
 	s := &huma.Schema{Type: "object", AdditionalProperties: false, Properties: map[string]*huma.Schema{}}
 	for _, f := range d.schema.Fields {
@@ -56,7 +56,7 @@ func stringList(limit int) *huma.Schema {
 	return &huma.Schema{Type: "array", MaxItems: ptr(limit), Items: &huma.Schema{Type: "string"}}
 }
 
-// fieldList is a list of names of the schema, which callers may write in capitals and with space around.
+// fieldList is a list of names of the schema, which callers may write in capitals and with space around them.
 func (d *document) fieldList() *huma.Schema {
 	var names []string
 	for _, n := range d.schema.Names() {
@@ -68,7 +68,7 @@ func (d *document) fieldList() *huma.Schema {
 	return s
 }
 
-// removedList is a list of names that a schema may have had once.
+// removedList is a list of names that a schema may once have had.
 func removedList() *huma.Schema {
 	s := stringList(vault.MaxFields)
 	s.Items.Pattern = trimmed(fmt.Sprintf("[A-Za-z][A-Za-z0-9_]{0,%d}", schema.MaxName-1))

@@ -13,8 +13,8 @@ const (
 	textParameter = "is not a parameter of this route"
 )
 
-// parseQuery reads a query string as strictly as a body is read: a part that does not parse, an unknown name and a
-// repeated one are refused. A misspelt ttl that is ignored is a record that never expires.
+// parseQuery reads a query string as strictly as a body. It refuses a part that does not parse, an unknown name and a
+// repeated one. If a misspelt ttl were ignored, the record would never expire.
 func parseQuery(raw string, known []string) (map[string]string, error) {
 	if raw == "" {
 		return nil, nil

@@ -12,7 +12,7 @@ import (
 
 const (
 	readyTimeout = 2 * time.Second
-	// readyFresh is how long an answer serves, so that health checks cost the dependencies little.
+	// readyFresh is how long an answer is used again, so that health checks cost the dependencies little.
 	readyFresh = time.Second
 )
 
@@ -32,7 +32,7 @@ type readiness struct {
 	mu   sync.Mutex
 	at   time.Time
 	last *ReadyBody
-	told map[string]string // what the log says of a check that fails
+	told map[string]string // what the log last said of each check that fails
 }
 
 func health(*call) (*reply, error) { return ok(&HealthBody{Status: "ok"}), nil }
@@ -42,7 +42,7 @@ func ready(c *call) (*reply, error) {
 	s.ready.mu.Lock()
 	defer s.ready.mu.Unlock()
 	if now := s.cfg.Now(); s.ready.last == nil || now.Sub(s.ready.at) >= readyFresh {
-		// Not the request's context: its answer serves others.
+		// The request's context is not used, since the answer serves other requests too.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), readyTimeout)
 		defer cancel()
 		s.ready.last, s.ready.at = s.check(ctx), now
@@ -68,7 +68,7 @@ func (s *Server) check(ctx context.Context) *ReadyBody {
 			switch {
 			case err == nil:
 				out.Checks[check.Name] = "ok"
-			case errors.Is(err, store.ErrFull): // out of the balancer nobody could remove anything
+			case errors.Is(err, store.ErrFull): // still ready: out of the balancer, nobody could remove anything
 				out.Checks[check.Name] = codeStoreFull
 			default:
 				out.Checks[check.Name], out.Status = cause(err), "not_ready"
@@ -81,7 +81,7 @@ func (s *Server) check(ctx context.Context) *ReadyBody {
 	return out
 }
 
-// cause names why a check failed, by the code that a request would be answered with.
+// cause names why a check failed, by the code with which a request would be answered.
 func cause(err error) string {
 	if e := known(err); e != nil && e.status >= http.StatusInternalServerError {
 		return e.code
@@ -89,8 +89,8 @@ func cause(err error) string {
 	return "failed"
 }
 
-// tell logs what is new since the last time: a cause once, however often it is asked for, and its end. s.ready.mu is
-// held.
+// tell logs what is new since the last time: a cause once, however often readiness is asked for, and its end. The
+// caller holds s.ready.mu.
 func (s *Server) tell(checks map[string]string, errs map[string]error) {
 	if s.ready.told == nil {
 		s.ready.told = map[string]string{}

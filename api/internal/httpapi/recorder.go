@@ -2,27 +2,27 @@ package httpapi
 
 import "time"
 
-// Recorder is told of everything that is counted, beside the registry: where nothing scrapes, it sends the numbers on.
-// Arguments are from the same closed sets as the labels. It must not block and is called concurrently.
+// Recorder gets everything that is counted, beside the registry. Where nothing scrapes, it sends the numbers on.
+// Arguments are from the same closed sets as the labels. It must not block, and is called concurrently.
 type Recorder interface {
-	// Request is told of an answer and the time it took.
+	// Request records an answer and the time it took.
 	Request(route, method string, status int, code string, took time.Duration)
-	// Call is told of a call of a dependency.
+	// Call records a call of a dependency.
 	Call(dependency, operation, outcome string, took time.Duration)
-	// Audit is told of an audit entry on its way to the store; outcome is ok, or why it was not stored.
+	// Audit records an audit entry given to the store. outcome is ok, or why it was not stored.
 	Audit(event, outcome string)
 }
 
-// Tell makes r hear of what is counted from now on. Call it before the metrics are used.
+// Tell makes r get everything that is counted from now on. Call it before the metrics are used.
 func (m *Metrics) Tell(r Recorder) { m.also = r }
 
-// Audit counts an audit entry: its event, and ok or why it was not stored, static words both.
+// Audit counts an audit entry: its event, and ok or why it was not stored. Both are static words.
 func (m *Metrics) Audit(event, outcome string) {
 	m.audits.WithLabelValues(event, outcome).Inc()
 	m.also.Audit(event, outcome)
 }
 
-// nobody is told when nobody wants to know.
+// nobody is the Recorder that discards everything.
 type nobody struct{}
 
 func (nobody) Request(string, string, int, string, time.Duration) {}

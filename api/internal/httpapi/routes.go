@@ -11,7 +11,7 @@ import (
 	"redoubt/wire/kit/h1"
 )
 
-// route is one operation: what the mux, the metrics and the OpenAPI document know of it.
+// route is one operation, as the mux, the metrics and the OpenAPI document need it.
 type route struct {
 	method, path string
 	id           string // operation id
@@ -23,15 +23,16 @@ type route struct {
 	request      func(*document) *requestDoc
 	answer       func(*document) *answerDoc
 	failed       string // the reference's text for an internal error
-	statuses     []int  // errors beyond the common ones
-	// operation is what a caller must be granted before a large body is read.
+	statuses     []int  // statuses of errors beyond the common ones
+	// operation must be granted to a caller before its large body is read.
 	operation auth.Operation
 	// values bounds the JSON values of a body.
 	values int
 	handle func(*call) (*reply, error)
 }
 
-// Values of the largest bodies that make sense, and some more: what is one too many, or unknown, is to be named.
+// These count the values of the largest useful bodies, and some more, so that one too many, or an unknown one, can be
+// named.
 const (
 	writeValues   = 1 + schema.MaxFields + schema.MaxProblems
 	removeValues  = 3 + vault.MaxFields + schema.MaxProblems
@@ -133,9 +134,9 @@ func routes() []*route {
 	}
 }
 
-// router finds routes by path and method. The path is matched as it was sent: one that would need decoding or cleaning
-// is unknown, as it is to the rules of a firewall. Unlike http.ServeMux it never redirects: a trailing slash is
-// tolerated, as the reference's is, and the stage prefix /v1 is optional.
+// router finds routes by path and method. The path is matched as it was sent: a path that would need decoding or
+// cleaning is unknown, as it is to the rules of a firewall. Unlike http.ServeMux the router never redirects. A
+// trailing slash is tolerated, as the reference does, and the stage prefix /v1 is optional.
 type router struct {
 	table []*route
 	split [][]string
@@ -149,7 +150,8 @@ func newRouter(table []*route) *router {
 	return r
 }
 
-// find returns the route and the {id} of a path, or the methods that the path knows (none for an unknown path).
+// find returns the route and the {id} of a path, or the methods that the path has, which are none for an unknown
+// path.
 func (r *router) find(method, path string) (found *route, id string, allow []string) {
 	path = strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/")
 	if rest, ok := strings.CutPrefix(path, "v1/"); ok {
@@ -173,8 +175,8 @@ func (r *router) find(method, path string) (found *route, id string, allow []str
 	return nil, "", allow
 }
 
-// sentPath is the path of a request as it was sent. Behind API Gateway it is what the event tells: there, a path may
-// have been decoded on its way.
+// sentPath is the path of a request as it was sent. Behind API Gateway it is the path in the event, which may have
+// been decoded on its way.
 func sentPath(r *http.Request) string {
 	if r.RequestURI == "" {
 		return r.URL.EscapedPath()

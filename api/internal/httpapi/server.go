@@ -25,13 +25,13 @@ import (
 	"redoubt/wire/kit/trace"
 )
 
-// Authenticator finds the principal of a request. ok is false if the request carries no credential of its kind; an
+// Authenticator finds the principal of a request. ok is false if the request carries no credential of its kind. An
 // error refuses the request.
 type Authenticator interface {
 	Authenticate(r *http.Request) (p auth.Principal, ok bool, err error)
 }
 
-// Check is a dependency that readiness asks.
+// Check is a dependency that readiness checks.
 type Check struct {
 	Name string
 	Ask  func(context.Context) error
@@ -41,8 +41,8 @@ type Check struct {
 type Config struct {
 	Vault   *vault.Service
 	Version string
-	// Authenticators are asked in order; the first that finds a credential decides. None makes every caller
-	// anonymous, and then only loopback Host names are served.
+	// Authenticators are tried in order. The first that finds a credential decides. If there are none, every caller
+	// is anonymous, and only loopback Host names are served.
 	Authenticators []Authenticator
 	Checks         []Check
 	Log            *slog.Logger
@@ -53,7 +53,7 @@ type Config struct {
 	BodyMemory int64
 }
 
-// authLogEvery is how often it is logged that callers cannot be authenticated.
+// authLogEvery is how often a failure to check credentials is logged.
 const authLogEvery = 10 * time.Second
 
 // Server is the API. It is safe for concurrent use.
@@ -66,7 +66,7 @@ type Server struct {
 	ready   readiness
 	authLog rate.Sometimes
 	bodies  budget.Budget
-	memory  int // what bodies has in all
+	memory  int // all bytes that bodies may have
 }
 
 // New makes a handler and its OpenAPI document.
@@ -128,14 +128,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.record(c, parent, status, code, start, took)
 	level := slog.LevelInfo
 	if c.route != nil && c.route.open {
-		level = slog.LevelDebug // health checks ask every few seconds
+		level = slog.LevelDebug // health checks come every few seconds
 	}
 	s.cfg.Log.LogAttrs(ctx, level, "request", slog.String("route", pattern), slog.String("method", method),
 		slog.Int("status", status), slog.String("code", code), slog.String("principal", c.caller.Name),
 		slog.String("request_id", id), slog.String("trace_id", traced.Trace.String()), program.Duration("took", took))
 }
 
-// always are headers of every answer. Their values are shared: they are replaced, never appended to.
+// always are the headers of every answer. Their values are shared: they are replaced, never appended to.
 var always = http.Header{
 	"Cache-Control": {"no-cache, no-store, must-revalidate"}, "Pragma": {"no-cache"}, "Expires": {"0"},
 	"X-Content-Type-Options": {"nosniff"},
@@ -148,7 +148,7 @@ func (s *Server) serve(c *call) (status int, code string) {
 			if v == http.ErrAbortHandler { //nolint:errorlint // net/http panics with this very value
 				panic(v)
 			}
-			// The panic's value may hold what the request held: it is not logged.
+			// The panic's value may hold parts of the request, so it is not logged.
 			c.log().Error("handler panicked")
 			status, code = s.fail(c, refusal(http.StatusInternalServerError, "Internal error", "internal"))
 		}
@@ -167,7 +167,7 @@ func (s *Server) serve(c *call) (status int, code string) {
 	return s.write(c, r, "ok")
 }
 
-// dispatch finds the route, checks who asks and runs the handler.
+// dispatch finds the route, authenticates the caller and runs the handler.
 func (s *Server) dispatch(c *call) (*reply, error) {
 	found, id, allow := s.router.find(c.Method, sentPath(c.Request))
 	if found == nil {
@@ -193,7 +193,7 @@ func (s *Server) dispatch(c *call) (*reply, error) {
 
 func (s *Server) authenticate(c *call) error {
 	if len(s.cfg.Authenticators) == 0 {
-		// A name that resolves to loopback only for the attack (DNS rebinding) is not one of these.
+		// A name that resolves to loopback only for the attack (DNS rebinding) is not a loopback name.
 		if !loopbackHost(c.Host) {
 			return refusal(http.StatusForbidden, "Host is not a loopback name", "forbidden")
 		}
@@ -209,7 +209,7 @@ func (s *Server) authenticate(c *call) error {
 			return s.challenge(c)
 		}
 		if err != nil {
-			// Anyone can make this happen again and again.
+			// Anyone can cause this again and again, so it is logged seldom.
 			s.authLog.Do(func() { c.log().Error("authentication is not available", "error", err) })
 			return fmt.Errorf("%w: %w", auth.ErrUnavailable, err)
 		}
@@ -244,8 +244,8 @@ func source(r *http.Request) string {
 	return r.RemoteAddr
 }
 
-// fail writes an error. A body that was not read to its end is not waited for: net/http would read it before it sends
-// the answer.
+// fail writes an error. If a body was not read to its end, the connection is not kept: net/http would read the rest
+// before it sends the answer.
 func (s *Server) fail(c *call, e *httpError) (status int, code string) {
 	if c.ContentLength != 0 && !c.whole {
 		c.w.Header().Set("Connection", "close")
@@ -278,7 +278,8 @@ func marshal(of any) ([]byte, error) {
 	return buf.Bytes(), err
 }
 
-// write writes an answer and wipes what it held. It returns what became of it: a caller that is gone has no answer.
+// write writes an answer and wipes what it held. It returns the status and the code to record: a caller that has left
+// got no answer.
 func (s *Server) write(c *call, r *reply, code string) (int, string) {
 	if r.wipe != nil {
 		defer r.wipe()

@@ -8,7 +8,7 @@ import (
 	"redoubt/wire/kit/trace"
 )
 
-// Headers of W3C Trace Context, as net/http writes them.
+// These are the headers of W3C Trace Context, as net/http writes them.
 const (
 	traceParent = "Traceparent"
 	traceState  = "Tracestate"
@@ -19,13 +19,13 @@ func (c *call) log() *slog.Logger {
 	return c.server.cfg.Log.With("request_id", c.caller.RequestID, "trace_id", c.trace.Trace.String())
 }
 
-// sampled reports whether the request is one to show. Who may not ask is not, so that strangers cannot fill the
-// exporter's queue, and health checks are not.
+// sampled reports whether the request's trace is to be exported. A request without the right to ask is not, so that
+// strangers cannot fill the exporter's queue. Neither are health checks.
 func (c *call) sampled(status int) bool {
 	return c.trace.Sampled && status != http.StatusUnauthorized && c.route != nil && !c.route.open
 }
 
-// exemplar is the trace to show beside the request's time, zero for none.
+// exemplar is the trace to record with the request's time, and zero for none.
 func (c *call) exemplar(status int) (t trace.ID) {
 	if c.sampled(status) {
 		t = c.trace.Trace
@@ -33,7 +33,7 @@ func (c *call) exemplar(status int) (t trace.ID) {
 	return t
 }
 
-// record hands over the span of a whole request; parent is its caller's, zero for none.
+// record hands over the span of a whole request. parent is its caller's span, and zero for none.
 func (s *Server) record(c *call, parent trace.SpanID, status int, code string, start time.Time, took time.Duration) {
 	if s.cfg.Spans == nil || !c.sampled(status) {
 		return

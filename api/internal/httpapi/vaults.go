@@ -24,7 +24,7 @@ const (
 	maxKeyText     = 8192
 )
 
-// Bodies of answers.
+// These are the bodies of answers.
 type (
 	// CreateBody answers a create.
 	CreateBody struct {
@@ -71,7 +71,7 @@ type (
 		Fields      []string  `json:"fields,omitempty"`
 		Expressions []string  `json:"expressions,omitempty"`
 		Released    []string  `json:"released,omitzero" doc:"Fields whose values left as they are; absent if not recorded"`
-		// Access is by the name of the expression.
+		// Access is keyed by the name of the expression.
 		Access  map[string]AccessLine `json:"access,omitempty" doc:"What each expression may have let out, by its name"`
 		Omitted uint64                `json:"omitted,omitempty" doc:"Refusals before this one that were counted only"`
 		Chain   string                `json:"chain,omitempty"`
@@ -80,7 +80,7 @@ type (
 	}
 )
 
-// AccessLine is what the result of one expression may tell of fields.
+// AccessLine says what the result of one expression may tell of fields.
 type AccessLine struct {
 	Reads     []string `json:"reads" doc:"Fields that it reads, itself or through other expressions"`
 	Raw       []string `json:"raw" doc:"Those that its result may hold unchanged"`
@@ -235,7 +235,7 @@ type decryptedBody struct {
 	Failures map[string]upstream.FieldError `json:"failures,omitempty"`
 }
 
-// appendTo appends the answer's JSON. The values go from the enclave's answer to this one and nowhere else:
+// appendTo appends the answer's JSON. It copies the values from the enclave's answer to this one and nowhere else.
 // encoding/json would keep them in a buffer of its own, which it does not wipe.
 func (d *decryptedBody) appendTo(b []byte) ([]byte, error) {
 	rest, err := marshal(d)
@@ -297,7 +297,7 @@ func expiry(l store.Summary) *time.Time {
 	return &t
 }
 
-// maxTime is the last second that JSON's form of a time can say. What a table holds may be anything.
+// maxTime is the last second that JSON's form of a time can express. A table may hold any number.
 const maxTime = 253402300799
 
 func micro(us int64) time.Time { return time.UnixMicro(min(max(us, -1), maxTime*1_000_000)).UTC() }
@@ -316,15 +316,15 @@ func auditLog(c *call) (*reply, error) {
 		if n == len(out.Entries) {
 			return ok(out), nil
 		}
-		p.Limit = n // for the cursor after what fits
+		p.Limit = n // for the cursor after the lines that fit
 	}
 }
 
-// maxPage bounds the bytes of a page of audit entries, unless it has one alone: with its quotes escaped it is to fit
-// the 6 MB of an answer of AWS Lambda.
+// maxPage bounds the bytes of a page of audit entries, unless the page has only one. Even with its quotes escaped the
+// page must fit the 6 MB of an answer of AWS Lambda.
 const maxPage = 2_500_000
 
-// fitting tells how many of the lines fit a page, at least one.
+// fitting returns how many of the lines fit a page, which is at least one.
 func fitting(lines []AuditLine) int {
 	size := 0
 	for i := range lines {

@@ -1,8 +1,8 @@
-// Package kmsclient asks AWS KMS for what the API needs on its write path: a vault's key pair, whose private half
-// never leaves KMS in the clear, and MACs that bind a record's public key and remember request bodies.
+// Package kmsclient asks AWS KMS for what the API needs to write records: a vault's key pair, whose private half
+// never leaves KMS in the clear, and MACs, which bind a record's public key and identify repeated requests.
 //
-// The API can make keys and MACs and cannot decrypt: its IAM role has neither kms:Decrypt nor kms:GenerateDataKeyPair.
-// Errors carry no request or answer, only what kind they are.
+// The API can make keys and MACs and cannot decrypt: its IAM role has neither kms:Decrypt nor
+// kms:GenerateDataKeyPair. Errors carry no request or answer, only their kind.
 package kmsclient
 
 import (
@@ -22,15 +22,16 @@ import (
 	"redoubt/wire/kit/sealed"
 )
 
-// Errors by kind. A KMS error is one of them, wrapped with its error code and without its text.
+// These are the errors by kind. An error of KMS becomes one of them, wrapped with its error code and without its
+// text.
 var (
-	// ErrDenied is a refusal that a retry does not change: no permission, key disabled or unknown.
+	// ErrDenied is a refusal that a retry does not change: no permission, or a key that is disabled or unknown.
 	ErrDenied = errors.New("kms: denied")
-	// ErrThrottled is a refusal that passes.
+	// ErrThrottled is a temporary refusal.
 	ErrThrottled = errors.New("kms: throttled")
-	// ErrUnavailable is everything else: no connection, time-out, a fault of KMS.
+	// ErrUnavailable is everything else: no connection, a time-out, a fault of KMS.
 	ErrUnavailable = errors.New("kms: unavailable")
-	// ErrNoCredentials says that KMS was not asked, since nobody gave this process credentials to ask with.
+	// ErrNoCredentials reports that KMS was not asked, since this process has no credentials.
 	ErrNoCredentials = awsconfig.ErrNoCredentials
 )
 
@@ -38,14 +39,14 @@ var (
 const (
 	// DefaultTimeout bounds one call with its retries.
 	DefaultTimeout = 5 * time.Second
-	// pairFactor is how much longer than one to make a MAC an attempt to make a key pair may take.
+	// pairFactor is how many times longer an attempt to make a key pair may take than an attempt to make a MAC.
 	pairFactor = 2
 )
 
 // Config says which keys to use.
 type Config struct {
 	AWS      aws.Config // credentials, region, HTTP client
-	Endpoint string     // a URL in place of the region's own; empty in production
+	Endpoint string     // a URL that replaces the region's own; empty in production
 	KeyID    string     // symmetric key that wraps private keys: ARN or alias
 	MACKeyID string     // HMAC_256 key: ARN or alias
 	Timeout  time.Duration
@@ -58,7 +59,7 @@ type Client struct {
 	macKey  string
 	timeout time.Duration
 
-	// Options by operation, each with a quota of retries of its own.
+	// These are the options by operation. Each operation has a quota of retries of its own.
 	pairs, macs, checks func(*kms.Options)
 }
 
@@ -70,7 +71,7 @@ func New(cfg Config) (*Client, error) {
 	return NewMAC(cfg)
 }
 
-// NewMAC makes a client for MACs alone, which needs no KeyID. Without one its NewKeyPair is [ErrDenied].
+// NewMAC makes a client for MACs alone, which needs no KeyID. Without a KeyID, NewKeyPair returns [ErrDenied].
 func NewMAC(cfg Config) (*Client, error) {
 	if cfg.MACKeyID == "" {
 		return nil, errors.New("kms: a MAC key is needed")
@@ -141,7 +142,7 @@ func (c *Client) MAC(ctx context.Context, message []byte) ([]byte, error) {
 	return out.Mac, nil
 }
 
-// VerifyMAC tells whether mac is the MAC of message.
+// VerifyMAC reports whether mac is the MAC of message.
 func (c *Client) VerifyMAC(ctx context.Context, message, mac []byte) (bool, error) {
 	ctx, record, cancel := c.begin(ctx)
 	defer cancel()
@@ -171,7 +172,7 @@ var (
 	}
 )
 
-// kind reduces an SDK error to its kind and code: texts of KMS may quote what was sent.
+// kind reduces an SDK error to its kind and code, since texts of KMS may quote what was sent.
 func kind(err error) error {
 	var api smithy.APIError
 	if none := awsconfig.NoCredentials(err); none != nil {

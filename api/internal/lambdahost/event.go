@@ -15,8 +15,8 @@ import (
 // errEvent reports an event that is not of a known format.
 var errEvent = errors.New("lambdahost: not an event of API Gateway")
 
-// event is what we read of either format. Version is "2.0" for HTTP APIs' own, "1.0" for HTTP APIs that send REST's
-// format, and absent for REST APIs.
+// event holds what we read of either format. Version is "2.0" for HTTP APIs' own format, "1.0" for HTTP APIs that
+// send REST's format, and absent for REST APIs.
 type event struct {
 	Version string `json:"version"`
 	Body    string `json:"body"`
@@ -34,7 +34,7 @@ type event struct {
 	RawPath  string `json:"rawPath"`
 	RawQuery string `json:"rawQueryString"`
 
-	// What the gateway matched: REST's resource or the path of a route, and what stands for its parameters.
+	// These are what the gateway matched: REST's resource or the path of a route, and the values of its parameters.
 	Resource   string            `json:"resource"`
 	RouteKey   string            `json:"routeKey"`
 	Parameters map[string]string `json:"pathParameters"`
@@ -55,7 +55,7 @@ type event struct {
 	} `json:"requestContext"`
 }
 
-// second tells whether the event is of format 2.0.
+// second reports whether the event is of format 2.0.
 func (e *event) second() bool { return e.Version == "2.0" }
 
 func parse(data []byte) (*event, error) {
@@ -73,7 +73,7 @@ func parse(data []byte) (*event, error) {
 	return &e, nil
 }
 
-// request makes the request that the event stands for.
+// request makes the request that the event describes.
 func (e *event) request(ctx context.Context) (*http.Request, error) {
 	body := []byte(e.Body)
 	if e.Base64 {
@@ -91,17 +91,18 @@ func (e *event) request(ctx context.Context) (*http.Request, error) {
 		return nil, errEvent
 	}
 	r.URL = e.url()              // not parsed from text: a path that begins with two slashes would name a host
-	r.RequestURI = e.pathInAPI() // what the path is matched by
+	r.RequestURI = e.pathInAPI() // the path by which routes are matched
 	r.Header = e.headers()
 	r.Host = r.Header.Get("Host")
 	r.RemoteAddr = e.Context.Identity.SourceIP
-	// The gateway's id, so that its logs, ours and the audit log meet; a caller cannot choose it.
+	// This is the gateway's id, so that its logs, ours and the audit log have the same one. A caller cannot choose
+	// it.
 	r.Header.Set("X-Request-Id", e.Context.RequestID)
 	return r, nil
 }
 
-// pathInStage is the path without a named stage: HTTP APIs leave it there in both formats, REST APIs do not, whose
-// context alone has the path with the stage.
+// pathInStage is the path without a named stage. HTTP APIs leave the stage in the path in both formats. REST APIs
+// remove it; only their context has the path with the stage.
 func (e *event) pathInStage() string {
 	httpAPI := e.second() || e.Version == "1.0" && e.Path == e.Context.Path
 	named := e.Context.Stage != "" && e.Context.Stage != "$default"
@@ -115,9 +116,9 @@ func (e *event) pathInStage() string {
 	return rest
 }
 
-// pathInAPI is the path without the base path under which a custom domain has the API. Events hold it before the path
-// that the gateway matched, which the route and its parameters tell. A route that tells nothing, as $default, leaves
-// the path as it is.
+// pathInAPI is the path without the base path under which a custom domain has the API. In events the base path comes
+// before the path that the gateway matched, which the route and its parameters show. A route that does not show it,
+// such as $default, leaves the path as it is.
 func (e *event) pathInAPI() string {
 	path := e.pathInStage()
 	route := e.Resource

@@ -17,8 +17,8 @@ import (
 // Run serves invocations until Lambda ends the process. See [Handler].
 func Run(h http.Handler, after func()) { lambda.Start(Handler(h, after)) }
 
-// Handler makes Lambda's handler of ours. after, unless nil, is called at the end of each invocation, before its answer
-// is given: once it is, Lambda freezes the process until the next event.
+// Handler makes a handler for Lambda of an http.Handler. after, unless nil, is called at the end of each invocation,
+// before its answer is given: once the answer is given, Lambda freezes the process until the next event.
 func Handler(h http.Handler, after func()) lambda.Handler {
 	if after == nil {
 		after = func() {}
@@ -64,16 +64,17 @@ func (h host) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 }
 
 const (
-	// margin is how long before Lambda ends the invocation the work on it ends, and lastCall how long before that an
-	// answer is given whatever the work does. Of less than four margins they are a quarter, and a quarter of that.
+	// margin is how long before the end of the invocation the work on it ends. lastCall is how long before that end
+	// an answer is given, whatever the work does. If less than four margins are left, they are a quarter of that, and
+	// a quarter of the quarter.
 	margin   = time.Second
 	lastCall = 4
-	// maxAnswer is what Lambda takes as an answer, 6 MB.
+	// maxAnswer is the largest answer that Lambda accepts, 6 MB.
 	maxAnswer = 6_000_000
 )
 
-// early makes the context of the work, and the one in which an answer is still taken. Without a deadline they do not
-// end.
+// early makes the context of the work, and the one within which an answer is still accepted. Without a deadline they
+// do not end.
 func early(ctx context.Context) (work, last context.Context, cancel func()) {
 	end, ok := ctx.Deadline()
 	if !ok {
@@ -88,7 +89,7 @@ func early(ctx context.Context) (work, last context.Context, cancel func()) {
 	}
 }
 
-// serve runs the handler. whole is false after a panic, whose value may hold what the request held.
+// serve runs the handler. whole is false after a panic. The panic's value may hold parts of the request.
 func (h host) serve(w http.ResponseWriter, r *http.Request) (whole bool) {
 	defer func() {
 		if recover() != nil {
@@ -99,7 +100,7 @@ func (h host) serve(w http.ResponseWriter, r *http.Request) (whole bool) {
 	return true
 }
 
-// late is the answer to a request of which nothing is known when the time is over.
+// late is the answer to a request whose outcome is not known when the time is over.
 func late(method string) *answer {
 	code := "outcome_unknown"
 	if method == http.MethodGet || method == http.MethodHead {
@@ -110,7 +111,7 @@ func late(method string) *answer {
 	return a
 }
 
-// failed is an error as package httpapi writes it.
+// failed is an error in the form in which package httpapi writes it.
 func failed(status int, message, code string) *answer {
 	a := newAnswer()
 	a.header.Set("Content-Type", "application/json")
@@ -121,7 +122,7 @@ func failed(status int, message, code string) *answer {
 
 func newAnswer() *answer { return &answer{header: http.Header{}, status: http.StatusOK} }
 
-// answer collects what the handler writes.
+// answer collects the output of the handler.
 type answer struct {
 	header http.Header
 	status int
@@ -142,7 +143,7 @@ func (a *answer) Write(p []byte) (int, error) {
 	return a.body.Write(p)
 }
 
-// output is an answer in either format: cookies are not used, so 2.0 needs single headers only.
+// output is an answer in either format. Cookies are not used, so format 2.0 needs single headers only.
 type output struct {
 	StatusCode int                 `json:"statusCode"`
 	Headers    map[string]string   `json:"headers,omitempty"`
@@ -156,7 +157,7 @@ func (a *answer) encode(second bool) ([]byte, error) {
 	if !utf8.Valid(a.body.Bytes()) {
 		out.Body, out.Base64 = base64.StdEncoding.EncodeToString(a.body.Bytes()), true
 	}
-	a.header.Del("Content-Length") // the platform's: it may encode the body anew
+	a.header.Del("Content-Length") // the platform sets it: it may encode the body anew
 	if second {
 		out.Headers = make(map[string]string, len(a.header))
 		for k, v := range a.header {

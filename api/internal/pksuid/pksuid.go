@@ -1,9 +1,9 @@
-// Package pksuid makes and reads vault ids: a prefix, an underscore and 20 bytes in base62, of which the first four
-// are the time in seconds (big endian, since Unix 1400000000) and sixteen are random.
+// Package pksuid makes and reads the API's vault ids: a prefix, an underscore and 20 bytes in base62. The first four
+// bytes are the time in seconds (big endian, since Unix 1400000000), and sixteen are random.
 //
-// An id is unguessable (128 bits from crypto/rand) and tells when it was made, to the second. It is the layout of
-// PKSUIDs (segmentio/ksuid's payload with a prefix), which the reference uses. Base62 is a plain big-endian integer
-// over 0-9A-Za-z without padding.
+// An id cannot be guessed (128 bits from crypto/rand), and shows when it was made, to the second. It has the layout
+// of PKSUIDs (segmentio/ksuid's payload with a prefix), which the reference uses (the AWS sample that Redoubt
+// succeeds). Base62 is a plain big-endian integer over 0-9A-Za-z without padding.
 package pksuid
 
 import (
@@ -29,8 +29,8 @@ func New(prefix string, at time.Time) string {
 	return prefix + "_" + encode(raw[:])
 }
 
-// Time returns the time inside an id with the given prefix, and whether it is an id as [New] writes it: anything
-// else, another spelling of the same number included, is not.
+// Time returns the time inside an id with the given prefix, and whether it is an id as [New] writes it. Anything else
+// is not, also another spelling of the same number.
 func Time(prefix, id string) (time.Time, bool) {
 	text, ok := strings.CutPrefix(id, prefix+"_")
 	if !ok || text == "" || len(text) > maxChars {

@@ -14,10 +14,11 @@ type Problem struct {
 	Text  string
 }
 
-// MaxProblems bounds the problems that are told of one input: who sends a megabyte of them gets the first ones.
+// MaxProblems bounds the problems that are listed for one input. A caller that sends a megabyte of them gets the
+// first ones.
 const MaxProblems = 32
 
-// FieldErrors is the error of an input that breaks the schema, ordered by field; at most [MaxProblems].
+// FieldErrors is the error for an input that breaks the schema. It is ordered by field and has at most [MaxProblems].
 type FieldErrors []Problem
 
 // Add adds a problem, unless there are enough.
@@ -46,8 +47,8 @@ const (
 	TextTwice    = "is given twice"
 )
 
-// PublicName gives a caller's key back if it looks like a field name, else a fixed word: a key may be a value put in
-// the wrong place.
+// PublicName returns a caller's key if it looks like a field name, and otherwise a fixed word, since a key may be a
+// value in the wrong place.
 func PublicName(key string) string {
 	if validName(key) || len(key) <= MaxName && Reserved(key) && nameRE.MatchString(strings.TrimLeft(key, "_")) {
 		return key
@@ -55,9 +56,9 @@ func PublicName(key string) string {
 	return "(unnamed)"
 }
 
-// Apply checks values against the schema and returns what is to be stored: values trimmed of surrounding white
-// space, derived fields added. A derived field that the caller gives too keeps the caller's value. The error is a
-// [FieldErrors]; names in values must be exact.
+// Apply checks values against the schema and returns what is to be stored: values without surrounding white space,
+// with derived fields added. A derived field that the caller gives too keeps the caller's value. The error is a
+// [FieldErrors]. Names in values must be exact.
 func (s *Schema) Apply(values map[string]string) (map[string]string, error) {
 	var problems FieldErrors
 	out := make(map[string]string, len(values)+1)
@@ -96,8 +97,8 @@ func (f *Field) problem(value string) string {
 	return ""
 }
 
-// Following returns the fields that are derived from the named ones and that names does not hold: what is written and
-// removed with them. Names must be normalized; they need not be of the schema.
+// Following returns the fields that are derived from the named ones and are not named themselves. They are written
+// and removed together with the named ones. Names must be normalized. They need not be in the schema.
 func (s *Schema) Following(names []string) []string {
 	var out []string
 	for _, f := range s.Fields {
@@ -108,8 +109,8 @@ func (s *Schema) Following(names []string) []string {
 	return out
 }
 
-// Own returns those of the named fields, in their order, that the schema derives from others: whoever gives one gives
-// a value of its own.
+// Own returns those of the named fields, in their order, that the schema derives from others. A caller that gives one
+// of them gives it a value of its own.
 func (s *Schema) Own(names []string) []string {
 	var out []string
 	for _, name := range names {
@@ -149,8 +150,8 @@ func unknown(name string) Problem {
 	return Problem{PublicName(name), TextUnknown}
 }
 
-// Resolve normalizes and checks the field names of a request, in its order. A name that is repeated is kept once.
-// The error is a [FieldErrors] for names that are reserved or not of the schema.
+// Resolve normalizes and checks the field names of a request, in its order. A repeated name is kept once. The error
+// is a [FieldErrors] for names that are reserved or not in the schema.
 func (s *Schema) Resolve(names []string) ([]string, error) {
 	var problems FieldErrors
 	out := make([]string, 0, min(len(names), len(s.Fields)))
@@ -170,8 +171,8 @@ func (s *Schema) Resolve(names []string) ([]string, error) {
 	return out, nil
 }
 
-// ResolveRemoved is [Schema.Resolve] for fields to be removed, which may have left the schema: any name that is no
-// reserved one and that a schema could have.
+// ResolveRemoved is [Schema.Resolve] for fields to be removed, which may have left the schema. It accepts every name
+// that a schema could have and that is not reserved.
 func (s *Schema) ResolveRemoved(names []string) ([]string, error) {
 	var problems FieldErrors
 	var out []string
@@ -191,8 +192,8 @@ func (s *Schema) ResolveRemoved(names []string) ([]string, error) {
 	return out, nil
 }
 
-// Recordable keeps the names, normalized, that an audit entry may repeat of a request that was refused: those of the
-// schema and of stored attributes, once each. Anything else a caller sends as a name may be a value.
+// Recordable returns, normalized and once each, the names of a refused request that its audit entry may repeat: those
+// of the schema and of stored attributes. Anything else that a caller sends as a name may be a value.
 func (s *Schema) Recordable(names []string) []string {
 	var out []string
 	for _, raw := range names {

@@ -33,7 +33,7 @@ func Load(path string) (*Schema, error) {
 	return Parse(data)
 }
 
-// Default returns the built-in schema, the reference's.
+// Default returns the built-in schema, which is the reference's.
 var Default = sync.OnceValue(func() *Schema {
 	s, err := Parse(defaultYAML)
 	if err != nil {

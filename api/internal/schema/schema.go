@@ -17,12 +17,12 @@ const (
 	DefaultMaxChar = 1024    // characters of a field without max_length
 )
 
-// Plain is a pattern of text without control characters and without those that are not seen: bidirectional marks,
+// Plain is a pattern of text without control characters and without those that are invisible: bidirectional marks,
 // embeddings and isolates, separators of lines and paragraphs, characters without width. The joiners (U+200C, U+200D)
 // are part of plain text, since Persian and Indian scripts need them.
 const Plain = "[^" + hidden + "]*"
 
-// PlainVisible is a pattern of one character of [Plain] that is no white space.
+// PlainVisible is a pattern of one character of [Plain] that is not white space.
 const PlainVisible = `[^\s` + hidden + "]"
 
 const hidden = `\x00-\x1f\x7f-\x9f` + // control
@@ -35,7 +35,7 @@ type Field struct {
 	// Name has at most [MaxName] bytes, a letter and then letters, digits and underscores, all of them small. Reserved
 	// are pk, sk and expire_at.
 	Name string `yaml:"name" json:"name"`
-	// Description says what it is; shown in the API's documentation.
+	// Description says what the field is. The API's documentation shows it.
 	Description string `yaml:"description" json:"description,omitempty"`
 	// Pattern is a regular expression (RE2) that the whole trimmed value must match; empty allows any text: line breaks,
 	// other control characters, and those that turn or hide text on a page. To refuse these, here or as part of a longer
@@ -45,8 +45,9 @@ type Field struct {
 	MinLength int `yaml:"min_length" json:"min_length,omitempty"`
 	// MaxLength is the largest, up to [MaxValue]. 0, or left out: [DefaultMaxChar].
 	MaxLength int `yaml:"max_length" json:"max_length"`
-	// Derive makes the field's value from another's when the caller gives that and not this one. A field that was made so
-	// is removed with the other. To write or to remove the other takes the same right to this one.
+	// Derive makes the field's value from another field's, if the caller gives that field and not this one. A field
+	// made in this way is removed together with the other. Writing or removing the other needs the same right to this
+	// one.
 	Derive *Derive `yaml:"derive" json:"derive,omitempty"`
 
 	re *regexp.Regexp
@@ -56,17 +57,17 @@ type Field struct {
 type Derive struct {
 	// From is the name of the other field, which is not derived itself.
 	From string `yaml:"from" json:"from"`
-	// First is how many characters of its beginning are taken, 1 to [MaxValue]; or else there is Last.
+	// First is how many characters of its beginning are taken, 1 to [MaxValue], unless Last is set.
 	First int `yaml:"first" json:"first,omitempty"`
-	// Last is how many characters of its end are taken, 1 to [MaxValue]; or else there is First.
+	// Last is how many characters of its end are taken, 1 to [MaxValue], unless First is set.
 	Last int `yaml:"last" json:"last,omitempty"`
 }
 
 // Schema is an ordered set of fields. It is immutable after [Parse] and safe for concurrent use.
 type Schema struct {
-	// Name is the schema's, shown in the API's documentation.
+	// Name is the schema's name. The API's documentation shows it.
 	Name string `yaml:"name" json:"name"`
-	// Fields are what a vault can hold, 1 to [MaxFields].
+	// Fields are the fields that a vault can hold, 1 to [MaxFields].
 	Fields []Field `yaml:"fields" json:"fields"`
 
 	byName map[string]int
@@ -75,24 +76,24 @@ type Schema struct {
 var (
 	nameRE   = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 	reserved = []string{"pk", "sk", "expire_at"}
-	// attributes are what a record has under names that begin with an underscore.
+	// attributes are the attributes of a record, whose names begin with an underscore.
 	attributes = []string{"_id", "_v", "_hs", "_sk", "_pk", "_ct", "_mt", "_kc", "_km", "_xf"}
 )
 
 func validName(name string) bool { return len(name) <= MaxName && nameRE.MatchString(name) }
 
-// Reserved tells whether name belongs to the store: anything that begins with an underscore, the table's keys and
+// Reserved reports whether name belongs to the store: anything that begins with an underscore, the table's keys and
 // its time-to-live attribute.
 func Reserved(name string) bool {
 	return strings.HasPrefix(name, "_") || slices.Contains(reserved, strings.ToLower(name))
 }
 
-// Attribute tells whether name is one under which records hold keys or metadata.
+// Attribute reports whether records hold keys or metadata under name.
 func Attribute(name string) bool {
 	return slices.Contains(reserved, name) || slices.Contains(attributes, name)
 }
 
-// Normalize gives the form in which a field's name is stored and sealed: trimmed, ASCII letters lower-cased.
+// Normalize returns the form in which a field's name is stored and sealed: trimmed, ASCII letters in lower case.
 func Normalize(name string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {

@@ -1,13 +1,13 @@
-// Package strictjson reads request bodies without tolerance: a repeated key, an unknown key, a wrong type, invalid
-// UTF-8, half a surrogate pair, anything after the value, or too deep a nesting is an error.
+// Package strictjson reads the API's request bodies without tolerance. A repeated key, an unknown key, a wrong type,
+// invalid UTF-8, half a surrogate pair, anything after the value, or too deep a nesting is an error.
 //
-// Two readers of one lenient document can understand different things, which is how checks are passed by; and a
-// misspelt key that is ignored silently is data that is not stored. Errors name the key and never repeat a value. At
-// most [schema.MaxProblems] of them are told, so that an answer stays small whatever the request holds.
+// Two readers of one lenient document can understand different things, and attackers use that to bypass checks. A
+// misspelt key that is silently ignored is data that is not stored. Errors name the key and never repeat a value. At
+// most [schema.MaxProblems] of them are listed, so that an answer stays small whatever the request holds.
 //
-// A body makes its server hold what the route asks for, whatever it contains. The document is checked and its values
-// are counted before anything of it is kept. Then an object knows the places of its members, no more. A value is made
-// when the route reads it, if it has the type and the size that the route wants.
+// A body makes its server hold only what the route asks for, whatever the body contains. The document is checked and
+// its values are counted before anything of it is kept. Then an object knows the places of its members, and no more.
+// A value is made when the route reads it, if it has the type and the size that the route wants.
 //
 // Source: RFC 8259; RFC 7493 (I-JSON), section 2.
 package strictjson
@@ -41,11 +41,11 @@ const (
 const (
 	// body names the whole document in a problem.
 	body = "body"
-	// maxKey bounds a key in bytes; no route knows one that is as long.
+	// maxKey bounds a key in bytes. No route has a key of that length.
 	maxKey = 1024
 )
 
-// Object is a JSON object that is being read. Its methods collect problems; Done returns them. It borrows the
+// Object is a JSON object that is being read. Its methods collect problems, and Done returns them. It borrows the
 // document.
 type Object struct {
 	values   map[string][]byte // the members' JSON
@@ -53,8 +53,8 @@ type Object struct {
 	problems *schema.FieldErrors
 }
 
-// Parse reads a document whose top is an object. It may hold so many values, the object and all within it counted.
-// The error is a schema.FieldErrors.
+// Parse reads a document whose top is an object. values bounds the number of its values, with the object itself. The
+// error is a schema.FieldErrors.
 func Parse(data []byte, values int) (*Object, error) {
 	switch err := jsonscan.Check(data, values); {
 	case errors.Is(err, jsonscan.ErrValues):
@@ -92,7 +92,7 @@ func (o *Object) members(path string, data []byte) map[string][]byte {
 	return m
 }
 
-// unquote reads a string, which has been checked.
+// unquote reads a string that has been checked.
 func unquote(data []byte) (s string) {
 	if bytes.IndexByte(data, '\\') < 0 {
 		return string(data[1 : len(data)-1])
@@ -113,7 +113,7 @@ func (o *Object) add(name, text string) {
 	o.problems.Add(schema.Problem{Field: name, Text: text})
 }
 
-// take removes a member; null counts as absent unless it is required.
+// take removes a member. null counts as absent unless the member is required.
 func (o *Object) take(name string, required bool) ([]byte, bool) {
 	v, ok := o.values[name]
 	delete(o.values, name)
@@ -217,7 +217,7 @@ func (o *Object) All() map[string]string {
 	return out
 }
 
-// Object reads a member that is an object; nil if absent. The caller ends it with Done of the outer object.
+// Object reads a member that is an object, and returns nil if it is absent. Done of the outer object ends it too.
 func (o *Object) Object(name string) *Object {
 	v, ok := o.take(name, false)
 	if !ok {

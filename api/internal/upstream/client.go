@@ -37,7 +37,7 @@ var (
 
 // Config of a client.
 type Config struct {
-	URL     string        // http:// or https:// base of the parent
+	URL     string        // base URL of the parent, http:// or https://
 	Region  string        // the region whose key wraps the vaults' keys
 	Timeout time.Duration // of one decrypt with its retry; DefaultTimeout if 0
 	TLS     *tls.Config   // nil for the defaults
@@ -70,7 +70,7 @@ func (c *Client) Close() { c.conns.pool.CloseIdleConnections() }
 // [*Error] or a [*TooLargeError]. The caller wipes the result.
 //
 // Fields that do not fit one request of the parent are asked for in several, one after the other, so that the key is
-// unwrapped once. The result is whole, or an error.
+// unwrapped once. The result is complete, or an error.
 func (c *Client) Decrypt(ctx context.Context, r *Request) (*Result, error) {
 	if len(r.Expressions) == 0 && fits(r) {
 		return c.part(ctx, r)
@@ -98,8 +98,8 @@ func (c *Client) Decrypt(ctx context.Context, r *Request) (*Result, error) {
 
 // part sends one request.
 //
-// A parent of an earlier release refuses a request for a report: it is asked once more without, so that the API may be
-// rolled first.
+// A parent of an earlier release refuses a request for a report. Then part asks once more without it, so that the API
+// may be rolled first.
 func (c *Client) part(ctx context.Context, r *Request) (*Result, error) {
 	w := c.encode(r)
 	w.Report = len(r.Expressions) > 0
@@ -112,7 +112,7 @@ func (c *Client) part(ctx context.Context, r *Request) (*Result, error) {
 	return out, err
 }
 
-// code is that of an [*Error], 0 of any other.
+// code is the code of an [*Error], and 0 for any other error.
 func code(err error) wire.Code {
 	var e *Error
 	if errors.As(err, &e) {
@@ -121,7 +121,7 @@ func code(err error) wire.Code {
 	return 0
 }
 
-// deadline is when a decrypt that begins now has taken too long.
+// deadline is when a decrypt that begins now must have ended.
 func (c *Client) deadline(ctx context.Context) time.Time {
 	end := time.Now().Add(c.timeout)
 	if host, ok := ctx.Deadline(); ok && host.Before(end) {
@@ -163,7 +163,7 @@ func (c *Client) ask(ctx context.Context, deadline time.Time, w *wireRequest) (*
 	return out, nil
 }
 
-// marshal is json.Marshal without its escapes for HTML, which make a byte of a source six.
+// marshal is json.Marshal without its escapes for HTML, which turn one byte of a source into six.
 func marshal(w *wireRequest) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -187,19 +187,19 @@ func (c *Client) encode(r *Request) *wireRequest {
 	return w
 }
 
-// post sends the request, once more if the connection was dead.
+// post sends the request, and sends it again if the connection was dead.
 func (c *Client) post(ctx context.Context, deadline time.Time, req *fasthttp.Request, resp *fasthttp.Response) error {
 	for attempt := 0; ; attempt++ {
 		connected, err := c.conns.exchange(ctx, deadline, req, resp)
 		if err == nil || attempt > 0 || !connected || ctx.Err() != nil || timedOut(err) || errors.Is(err, errTooLarge) {
 			return err
 		}
-		// The parent closed this connection, so probably the other idle ones too.
+		// The parent closed this connection, so probably also the other idle ones.
 		c.conns.pool.CloseIdleConnections()
 	}
 }
 
-// Ready tells whether the parent says it is ready.
+// Ready reports whether the parent says that it is ready.
 func (c *Client) Ready(ctx context.Context) error {
 	req := c.conns.request(ctx, http.MethodGet, readyPath)
 	defer fasthttp.ReleaseRequest(req)
@@ -214,7 +214,7 @@ func (c *Client) Ready(ctx context.Context) error {
 	return nil
 }
 
-// transportError hides the cause's text, which may hold an address, and keeps what kind it is.
+// transportError hides the cause's text, which may hold an address, and keeps its kind.
 func transportError(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, errTooLarge):
@@ -225,20 +225,22 @@ func transportError(ctx context.Context, err error) error {
 	return &Error{Code: wire.Internal, Err: ErrUnavailable}
 }
 
-// ErrUnavailable says that no parent answers: the connection fails, or a proxy before it says that nobody is there.
+// ErrUnavailable reports that no parent answers: the connection fails, or a proxy in front says that there is no
+// parent.
 var ErrUnavailable = errors.New("the parent cannot be reached")
 
-// ErrNoEnclave says that the parent answers, but has no enclave that does. It may hang, restart or be gone.
+// ErrNoEnclave reports that the parent answers, but none of its enclaves does. The enclave may hang, restart or be
+// gone.
 var ErrNoEnclave = errors.New("no enclave answers the parent")
 
-// codeNoEnclave is the parent's own code, which is none of the wire's.
+// codeNoEnclave is a code of the parent's own, not one of the wire's.
 const codeNoEnclave = "no_enclave"
 
-// statusError reads the parent's problem document, or goes by the status alone.
+// statusError reads the parent's problem document. If there is none, it goes by the status.
 func statusError(status int, retryAfter string, answer []byte) error {
 	e := &Error{Code: codeOfStatus(status)}
 	if status == http.StatusBadGateway || status == http.StatusServiceUnavailable {
-		e.Err = ErrUnavailable // unless the parent says what it is
+		e.Err = ErrUnavailable // unless the parent names the cause
 	}
 	var problem struct {
 		Code string `json:"code"`

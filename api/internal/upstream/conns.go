@@ -27,15 +27,15 @@ const (
 	userAgent       = "redoubt-api"
 )
 
-// connections are those to the parent. fasthttp pools them and reads and writes HTTP; its client's own Do knows no
-// context, by which a request whose caller is gone would end.
+// connections are the connections to the parent. fasthttp pools them and reads and writes HTTP. The Do of its own
+// client takes no context, so it could not end a request whose caller has left.
 //
-// A request is written and its answer is read by the goroutine that asks. net/http's client has two more goroutines for
-// each connection: that took twice the CPU time.
+// The goroutine that asks writes the request and reads the answer. net/http's client has two more goroutines for each
+// connection, which took twice the CPU time.
 type connections struct {
 	pool          *fasthttp.HostClient
 	host          string
-	path          string // before each request's
+	path          string // prefix of each request's path
 	authorization string // empty: none
 }
 
@@ -66,9 +66,9 @@ type dialer struct {
 	config *tls.Config
 }
 
-// dial opens a connection, within limit if that is above 0.
+// dial opens a connection, within limit if limit is above 0.
 func (d *dialer) dial(address string, limit time.Duration) (net.Conn, error) {
-	end := time.Now().Add(3 * dialTimeout) // one for TCP, two for TLS
+	end := time.Now().Add(3 * dialTimeout) // one dialTimeout for TCP, two for TLS
 	if limit > 0 {
 		end = time.Now().Add(min(limit, 3*dialTimeout))
 	}
@@ -85,7 +85,7 @@ func (d *dialer) dial(address string, limit time.Duration) (net.Conn, error) {
 	return secured, nil
 }
 
-// named is the configuration for the host of address.
+// named is the TLS configuration for the host of address.
 func (d *dialer) named(address string) *tls.Config {
 	config := d.config.Clone()
 	if config == nil {
@@ -97,7 +97,7 @@ func (d *dialer) named(address string) *tls.Config {
 	return config
 }
 
-// request makes a request that says whose it is: its id and its place in its trace. The caller releases it.
+// request makes a request with its id and its place in its trace. The caller releases it.
 func (c *connections) request(ctx context.Context, method, path string) *fasthttp.Request {
 	req := fasthttp.AcquireRequest()
 	h := &req.Header
@@ -122,11 +122,11 @@ func (c *connections) request(ctx context.Context, method, path string) *fasthtt
 	return req
 }
 
-// longAgo as a deadline ends reading and writing.
+// longAgo, set as a deadline, ends reading and writing.
 var longAgo = time.Unix(1, 0)
 
-// exchange sends a request and reads its answer, until deadline or the end of ctx. connected tells that there was a
-// connection, perhaps a dead one.
+// exchange sends a request and reads its answer, until deadline or the end of ctx. connected reports whether there
+// was a connection, perhaps a dead one.
 func (c *connections) exchange(ctx context.Context, deadline time.Time, req *fasthttp.Request,
 	resp *fasthttp.Response,
 ) (connected bool, err error) {
@@ -138,7 +138,7 @@ func (c *connections) exchange(ctx context.Context, deadline time.Time, req *fas
 	if err != nil {
 		return false, err
 	}
-	conn := of.Conn() // of is another's once it is given back
+	conn := of.Conn() // of belongs to another request once it is given back
 	keep := false
 	if err = conn.SetDeadline(deadline); err == nil {
 		stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(longAgo) })
@@ -153,7 +153,7 @@ func (c *connections) exchange(ctx context.Context, deadline time.Time, req *fas
 	return true, err
 }
 
-// turn writes a request and reads its answer. keep tells whether the connection can take another.
+// turn writes a request and reads its answer. keep reports whether the connection can be used again.
 func (c *connections) turn(conn net.Conn, req *fasthttp.Request, resp *fasthttp.Response) (keep bool, err error) {
 	w := c.pool.AcquireWriter(conn)
 	sent := req.Write(w)
@@ -161,7 +161,7 @@ func (c *connections) turn(conn net.Conn, req *fasthttp.Request, resp *fasthttp.
 		sent = w.Flush()
 	}
 	c.pool.ReleaseWriter(w)
-	// A parent may answer before a body has come, and close: that answer counts.
+	// A parent may answer before the whole body has come, and close. That answer counts.
 	r := c.pool.AcquireReader(conn)
 	defer c.pool.ReleaseReader(r)
 	err = resp.ReadLimitBody(r, maxAnswer)

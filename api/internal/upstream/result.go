@@ -7,8 +7,8 @@ import (
 	"redoubt/wire/kit/jsonscan"
 )
 
-// readResult reads the parent's answer. The values are copied as they stand: encoding/json would go through each three
-// times. What is beside them is empty in nearly all answers, and encoding/json's to read.
+// readResult reads the parent's answer. It copies the values as they are, since encoding/json would go through each
+// three times. It leaves the rest, which is empty in nearly all answers, to encoding/json.
 func readResult(answer []byte) (*Result, error) {
 	if err := jsonscan.Check(answer, len(answer)); err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func readResult(answer []byte) (*Result, error) {
 	return out, nil
 }
 
-// readInto reads what is neither empty nor null.
+// readInto reads a value, unless it is empty or null.
 func readInto(value []byte, to any) error {
 	if s := string(value); s == "{}" || s == "null" {
 		return nil
@@ -66,7 +66,7 @@ func readValues(object []byte) (map[string]json.RawMessage, error) {
 		if bytes.IndexByte(quoted, '\\') >= 0 {
 			err = json.Unmarshal(quoted, &name)
 		}
-		clear(values[name]) // of a name that is given twice
+		clear(values[name]) // the earlier value of a name that is given twice
 		values[name] = bytes.Clone(value)
 		return err == nil
 	})

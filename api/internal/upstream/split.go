@@ -13,18 +13,18 @@ import (
 )
 
 const (
-	// maxSingle is the largest body that the parent takes on /v1/decrypt, in bytes. A larger one that cannot be split
-	// goes as the only item of a batch, whose items are bounded by the wire alone.
+	// maxSingle is the largest body that the parent accepts on /v1/decrypt, in bytes. A larger one that cannot be
+	// split is sent as the only item of a batch, whose items are bounded by the wire alone.
 	maxSingle = 1 << 20
 	// roomHead is enough for the JSON of a request without its fields, key and expressions.
 	roomHead = 4 << 10
-	// maxMessage bounds what a request becomes between parent and enclave, less some room for extensions.
+	// maxMessage bounds the size of a request between parent and enclave, minus some room for extensions.
 	maxMessage = wire.MaxBody - 1<<10
-	// maxBeside is that for a request whose answer holds all values too: results take another 1 MiB at most.
+	// maxBeside is that bound for a request whose answer holds all values too. Results take at most another 1 MiB.
 	maxBeside = maxMessage - 1<<20
 )
 
-// TooLargeError is a decrypt whose expressions need more at once than one request can carry. Sizes are in bytes.
+// TooLargeError reports a decrypt whose expressions need more at once than one request can carry. Sizes are in bytes.
 type TooLargeError struct {
 	Size, Limit int
 }
@@ -34,9 +34,9 @@ func (e *TooLargeError) Error() string {
 		e.Limit)
 }
 
-// split divides a request into some that the parent takes: fields in groups, and expressions in one request with all
-// fields, since each may read any. That request asks for no raw field, except in the reference's manner (Compat), where
-// the answer holds everything. [*TooLargeError].
+// split divides a request into some that the parent accepts: fields in groups, and expressions in one request with
+// all fields, since each may read any. That request asks for no raw field, except in the reference's manner (Compat),
+// in which the answer holds everything. Error: [*TooLargeError].
 func split(r *Request) ([]*Request, error) {
 	groups := group(r)
 	if len(groups) == 1 && len(r.Expressions) == 0 {
@@ -65,8 +65,8 @@ func split(r *Request) ([]*Request, error) {
 	return append([]*Request{&alone}, parts(&raw, group(&raw))...), nil
 }
 
-// wanted are the fields whose values are asked for. Those that an expression shares its name with are not: the answer
-// has one value by a name.
+// wanted are the fields whose values are asked for. A field that shares its name with an expression is not among
+// them, since the answer has one value for a name.
 func wanted(r *Request) map[string][]byte {
 	out := map[string][]byte{}
 	for _, name := range *r.Include {
@@ -121,7 +121,7 @@ func fits(r *Request) bool {
 	return left >= 0
 }
 
-// roomFor is what a request has for its fields, in bytes of JSON; needs is what a field takes of it.
+// roomFor is the room for the fields of a request, in bytes of JSON. needs is how much of it a field takes.
 func roomFor(r *Request) int {
 	room := maxSingle - roomHead - base64.StdEncoding.EncodedLen(len(r.WrappedKey)) - len(r.VaultID)
 	if r.ReplyKey != nil {
@@ -134,7 +134,8 @@ func needs(name string, blob []byte) int {
 	return 2*len(name) + 16 + base64.StdEncoding.EncodedLen(len(blob)) // include repeats the name
 }
 
-// messageSize bounds the size of what the parent makes of a request, as wire.DecryptRequest.Validate counts.
+// messageSize bounds the size of the message that the parent makes of a request, as wire.DecryptRequest.Validate
+// counts.
 func messageSize(r *Request) int {
 	n := 64 + len(r.VaultID) + wire.MaxRegion + len(r.WrappedKey) + wire.MaxReplyKey
 	for name, blob := range r.Fields {
@@ -146,12 +147,12 @@ func messageSize(r *Request) int {
 	return n
 }
 
-// merge puts the answers to all parts of a request together. A part of which no field opened is an error alone; beside
-// others its fields have failed.
+// merge joins the answers to all parts of a request. A part of which no field opened is an error if it is the only
+// one. Beside others its fields have failed.
 type merge struct {
 	Result
-	opened bool  // a part has an answer
-	lost   error // the last part of which nothing opened
+	opened bool  // some part has an answer
+	lost   error // the error of the last part of which nothing opened
 }
 
 func (m *merge) add(part *Request, res *Result, err error) error {
@@ -186,7 +187,7 @@ func (m *merge) fail(name string, part *Request) {
 	m.Errors[name] = FieldError{Code: wire.DecryptFailed.String(), Message: wire.DecryptFailed.Text()}
 }
 
-// A batch of one.
+// These frame a batch of one.
 const (
 	batchHead = `{"items":[`
 	batchTail = `]}`

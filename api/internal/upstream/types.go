@@ -9,7 +9,7 @@ import (
 	"redoubt/wire"
 )
 
-// Request is one vault's fields to open. Blobs are encodings 2 or 3 as stored; they are borrowed.
+// Request asks for the fields of one vault. Blobs are of encoding 2 or 3, as stored. They are borrowed.
 type Request struct {
 	VaultID     string
 	SuiteID     []byte
@@ -49,12 +49,12 @@ type Result struct {
 	Fields map[string]json.RawMessage `json:"fields"`
 	Sealed map[string]string          `json:"sealed,omitempty"`
 	Errors map[string]FieldError      `json:"errors"`
-	// Access says by name what each expression reads; nil when the parent or the enclave makes no reports.
+	// Access says, by name, what each expression reads. It is nil if the parent or the enclave makes no reports.
 	Access map[string]Access `json:"access"`
 }
 
-// Access are the fields that an expression reads, itself or through others, and those of them that its result may hold
-// unchanged.
+// Access lists the fields that an expression reads, itself or through others, and those of them that its result may
+// hold unchanged.
 type Access struct {
 	Reads []string `json:"reads"`
 	Raw   []string `json:"raw"`
@@ -68,10 +68,10 @@ func (r *Result) Wipe() {
 	clear(r.Fields)
 }
 
-// Error is a decrypt that gave nothing.
+// Error is a decrypt that returned no value.
 type Error struct {
 	Code       wire.Code
-	RetryAfter time.Duration // 0 when the parent named none
+	RetryAfter time.Duration // 0 if the parent named none
 	Err        error         // cause, nil for an answer of the parent
 }
 
@@ -82,7 +82,8 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("upstream: %s: %v", e.Name(), e.Err)
 }
 
-// Name is what happened as one word, for answers, logs and metrics: the code, or what no code of the wire says.
+// Name is one word for what happened, for answers, logs and metrics: the code, or a word for what no code of the wire
+// expresses.
 func (e *Error) Name() string {
 	switch {
 	case errors.Is(e.Err, ErrNoEnclave):
@@ -99,7 +100,7 @@ func (e *Error) Unwrap() error { return e.Err }
 type wireRequest struct {
 	VaultID     string            `json:"vault_id"`
 	Region      string            `json:"region"`
-	Fields      map[string][]byte `json:"fields"` // encoding/json writes standard padded base64
+	Fields      map[string][]byte `json:"fields"` // encoding/json writes it as standard padded base64
 	SuiteID     []byte            `json:"suite_id"`
 	WrappedKey  []byte            `json:"encrypted_private_key"`
 	Encoding    string            `json:"encoding"`

@@ -35,7 +35,7 @@ type asked struct {
 	ReportAccess bool               `json:"report_access"`
 }
 
-// Parent is a parent before the world's enclave: it takes what a parent takes, and no more at once.
+// Parent is a parent in front of the world's enclave. It has a parent's limits.
 func (w *World) Parent() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/decrypt", func(rw http.ResponseWriter, r *http.Request) {

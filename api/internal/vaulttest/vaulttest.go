@@ -1,7 +1,7 @@
-// Package vaulttest plays KMS and the enclave for tests of the API alone: keys are real, fields are really sealed and
-// opened, and what the two must refuse (another vault's key, another context, a bad MAC) is refused. Expressions are
-// not evaluated: one whose source is "fail" fails, "len(NAME)" gives a field's length, a field's name its value,
-// anything else its own text.
+// Package vaulttest plays KMS and the enclave for tests of the API alone. Keys are real, and fields are really sealed
+// and opened. What KMS and the enclave must refuse (another vault's key, another context, a bad MAC) is refused.
+// Expressions are not evaluated: one whose source is "fail" fails, "len(NAME)" gives a field's length, a field's name
+// its value, anything else its own text.
 package vaulttest
 
 import (
@@ -34,7 +34,7 @@ type World struct {
 	failKMS error
 	calls   map[string]int
 	last    *upstream.Request
-	report  *map[string]upstream.Access // nil: what is so
+	report  *map[string]upstream.Access // nil: the true report
 }
 
 type pair struct {
@@ -54,7 +54,7 @@ func (w *World) FailDecrypt(err error) { w.set(func() { w.fail = err }) }
 // FailKMS makes every call of KMS end in err until it is nil again.
 func (w *World) FailKMS(err error) { w.set(func() { w.failKMS = err }) }
 
-// Report makes answers carry this report of what expressions read; nil is none.
+// Report makes answers carry this report of what expressions read; nil: none.
 func (w *World) Report(r map[string]upstream.Access) { w.set(func() { w.report = &r }) }
 
 // Calls says how often an operation was called: NewKeyPair, MAC, VerifyMAC, Decrypt.
@@ -174,7 +174,7 @@ func (w *World) Decrypt(_ context.Context, r *upstream.Request) (*upstream.Resul
 	return out, nil
 }
 
-// seal seals what would be shown to the caller's key, as the enclave does: what failed, too.
+// seal seals everything that would be shown to the caller's key, failures too, as the enclave does.
 func seal(r *upstream.Request, out *upstream.Result) (*upstream.Result, error) {
 	refused := &upstream.Error{Code: wire.BadRequest}
 	id, err := base64.StdEncoding.DecodeString(r.ReplyKey.SuiteID)
@@ -264,7 +264,7 @@ func evaluate(out *upstream.Result, values map[string]json.RawMessage, name, sou
 	out.Fields[name], _ = json.Marshal(v)
 }
 
-// access is the report of what evaluate does.
+// access is the report on what evaluate does.
 func access(r *upstream.Request) map[string]upstream.Access {
 	report := map[string]upstream.Access{}
 	for name, source := range r.Expressions {

@@ -1,4 +1,4 @@
-// Package app puts the parent together from its configuration, runs it and drains it.
+// Package app assembles the parent from its configuration, for its main, runs it and drains it.
 package app
 
 import (
@@ -35,7 +35,7 @@ type App struct {
 	prober  *probe.Prober
 	front   *front.Server
 
-	// Whose keys open /metrics and /purge for other hosts; nil without a file of such keys.
+	// These are the keys that open /metrics and /purge for other hosts. They are nil without a file of such keys.
 	readers, operators *front.Auth
 
 	spans *otlp.Exporter // nil without a collector
@@ -96,7 +96,7 @@ func (a *App) trace(version string) (err error) {
 // spansTimeout bounds the sending of the last spans.
 const spansTimeout = 2 * time.Second
 
-// closeSpans sends the last spans, after the last request. What cannot be sent is counted and logged by the exporter.
+// closeSpans sends the last spans, after the last request. The exporter counts and logs those that cannot be sent.
 func (a *App) closeSpans(ctx context.Context) {
 	if a.spans == nil {
 		return
@@ -108,7 +108,7 @@ func (a *App) closeSpans(ctx context.Context) {
 	}
 }
 
-// source is where credentials come from.
+// source is the source of the credentials.
 func source(c *config.KMS) credentials.Source {
 	switch c.Credentials {
 	case "static":
@@ -134,7 +134,7 @@ func (a *App) enclaves() error {
 	return nil
 }
 
-// watch exposes what is read when asked for.
+// watch exposes values that are read when they are asked for.
 func (a *App) watch() {
 	a.metrics.Watch(metrics.Ready, func() float64 { return boolean(a.ready()) })
 	a.metrics.Watch(metrics.Draining, func() float64 { return boolean(a.front != nil && a.front.Draining()) })
@@ -184,8 +184,8 @@ func (a *App) ready() bool {
 	return err == nil && r.OK()
 }
 
-// Run serves until ctx ends, and then drains: /ready fails, after --ready-wait the listener closes, requests in flight
-// end, then sessions. It returns nil when all of them ended in time.
+// Run serves until ctx ends, and then drains. /ready fails, the listener closes after --ready-wait, requests in
+// flight end, and then sessions. Run returns nil if all of them ended in time.
 func (a *App) Run(ctx context.Context) error {
 	defer a.closeSpans(ctx)
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -219,7 +219,7 @@ func (a *App) Run(ctx context.Context) error {
 	return err
 }
 
-// ErrDrain is returned when requests were still in flight at the end of the drain's time.
+// ErrDrain reports that requests were still in flight at the end of the drain's time.
 var ErrDrain = errors.New("requests were cut off by the end of the drain timeout")
 
 func (a *App) drain(ctx context.Context) error {

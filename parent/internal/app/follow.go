@@ -13,7 +13,7 @@ import (
 	"redoubt/parent/internal/front"
 )
 
-// followEvery is how often files are looked at. Polling also sees files that are replaced through a symbolic link.
+// followEvery is how often files are checked. Polling also notices files that are replaced through a symbolic link.
 const followEvery = 2 * time.Second
 
 // reloader loads something again when its files change.
@@ -25,7 +25,7 @@ type reloader struct {
 	stale atomic.Bool // the files have changed and could not be loaded
 }
 
-// stamp tells versions of a file apart.
+// stamp distinguishes versions of a file.
 type stamp struct {
 	mod  time.Time
 	size int64
@@ -42,7 +42,7 @@ func stamps(files []string) []stamp {
 	return out
 }
 
-// follow loads now, and again whenever one of files changes. A failure later keeps what is loaded.
+// follow loads now, and again whenever one of files changes. If that fails later, what is loaded stays.
 func (a *App) follow(what string, files []string, load func() error) error {
 	last := stamps(files)
 	if err := load(); err != nil {
@@ -52,7 +52,7 @@ func (a *App) follow(what string, files []string, load func() error) error {
 	return nil
 }
 
-// watchFiles looks after all followed files until ctx ends.
+// watchFiles checks all followed files until ctx ends.
 func (a *App) watchFiles(ctx context.Context) {
 	if len(a.reload) == 0 {
 		return
@@ -71,7 +71,7 @@ func (a *App) watchFiles(ctx context.Context) {
 	}
 }
 
-// stale is how many of what is followed could not be loaded when it last changed.
+// stale counts the followed things that could not be loaded when they last changed.
 func (a *App) stale() (n float64) {
 	for _, r := range a.reload {
 		n += boolean(r.stale.Load())

@@ -10,9 +10,9 @@ import (
 	"redoubt/wire/kit/secret"
 )
 
-// Harden makes the process undumpable, keeps its capabilities from the programs that it starts, and lets secrets lie in
-// memory that could not be locked (with a warning by package secret): what the parent keeps are its own host's
-// credentials.
+// Harden makes the process undumpable, and keeps its capabilities from the programs that it starts. It also lets
+// secrets lie in memory that could not be locked (with a warning by package secret), since the parent's secrets are
+// its own host's credentials.
 func Harden() error {
 	secret.SetPolicy(secret.WarnUnlocked)
 	if err := keepCapabilities(); err != nil {
@@ -21,8 +21,8 @@ func Harden() error {
 	return secret.HardenProcess()
 }
 
-// keepCapabilities empties the ambient set of every thread: the process keeps what it has, and nitro-cli, which it
-// starts, inherits nothing. A build with cgo cannot do so for all threads, and is for tests alone.
+// keepCapabilities empties the ambient set of every thread. The process keeps its capabilities, and nitro-cli, which
+// it starts, inherits none. A build with cgo cannot do so for all threads, and is only for tests.
 func keepCapabilities() error {
 	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL,
 		0, 0, 0, 0)

@@ -86,8 +86,8 @@ func bind(address string) (net.Listener, error) {
 	return new(net.ListenConfig).Listen(context.Background(), "tcp", address)
 }
 
-// describe appends the array of GET /enclaves. Without nitro-cli, what is known of an enclave is its address and
-// whether it answers.
+// describe appends the array of GET /enclaves. Without nitro-cli only an enclave's address is known, and whether it
+// answers.
 func (a *App) describe(dst []byte) []byte {
 	if a.manager != nil {
 		return lifecycle.AppendJSON(dst, a.manager.Enclaves())

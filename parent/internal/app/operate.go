@@ -41,15 +41,15 @@ func (a *App) serveMetrics(ctx context.Context) error {
 	return err
 }
 
-// operate is the metrics listener: /metrics, /purge, the status page, and /ready for a load balancer whose checks
-// cannot speak TLS 1.3.
+// operate is the handler of the metrics listener: /metrics, /purge, the status page, and /ready for a load balancer
+// whose checks do not support TLS 1.3.
 func (a *App) operate() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", guard(a.readers, promhttp.HandlerFor(a.metrics.Registry, promhttp.HandlerOpts{
 		Registry: a.metrics.Registry, EnableOpenMetrics: true, MaxRequestsInFlight: 4, Timeout: 10 * time.Second,
 		ErrorHandling: promhttp.ContinueOnError,
 	})))
-	// Nobody who is not known empties caches from elsewhere, least of all a caller with his key for decrypting.
+	// Purging from another host needs a credential of its own. A decryption key is not enough.
 	operators := a.operators
 	if operators == nil {
 		operators = front.NewAuth(false)
@@ -67,8 +67,8 @@ func (a *App) operate() http.Handler {
 	return site.Guard(h1.AsSent(mux))
 }
 
-// guard asks others than this host for one of auth's keys; nil lets everyone in. Through a tunnel to this host the
-// status page needs none.
+// guard asks callers from other hosts for one of auth's keys. A nil auth admits everyone. Through a tunnel to this
+// host the status page needs no key.
 func guard(auth *front.Auth, next http.Handler) http.Handler {
 	if auth == nil {
 		return next
@@ -109,10 +109,10 @@ func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // of our own types, to a peer that may be gone
+	_ = json.NewEncoder(w).Encode(body) // of types of our own, to a peer that may have left
 }
 
-// refuse answers with an error of ours, whose text holds nothing of the request.
+// refuse answers with an error of ours. Its text holds nothing of the request.
 func refuse(w http.ResponseWriter, status int, err error) {
 	answer(w, status, struct {
 		Code    int    `json:"code"`

@@ -8,7 +8,7 @@ import (
 	"redoubt/parent/internal/probe"
 )
 
-// noProbe is the detail of the condition when no probe key was given.
+// noProbe is the detail of the condition if no probe key was given.
 const noProbe = "no_probe"
 
 // probe makes the prober, with the keys of --probe-file if there are any.
@@ -38,7 +38,7 @@ func (a *App) probe() error {
 	})
 }
 
-// probed is the condition that KMS opens each probe key. Without one nothing is known, and nothing fails.
+// probed is the condition that KMS opens each probe key. Without a probe key nothing is known, and nothing fails.
 func (a *App) probed() front.Check {
 	c := front.Check{Name: conditionProbe, Of: conditionKMS, OK: true}
 	states := a.prober.States()

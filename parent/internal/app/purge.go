@@ -15,13 +15,13 @@ import (
 )
 
 const (
-	// purgeTimeout bounds how long enclaves are waited for.
+	// purgeTimeout bounds the wait for enclaves.
 	purgeTimeout = 5 * time.Second
 	// maxPurgeBody bounds the body of a purge.
 	maxPurgeBody = 4 << 10
 )
 
-// Errors of a purge's form.
+// These are errors in the form of a purge.
 var (
 	errPurgeType     = errors.New("content-type must be application/json")
 	errPurgeEncoding = errors.New("content-encoding must be absent")
@@ -30,13 +30,13 @@ var (
 
 // purgeAnswer says which enclaves confirmed.
 type purgeAnswer struct {
-	Status   string        `json:"status"` // purged: all of them; incomplete
+	Status   string        `json:"status"` // purged, if all of them confirmed; else incomplete
 	Enclaves []pool.Purged `json:"enclaves"`
 }
 
-// purge answers POST /purge: every enclave forgets the keys and contexts of one vault, or all. It is 200 when all of
-// them confirmed and 503 otherwise, when what is to be forgotten may still be used until its TTL ends. The content type
-// is asked for because a page of another origin cannot send it without this listener's leave.
+// purge answers POST /purge: every enclave forgets the keys and contexts of one vault, or all. It is 200 if all
+// enclaves confirmed, and otherwise 503: then what is to be forgotten may still be used until its TTL ends. A content
+// type is required because a page of another origin cannot send it without this listener's permission.
 func (a *App) purge(w http.ResponseWriter, r *http.Request) {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		refuse(w, http.StatusUnsupportedMediaType, errPurgeType)

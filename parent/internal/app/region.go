@@ -9,8 +9,9 @@ import (
 // regionRetry is the wait between two attempts to learn the region.
 const regionRetry = 5 * time.Second
 
-// findRegion asks the instance for its region when none was given, and lets enclaves reach KMS there. The reference
-// knew it from its requests and from vsock-proxy's configuration; an operator who comes from there gives no flag.
+// findRegion asks the instance for its region if none was given, and lets enclaves reach KMS there. The reference
+// (the AWS sample that Redoubt succeeds) knew its region from its requests and from vsock-proxy's configuration. So
+// an operator who comes from it gives no flag.
 func (a *App) findRegion(ctx context.Context) {
 	if len(a.c.KMS.Region) > 0 || len(a.c.KMS.Egress) > 0 {
 		return

@@ -1,8 +1,9 @@
-// Package config holds the parent's flags: their names, environment variables, defaults and the rules between them.
+// Package config holds the parent's flags for its main: their names, environment variables, defaults and the rules
+// between them.
 //
-// The flags of the reference (--host, --port, --role, --skip-refresh-enclaves, --skip-run-enclaves) and their PARENT_*
-// variables keep working. Every other flag has a variable too: PARENT_ and its name in capitals. A flag wins over its
-// variable. No flag holds a secret; secrets are read from files.
+// The flags of the reference, the AWS sample that Redoubt succeeds (--host, --port, --role, --skip-refresh-enclaves,
+// --skip-run-enclaves), and their PARENT_* variables keep working. Every other flag has a variable too: PARENT_ and
+// its name in capitals. A flag wins over its variable. No flag holds a secret. Secrets are read from files.
 package config
 
 import (
@@ -12,7 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Config is the parent's command line. Groups are those of --help.
+// Config is the parent's command line. Its groups are those of --help.
 type Config struct {
 	Front     Front     `embed:""`
 	TLS       TLS       `embed:""`
@@ -22,7 +23,7 @@ type Config struct {
 	Operate   Operate   `embed:""`
 	Trace     Trace     `embed:""`
 
-	// No variable: one of that name in the environment would end the parent.
+	// It has no variable: one of that name in the environment would end the parent.
 	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`
 }
 
@@ -49,7 +50,8 @@ type Front struct {
 	BatchFanOut    int `group:"front" default:"64" help:"${help_batch_fan_out}"`
 }
 
-// TLS is the front's own TLS 1.3; without a certificate it serves plain HTTP (behind something that ends TLS).
+// TLS configures the front's own TLS 1.3. Without a certificate the front serves plain HTTP (behind something that
+// ends TLS).
 type TLS struct {
 	Cert      string         `group:"tls" name:"tls-cert" type:"path" placeholder:"FILE" help:"${help_cert}"`
 	Key       string         `group:"tls" name:"tls-key" type:"path" placeholder:"FILE" help:"${help_key}"`
@@ -58,7 +60,7 @@ type TLS struct {
 	ProxyFrom []netip.Prefix `group:"tls" name:"proxy-protocol-from" placeholder:"CIDR" help:"${help_proxy_from}"`
 }
 
-// Enclaves says how enclaves are found and spoken to.
+// Enclaves says how enclaves are found, and how the parent speaks to them.
 type Enclaves struct {
 	Enclave     []string      `group:"enclaves" placeholder:"URL" help:"${help_enclave}"`
 	Sessions    int           `group:"enclaves" default:"2" help:"${help_sessions}"`
@@ -67,7 +69,7 @@ type Enclaves struct {
 	RetryMax    time.Duration `group:"enclaves" default:"1s" help:"${help_retry_max}"`
 }
 
-// LifeCycle is the parent's handling of enclaves by nitro-cli. The first two flags are the reference's.
+// LifeCycle says how the parent runs enclaves with nitro-cli. The first two flags are the reference's.
 type LifeCycle struct {
 	SkipRefresh bool `group:"lifecycle" name:"skip-refresh-enclaves" help:"${help_skip_refresh}"`
 	SkipRun     bool `group:"lifecycle" name:"skip-run-enclaves" help:"${help_skip_run}"`
@@ -83,7 +85,7 @@ type LifeCycle struct {
 	RefreshEvery time.Duration     `group:"lifecycle" default:"10s" help:"${help_refresh_every}"`
 }
 
-// KMS is what the enclave needs of its host: credentials and a way out.
+// KMS configures what the enclave needs of its host: credentials and a way to KMS.
 type KMS struct {
 	Region      []string      `group:"kms" env:"PARENT_REGION,AWS_REGION" placeholder:"REGION" help:"${help_region}"`
 	Egress      []string      `group:"kms" name:"kms-egress" placeholder:"HOST:PORT" help:"${help_egress}"`
@@ -99,7 +101,7 @@ type KMS struct {
 	IMDSEndpoint string `group:"kms" name:"imds-endpoint" default:"http://169.254.169.254" placeholder:"URL" help:"${help_imds}"`
 }
 
-// Operate is how the parent is watched and stopped.
+// Operate says how the parent is watched and stopped.
 type Operate struct {
 	MetricsListen string `group:"operate" default:"127.0.0.1:9180" placeholder:"HOST:PORT" help:"${help_metrics_listen}"`
 
@@ -114,7 +116,7 @@ type Operate struct {
 	AccessLog    bool          `group:"operate" help:"${help_access_log}"`
 }
 
-// Trace is where spans of requests go. Without an endpoint there are none.
+// Trace says where spans of requests are sent. Without an endpoint there are none.
 type Trace struct {
 	OTLPEndpoint string `group:"trace" env:"PARENT_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_ENDPOINT" help:"${help_otlp}"`
 

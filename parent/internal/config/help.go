@@ -2,7 +2,7 @@ package config
 
 import "github.com/alecthomas/kong"
 
-// help holds the text of each flag, by the name its tag refers to.
+// help holds the text of each flag, keyed by the name to which the flag's tag refers.
 var help = kong.Vars{
 	"help_listen": "Address to serve on. Wins over --host and --port.",
 	"help_host":   "Host or IP address to serve on.",

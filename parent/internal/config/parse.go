@@ -48,14 +48,14 @@ func (e ExitError) Error() string { return "exit " + strconv.Itoa(int(e)) }
 // ErrInvalid is returned for flags that contradict one another.
 var ErrInvalid = errors.New("invalid configuration")
 
-// invalid is an ErrInvalid that says no more than what is wrong.
+// invalid is an ErrInvalid whose text says only what is wrong.
 type invalid struct{ error }
 
 func (invalid) Is(target error) bool { return target == ErrInvalid }
 
 func (e invalid) Unwrap() error { return e.error }
 
-// Parse reads the command line and the environment. Help and version go to out; then the error is an ExitError.
+// Parse reads the command line and the environment. Help and version go to out, and the error is then an ExitError.
 func Parse(args []string, version string, out io.Writer) (c *Config, err error) {
 	c = &Config{}
 	defer func() {
@@ -90,7 +90,7 @@ func parser(c *Config, version string, out io.Writer) (*kong.Kong, error) {
 	)
 }
 
-// Address is where the front listens.
+// Address is the address on which the front listens.
 func (f *Front) Address() string {
 	if f.Listen != "" {
 		return f.Listen
@@ -109,7 +109,7 @@ func Loopback(address string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// rule is a condition and what to say when it does not hold.
+// rule is a condition, with the text for when it does not hold.
 type rule struct {
 	ok   bool
 	text string

@@ -6,7 +6,7 @@ import (
 	"redoubt/wire/kit/program"
 )
 
-// ranges judges every number of the configuration.
+// ranges checks every number of the configuration.
 func (c *Config) ranges() []error {
 	f, e, l, k, o := &c.Front, &c.Enclaves, &c.LifeCycle, &c.KMS, &c.Operate
 	return []error{
@@ -35,7 +35,7 @@ func (c *Config) ranges() []error {
 	}
 }
 
-// wait judges a time that somebody waits for.
+// wait checks a waiting time.
 func wait(name string, d time.Duration) error {
 	return program.Range(name, d, time.Millisecond, program.MaxWait)
 }

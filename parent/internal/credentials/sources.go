@@ -19,7 +19,7 @@ import (
 // fileAgain is how often the static file is read again.
 const fileAgain = 5 * time.Second
 
-// maxAnswer bounds the file and IMDS's answers, bytes.
+// maxAnswer bounds the file and IMDS's answers, in bytes.
 const maxAnswer = 16 << 10
 
 // File reads a JSON file of AccessKeyId, SecretAccessKey and, optionally, SessionToken (or Token) and Expiration
@@ -59,15 +59,15 @@ func (Env) Fetch(_ context.Context, m *wire.Credentials) error {
 // Again implements Source.
 func (Env) Again() time.Duration { return 0 }
 
-// IMDS asks the instance metadata service, version 2 only. It parses the answer itself instead of by
-// credentials/ec2rolecreds, whose strings could not be wiped.
+// IMDS asks the instance metadata service, version 2 only. It parses the answer itself, since the strings of
+// credentials/ec2rolecreds could not be wiped.
 type IMDS struct {
 	client *imds.Client
 	role   string
 }
 
-// NewIMDS makes a source for the given role, or the instance's first role when it is empty. It takes nothing from the
-// environment.
+// NewIMDS makes a source for the given role, or for the instance's first role if the name is empty. It uses nothing
+// of the environment.
 func NewIMDS(endpoint, role string) *IMDS {
 	if role == "None" {
 		role = "" // the reference's default, which it then took for a name
@@ -141,7 +141,7 @@ func (i *IMDS) Region(ctx context.Context) (string, error) {
 // Again implements Source.
 func (*IMDS) Again() time.Duration { return mostWait }
 
-// read parses credentials out of r's JSON and wipes what it read.
+// read parses credentials from r's JSON and wipes what it read.
 func read(r io.Reader, m *wire.Credentials) error {
 	buf := make([]byte, maxAnswer+1)
 	defer secret.Wipe(buf)
@@ -157,7 +157,7 @@ func read(r io.Reader, m *wire.Credentials) error {
 	if err != nil || v.Type() != fastjson.TypeObject {
 		return ErrMalformed
 	}
-	// The slices lie in the parser's copy; they are the secret parts of it, and are wiped with it.
+	// These slices lie in the parser's copy. They are its secret parts, and are wiped together with it.
 	id, key, token := v.GetStringBytes("AccessKeyId"), v.GetStringBytes("SecretAccessKey"), v.GetStringBytes("Token")
 	if token == nil {
 		token = v.GetStringBytes("SessionToken")

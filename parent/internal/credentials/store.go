@@ -1,23 +1,24 @@
-// Package credentials fetches the AWS credentials that enclaves call KMS with, and keeps them fresh.
+// Package credentials fetches the AWS credentials with which the host's enclaves call KMS, and keeps them fresh.
 //
 // # Guarantees
 //
-// Credentials are fetched in the background, ahead of their end, with jitter; no request waits for them. When the
-// source fails, or gives some that have ended, the last ones are used on, past their end too, as AWS's SDKs do: in an
-// outage of the metadata service KMS may take them still. KMS decides; what is cached is served in either case.
-// Enclaves refuse credentials that have ended, so they are told of an end some minutes ahead, again and again.
+// Credentials are fetched in the background, ahead of their end, with jitter. No request waits for them. If the
+// source fails, or gives credentials that have ended, the last ones are used on, also past their end, as AWS's SDKs
+// do: in an outage of the metadata service KMS may still accept them. KMS decides. Cached keys are served in either
+// case. Enclaves refuse credentials that have ended, so they are told of an end some minutes ahead, again and again.
 // Credentials are held in locked memory outside the Go heap, wiped when replaced, and are never logged, formatted or
 // put in an error.
 //
 // # Against whom
 //
-// Against an outage of the metadata service, and leaks by logs, dumps and freed memory. They are the host's own
-// credentials: root on this host has them anyway, and without an enclave's attestation they open nothing.
+// It protects against an outage of the metadata service, and against leaks by logs, dumps and freed memory. The
+// credentials are the host's own: root on this host has them anyway, and without an enclave's attestation they open
+// nothing.
 //
 // # Copies that remain
 //
-// The bytes of IMDS's answer pass through net/http's connection buffer (4 KiB, overwritten by the next answer); those
-// of the static file through the page cache. With the source "env" they stay in the process's environment: that
+// The bytes of IMDS's answer pass through net/http's connection buffer (4 KiB, overwritten by the next answer). Those
+// of the static file pass through the page cache. With the source "env" they stay in the process's environment. That
 // source is for development.
 package credentials
 
@@ -33,7 +34,7 @@ import (
 	"redoubt/wire/kit/secret"
 )
 
-// Source is where credentials come from.
+// Source is a source of credentials.
 type Source interface {
 	// Fetch fills m with credentials in memory of their own, which the caller wipes. An error MUST NOT hold input.
 	Fetch(ctx context.Context, m *wire.Credentials) error
@@ -45,7 +46,7 @@ type Source interface {
 var (
 	// ErrUnavailable: the source cannot be reached or read.
 	ErrUnavailable = errors.New("credentials are unavailable")
-	// ErrMalformed: the source answered something else.
+	// ErrMalformed: the answer of the source is not credentials.
 	ErrMalformed = errors.New("credentials are malformed")
 	// ErrEnded: the source gave credentials whose time is over.
 	ErrEnded = errors.New("credentials have ended")
@@ -55,23 +56,23 @@ var (
 
 // The timetable of refreshes.
 const (
-	// mostWait and leastWait bound the time between two fetches while all is well. Between them it is half of what
-	// remains of the credentials' life, so that an instance role's (six hours) are asked for every quarter of an hour,
-	// and the next ones, which come at least five minutes ahead, are noticed in time.
+	// mostWait and leastWait bound the time between two fetches while all is well. Between them it is half of the
+	// credentials' remaining life. So an instance role's (six hours) are fetched every quarter of an hour, and the
+	// next ones, which come at least five minutes ahead, are noticed in time.
 	mostWait  = 15 * time.Minute
 	leastWait = 10 * time.Second
 	// firstRetry and lastRetry bound the backoff after a failure.
 	firstRetry = 500 * time.Millisecond
 	lastRetry  = 20 * time.Second
-	// Credentials that cannot be renewed are used on: from extendAhead before what counts as their end that is put off,
-	// to between half of extension and all of it from then on.
+	// Credentials that cannot be renewed are used on. The end that counts is put off extendAhead before it comes, to
+	// between half of extension and all of it from then on.
 	extendAhead = 2 * time.Minute
 	extension   = 15 * time.Minute
 	// fetchTimeout bounds one fetch.
 	fetchTimeout = 10 * time.Second
 )
 
-// Observer is told of fetches. It must be quick.
+// Observer is told of fetches. Its methods must be quick.
 type Observer interface {
 	CredentialsFetched(ok bool)
 }
@@ -84,8 +85,8 @@ type Store struct {
 
 	mu      sync.RWMutex
 	encoded *secret.Buffer // a wire.Credentials body; nil before the first
-	ends    time.Time      // as their source says; zero: never
-	until   time.Time      // as the enclaves are told: ends, or later where they could not be renewed
+	ends    time.Time      // as the source says; zero: never
+	until   time.Time      // as the enclaves are told: ends, or later if the credentials could not be renewed
 	changed chan struct{}
 }
 
@@ -94,7 +95,7 @@ func NewStore(source Source, o Observer, log *slog.Logger) *Store {
 	return &Store{source: source, observer: o, log: log, changed: make(chan struct{})}
 }
 
-// Run fetches until ctx ends; then it wipes the credentials.
+// Run fetches until ctx ends. Then it wipes the credentials.
 func (s *Store) Run(ctx context.Context) {
 	defer s.forget()
 	retry := firstRetry
@@ -132,7 +133,7 @@ func (s *Store) Run(ctx context.Context) {
 	}
 }
 
-// cause is an error as one of our static texts.
+// cause turns an error into one of our static texts.
 func cause(err error) string {
 	for _, known := range []error{ErrMalformed, ErrEnded, ErrNone, context.DeadlineExceeded} {
 		if errors.Is(err, known) {
@@ -177,10 +178,10 @@ func (s *Store) fetch(ctx context.Context) error {
 	defer s.mu.Unlock()
 	ended := !ends.IsZero() && !ends.After(time.Now())
 	if ended && s.encoded != nil && (s.ends.IsZero() || !s.ends.Before(ends)) {
-		return ErrEnded // what we have is as good
+		return ErrEnded // the current credentials are no worse
 	}
 	until := ends
-	if s.encoded != nil && ends.Equal(s.ends) && !ends.IsZero() { // perhaps the same, whose end was put off
+	if s.encoded != nil && ends.Equal(s.ends) && !ends.IsZero() { // perhaps the same credentials, whose end was put off
 		until, m.ExpiresMS = s.until, s.until.UnixMilli()
 	}
 	changed, err := s.replace(&m, ends, until)
@@ -196,9 +197,9 @@ func (s *Store) fetch(ctx context.Context) error {
 	return nil
 }
 
-// replace takes over a copy of m and tells of the change, unless that is there already. The caller holds mu.
+// replace takes over a copy of m and tells of the change, unless m is what is there already. The caller holds mu.
 func (s *Store) replace(m *wire.Credentials, ends, until time.Time) (changed bool, err error) {
-	// The room is exact, so that append leaves no copy behind.
+	// The capacity is exact, so that append leaves no copy behind.
 	body := make([]byte, 0, 32+len(m.AccessKeyID)+len(m.Secret)+len(m.Token))
 	buf, err := secret.NewFrom(m.Append(body))
 	if err != nil {
@@ -216,7 +217,7 @@ func (s *Store) replace(m *wire.Credentials, ends, until time.Time) (changed boo
 	return true, nil
 }
 
-// extend puts off what counts as the end of credentials that could not be renewed, if it is near.
+// extend puts off the end that counts of credentials that could not be renewed, if that end is near.
 func (s *Store) extend() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -244,8 +245,8 @@ func (s *Store) forget() {
 	s.encoded, s.ends, s.until = nil, time.Time{}, time.Time{}
 }
 
-// With calls use with a copy of the current credentials that is wiped afterwards. When there are none use is not called
-// and the result is nil.
+// With calls use with a copy of the current credentials, which is wiped afterwards. If there are none, it does not
+// call use and returns nil.
 func (s *Store) With(use func(m *wire.Credentials) error) error {
 	s.mu.RLock()
 	if !s.valid() {
@@ -280,8 +281,8 @@ func (s *Store) valid() bool {
 	return s.encoded != nil && (s.until.IsZero() || time.Now().Before(s.until))
 }
 
-// Life is what remains of the credentials' life as their source told it, negative once they have ended; ok is false
-// when there are none or they never end.
+// Life is the rest of the credentials' life as their source stated it. It is negative once they have ended. ok is
+// false if there are none, or if they never end.
 func (s *Store) Life() (left time.Duration, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

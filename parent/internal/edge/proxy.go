@@ -11,7 +11,7 @@ import (
 	proxyproto "github.com/pires/go-proxyproto"
 )
 
-// ErrProxyVersion is returned for a PROXY header of version 1, which has no place here.
+// ErrProxyVersion reports a PROXY header of version 1, which is not supported.
 var ErrProxyVersion = errors.New("proxy protocol header is not version 2")
 
 // ProxyProtocol makes ln read a PROXY protocol v2 header from connections of the given networks, which must send it
@@ -49,7 +49,7 @@ func trusted(addr net.Addr, from []netip.Prefix) bool {
 	return false
 }
 
-// CID is the CID of a vsock URL, 0 of any other.
+// CID is the CID of a vsock URL, and 0 for any other URL.
 func CID(url string) uint64 {
 	rest, ok := strings.CutPrefix(url, "vsock://")
 	if !ok {

@@ -1,12 +1,11 @@
 // Package edge is the parent's border to the network: TLS 1.3, client certificates, the PROXY protocol.
 //
-// TLS is 1.3 only, with X25519MLKEM768 preferred, so that what is recorded today stays closed to a quantum computer of
-// tomorrow. Certificate, key and client roots are loaded again without a restart; a connection keeps what it was made
-// with. A client certificate, when one is required by the front, is verified against the given roots and, when names
-// are listed, must carry one of them as a DNS or URI subject alternative name, exactly; its common name counts for
-// nothing.
+// TLS is 1.3 only, with X25519MLKEM768 preferred, so that a future quantum computer cannot open what is recorded
+// today. Certificate, key and client roots are loaded again without a restart. A connection keeps those with which it
+// was made. If the front requires a client certificate, it is verified against the given roots. If names are listed,
+// it must carry one of them exactly, as a DNS or URI subject alternative name. Its common name is ignored.
 //
-// A PROXY protocol header (version 2) is believed only from the configured addresses, which must send one; from any
+// A PROXY protocol header (version 2) is accepted only from the configured addresses, which must send one. From any
 // other address it ends the connection.
 package edge
 
@@ -21,12 +20,12 @@ import (
 	"time"
 )
 
-// TLSFiles names the PEM files. ClientCA is empty when clients show no certificates.
+// TLSFiles names the PEM files. ClientCA is empty if clients show no certificates.
 type TLSFiles struct {
 	Cert, Key, ClientCA string
 }
 
-// TLS holds what the listener serves with now.
+// TLS holds what the listener uses at present.
 type TLS struct {
 	files TLSFiles
 	sans  []string
@@ -41,12 +40,12 @@ type loaded struct {
 // Errors of certificates.
 var (
 	ErrCertificate = errors.New("certificate, key or client roots cannot be used")
-	// ErrSAN: a client's certificate has none of the names on the list.
+	// ErrSAN: a client's certificate has none of the listed names.
 	ErrSAN = errors.New("client certificate has no allowed name")
 )
 
 // NewTLS makes a TLS without certificates: Load must succeed before Config is used. sans limits client certificates
-// to those names; nil allows any of the roots'.
+// to those names. nil allows any certificate of the roots.
 func NewTLS(files TLSFiles, sans []string) (*TLS, error) {
 	if files.Cert == "" || files.Key == "" {
 		return nil, fmt.Errorf("%w: no file given", ErrCertificate)
@@ -63,7 +62,7 @@ func (t *TLS) Files() []string {
 	return files
 }
 
-// Load reads the files. On error what was loaded before stays in use.
+// Load reads the files. On an error what was loaded before stays in use.
 func (t *TLS) Load() error {
 	cert, err := tls.LoadX509KeyPair(t.files.Cert, t.files.Key)
 	if err != nil {
@@ -72,7 +71,7 @@ func (t *TLS) Load() error {
 	c := &tls.Config{
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{cert},
-		// The order is Go's own business since 1.24 ranks hybrids first; this is the set.
+		// This is the set of curves. Go decides the order: since 1.24 it ranks hybrids first.
 		CurvePreferences: []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP384},
 		NextProtos:       []string{"http/1.1"},
 	}
@@ -85,7 +84,7 @@ func (t *TLS) Load() error {
 		if !roots.AppendCertsFromPEM(pem) {
 			return ErrCertificate
 		}
-		// Health checks show no certificate; the front asks for one wherever data is.
+		// Health checks show no certificate. The front requires one wherever data is involved.
 		c.ClientCAs, c.ClientAuth = roots, tls.VerifyClientCertIfGiven
 		c.VerifyConnection = t.verify
 	}
@@ -122,7 +121,7 @@ func (t *TLS) Config() *tls.Config {
 	}
 }
 
-// NotAfter is the end of the certificate in use.
+// NotAfter is the end of the current certificate.
 func (t *TLS) NotAfter() time.Time {
 	if l := t.now.Load(); l != nil {
 		return l.ends

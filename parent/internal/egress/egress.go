@@ -1,22 +1,22 @@
-// Package egress connects enclaves to KMS, and to nothing else.
+// Package egress connects enclaves to KMS, and to nothing else, for the parent.
 //
 // # Guarantees
 //
-// A connection is made only to a name on the allow list: kms.REGION.amazonaws.com or a name that differs from it in a
-// suffix of its first label (kms-fips, for instance), port 443, for the configured regions; or to a HOST:PORT that the
-// operator has listed, matched exactly. A listed region's name must resolve to addresses outside this host and its
-// metadata service: loopback, link-local (169.254.169.254, fd00:ec2::254 included), multicast and unspecified
-// addresses are refused, all of them, after resolution, so that a poisoned resolver cannot turn KMS's name into
-// another target. An explicit entry is exempt: it is the operator's word. An address in place of a name is refused
-// unless it is listed.
+// A connection is made only to a target on the allow list. One kind of entry is kms.REGION.amazonaws.com, or a name
+// that differs from it in a suffix of its first label (kms-fips, for instance), port 443, for the configured regions.
+// The other kind is a HOST:PORT that the operator has listed, matched exactly. A region's name must resolve to
+// addresses outside this host and its metadata service. Loopback, link-local (169.254.169.254, fd00:ec2::254
+// included), multicast and unspecified addresses are all refused, after resolution, so that a poisoned resolver
+// cannot turn KMS's name into another target. An explicit entry is exempt, since the operator chose it. An address in
+// place of a name is refused unless it is listed.
 //
-// Connections are limited in number and end when idle. TLS ends in the enclave: what passes here is ciphertext, and
-// only its bytes are counted.
+// Connections are limited in number and end when idle. TLS ends in the enclave. So what passes here is ciphertext,
+// and only its bytes are counted.
 //
 // # Against whom
 //
-// Against an enclave that was made to ask for a wrong target. Against a hostile parent nothing here helps; the enclave
-// verifies KMS's certificate itself.
+// It protects against an enclave that was made to ask for a wrong target. Against a hostile parent it does not help:
+// the enclave verifies KMS's certificate itself.
 package egress
 
 import (
@@ -38,10 +38,10 @@ import (
 type Observer interface {
 	EgressOpened()
 	EgressClosed()
-	// EgressRefused is for targets off the list, and for connections past the limit.
+	// EgressRefused counts targets that are not on the list, and connections beyond the limit.
 	EgressRefused()
 	EgressFailed()
-	// EgressBytes counts what enclaves sent and received.
+	// EgressBytes counts the bytes that enclaves sent and received.
 	EgressBytes(sent, received int)
 }
 
@@ -51,7 +51,7 @@ type Options struct {
 	Regions []string
 	// Allow lists further targets, "host:port", compared without regard to case.
 	Allow []string
-	// MaxConns bounds the connections open at once, Idle the time that one may carry nothing.
+	// MaxConns bounds the connections open at once. Idle bounds the time for which one may carry nothing.
 	MaxConns int
 	Idle     time.Duration
 	// Observer MUST NOT be nil.
@@ -138,7 +138,7 @@ func (p *Proxy) Dial(ctx context.Context, target string) (net.Conn, error) {
 	return &conn{Conn: c, proxy: p}, nil
 }
 
-// connect resolves and connects. A name of a region's KMS is connected to by the addresses that were checked.
+// connect resolves and connects. For the name of a region's KMS it uses the addresses that were checked.
 func (p *Proxy) connect(ctx context.Context, target string, listed bool) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -168,7 +168,7 @@ func (p *Proxy) connect(ctx context.Context, target string, listed bool) (net.Co
 // metadataV6 is the IPv6 address of the instance metadata service.
 var metadataV6 = netip.MustParseAddr("fd00:ec2::254")
 
-// forbidden reports whether no KMS can be at the address.
+// forbidden reports whether KMS cannot be at the address.
 func forbidden(a netip.Addr) bool {
 	a = a.Unmap()
 	return a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() ||
@@ -230,7 +230,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite ends the direction towards KMS when the connection can do that.
+// CloseWrite ends the direction towards KMS, if the connection can do that.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

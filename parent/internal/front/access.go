@@ -5,7 +5,7 @@ import (
 	"redoubt/wire/kit/jsonscan"
 )
 
-// readsExist says whether the access report names expressions and fields of the request alone.
+// readsExist reports whether the access report names only expressions and fields of the request.
 func (a *answer) readsExist(r *request) bool {
 	for _, read := range a.msg.Reads {
 		if int(read.Expression) >= len(r.exprs) || int(read.Field) >= len(r.fields) {
@@ -33,8 +33,8 @@ func (a *answer) accessSize(r *request) int {
 	return n
 }
 
-// access appends the report by names, each expression's fields in two lists: {"x":{"reads":["a","b"],"raw":["a"]}}. It
-// is null when the enclave made none: then each expression may hold every field.
+// access appends the report by names, each expression's fields in two lists: {"x":{"reads":["a","b"],"raw":["a"]}}.
+// It appends null if the enclave made no report: then each expression may hold every field.
 func (a *answer) access(dst *buffer, r *request) {
 	if !a.msg.AccessReported {
 		dst.text("null")
@@ -61,7 +61,7 @@ func (a *answer) access(dst *buffer, r *request) {
 	dst.text("}")
 }
 
-// names appends the fields of reads: all, or those that are raw.
+// names appends the fields of reads: all of them, or only the raw ones.
 func names(dst *buffer, r *request, reads []wire.FieldRead, raw bool) {
 	first := true
 	for _, read := range reads {

@@ -32,10 +32,10 @@ func (a *answer) reset() {
 	a.failed = 0
 }
 
-// missing stands for a result that the enclave owes.
+// missing takes the place of a result that the enclave did not send.
 var missing = &wire.Result{Code: wire.Internal}
 
-// read decodes the body of an answer to r, borrowing from it. The fault is what the caller gets instead of results.
+// read decodes the body of an answer to r, and borrows from it. The fault is what the caller gets instead of results.
 func (a *answer) read(r *request, body []byte) *fault {
 	a.reset()
 	if a.msg.Decode(body) != nil {
@@ -58,7 +58,8 @@ func (a *answer) read(r *request, body []byte) *fault {
 			return faultOf(wire.Internal, 0)
 		}
 		if (res.ValueKind == wire.ValueSealed) != r.sealedReply() {
-			// Never hand out plaintext where a sealed value was asked for, nor say in clear what has none.
+			// Plaintext is never released where a sealed value was asked for. Nor does an answer say in the clear
+			// which result has no value.
 			return faultOf(wire.Internal, 0)
 		}
 	}
@@ -71,7 +72,7 @@ func (a *answer) read(r *request, body []byte) *fault {
 	return nil
 }
 
-// field is the result for field i, nil when it is not to be shown.
+// field is the result for field i. It is nil if it is not to be shown.
 func (a *answer) field(r *request, i int) *wire.Result {
 	res := a.fields[i]
 	if res == nil && r.wanted(i) {
@@ -87,8 +88,8 @@ func (a *answer) expr(i int) *wire.Result {
 	return a.exprs[i]
 }
 
-// each calls visit for every result in the order of names; an expression comes instead of a field of its name.
-// shown says whether the name has a place among the values.
+// each calls visit for every result in the order of names. An expression replaces a field of its name. shown says
+// whether the name has a place among the values.
 func (a *answer) each(r *request, visit func(name []byte, res *wire.Result, shown bool)) {
 	for i, j := 0, 0; i < len(r.fields) || j < len(r.exprs); {
 		order := -1
@@ -143,14 +144,14 @@ func (a *answer) values(dst *buffer, r *request, sealed bool) {
 	dst.text("}")
 }
 
-// Beside its name and value, a result takes at most resultRoom bytes of an answer, and an answer at most answerRoom.
-// What the enclave tells of an expression that failed comes on top: at most wire.MaxProblem.
+// Beside its name and value, a result takes at most resultRoom bytes of an answer, and an answer takes at most
+// answerRoom. What the enclave says of a failed expression comes in addition: at most wire.MaxProblem.
 const (
 	resultRoom = 160
 	answerRoom = 64
 )
 
-// size bounds what reference and v1 append. An answer that is small whatever it holds is not looked at.
+// size bounds what reference and v1 append. An answer that is small whatever it holds is not examined.
 func (a *answer) size(r *request, encoded int) int {
 	results := len(r.fields) + len(r.exprs)
 	n := answerRoom + results*resultRoom + len(a.msg.Failures)*wire.MaxProblem + a.accessSize(r)
@@ -229,7 +230,7 @@ func (a *answer) v1(dst *buffer, r *request) {
 	}
 }
 
-// failure is what the enclave tells of an expression that failed.
+// failure is what the enclave says of a failed expression.
 func (a *answer) failure(res *wire.Result) wire.Failure {
 	for _, f := range a.msg.Failures {
 		if f.Index == res.Index && res.Kind == wire.ResultExpression {
@@ -239,7 +240,7 @@ func (a *answer) failure(res *wire.Result) wire.Failure {
 	return wire.Failure{}
 }
 
-// problem appends why a field or an expression has no value.
+// problem appends the reason why a field or an expression has no value.
 func (b *buffer) problem(c wire.Code, f wire.Failure) {
 	b.reserve(wire.MaxProblem)
 	b.b = wire.AppendProblem(b.b, c, f)

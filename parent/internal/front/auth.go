@@ -15,8 +15,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Auth decides who may use the routes that touch data. A caller is let in by a bearer key or by a verified client
-// certificate, whichever the deployment has; with both configured, either is enough.
+// Auth decides who may use the routes that touch data. A caller is admitted by a bearer key or by a verified client
+// certificate, whichever the deployment has. With both configured, either is enough.
 type Auth struct {
 	keys  atomic.Pointer[[]key]
 	certs bool
@@ -38,11 +38,11 @@ func NewAuth(certs bool) *Auth {
 // ErrKeys is returned for a malformed file of keys.
 var ErrKeys = errors.New("malformed api keys file")
 
-// maxKeys bounds the keys of a file; every request with a key is compared with all of them.
+// maxKeys bounds the keys of a file, since every request with a key is compared with all of them.
 const maxKeys = 64
 
-// Load replaces the keys by those of r: a line "NAME SHA256HEX" each; empty lines and lines with '#' are skipped.
-// On error the old keys stay.
+// Load replaces the keys by those of r: a line "NAME SHA256HEX" each. Empty lines and lines with '#' are skipped. On
+// an error the old keys stay.
 func (a *Auth) Load(r io.Reader) error {
 	var keys []key
 	sc := bufio.NewScanner(r)
@@ -75,7 +75,7 @@ var (
 	bearerPrefix   = []byte("Bearer ")
 )
 
-// allow reports whether the request may proceed, and who asks.
+// allow reports whether the request may proceed, and who the caller is.
 func (a *Auth) allow(ctx *fasthttp.RequestCtx) (caller string, ok bool) {
 	if a.certs {
 		if c, isConn := ctx.Conn().(*conn); isConn {
@@ -87,7 +87,7 @@ func (a *Auth) allow(ctx *fasthttp.RequestCtx) (caller string, ok bool) {
 	return a.Bearer(ctx.Request.Header.PeekBytes(hAuthorization))
 }
 
-// Bearer reports whether the value of an Authorization header holds a key, and whose.
+// Bearer reports whether the value of an Authorization header holds a key, and whose key it is.
 func (a *Auth) Bearer(h []byte) (caller string, ok bool) {
 	if len(h) <= len(bearerPrefix) || !bytes.EqualFold(h[:len(bearerPrefix)], bearerPrefix) {
 		return "", false
@@ -107,7 +107,7 @@ func (a *Auth) match(presented []byte) (name string, ok bool) {
 	return name, ok
 }
 
-// peerName is a certificate's name for logs: its first URI or DNS name, else its common name.
+// peerName is a certificate's name for logs: its first URI or DNS name, or else its common name.
 func peerName(c *x509.Certificate) string {
 	switch {
 	case len(c.URIs) > 0:
@@ -120,7 +120,7 @@ func peerName(c *x509.Certificate) string {
 	return "certificate"
 }
 
-// maxName bounds the name of a key, bytes.
+// maxName bounds the name of a key, in bytes.
 const maxName = 128
 
 // validName reports whether the name of a key is safe to log.

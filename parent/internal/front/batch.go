@@ -20,7 +20,7 @@ type batchItem struct {
 	out  *buffer
 }
 
-// batch answers POST /v1/decrypt/batch: each item is a request of its own and gets its own status.
+// batch answers POST /v1/decrypt/batch. Each item is a request of its own and gets its own status.
 func (s *Server) batch(x *exchange) *fault {
 	x.begin(partRead)
 	body, taken, f := s.readBody(x.ctx, nil, MaxBatchBody)
@@ -87,8 +87,8 @@ func (s *Server) join(out *buffer, items []batchItem) *fault {
 
 var faultAnswerSize = &fault{status: 413, code: codeBadRequest, text: "answer is too large: ask for fewer items"}
 
-// item appends the answer to one item: {"status":200,...} or {"status":403,"error":{...}}. room is what the answers of
-// the batch may still take.
+// item appends the answer to one item: {"status":200,...} or {"status":403,"error":{...}}. room is what is left for
+// the answers of the batch.
 func (s *Server) item(out *buffer, body []byte, deadline time.Time, room *budget.Budget) (panicked bool) {
 	f, panicked := s.itemRecovered(out, body, deadline, room)
 	if f == nil {
@@ -108,7 +108,7 @@ func (s *Server) item(out *buffer, body []byte, deadline time.Time, room *budget
 	return panicked
 }
 
-// itemRecovered keeps a panic to its item; it runs on a goroutine of its own, where it would end the process.
+// itemRecovered keeps a panic to its item. It runs on a goroutine of its own, where a panic would end the process.
 func (s *Server) itemRecovered(
 	out *buffer, body []byte, deadline time.Time, room *budget.Budget,
 ) (f *fault, panicked bool) {
@@ -150,8 +150,8 @@ func (s *Server) itemRecovered(
 	return nil, false
 }
 
-// split finds the items of {"items":[...]} without parsing them: each is judged by itself, so that a malformed one
-// fails alone. Only what keeps the items from being told apart fails the whole.
+// split finds the items of {"items":[...]} without parsing them. Each item is checked by itself, so that a malformed
+// one fails alone. The whole batch fails only if the items cannot be separated.
 func split(body []byte) ([]batchItem, *fault) {
 	if !utf8.Valid(body) {
 		return nil, faultSyntax
@@ -182,7 +182,7 @@ const maxBatchValues = maxValues * wire.MaxBatch
 
 var itemsKey = []byte(`"items"`)
 
-// unless is f for a body that is JSON.
+// unless returns f if the body is JSON.
 func unless(f *fault, body []byte) *fault {
 	if err := jsonscan.Check(body, maxBatchValues); err != nil {
 		return notJSON(err)
@@ -190,8 +190,8 @@ func unless(f *fault, body []byte) *fault {
 	return f
 }
 
-// itemsOf collects the members of the array whose first begins at i, and checks that nothing but its end and the
-// object's follows.
+// itemsOf collects the members of the array whose first member begins at i. It checks that only the ends of the array
+// and the object follow.
 func itemsOf(s *jsonscan.Scanner, i int) ([]batchItem, *fault) {
 	var items []batchItem
 	for {

@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// bodyBudget bounds the bytes of large bodies in memory at once, all connections together.
+	// bodyBudget bounds the bytes of large bodies in memory at once, over all connections.
 	bodyBudget = 256 << 20
-	// smallBody is what a body may take without asking the budget; MaxConnections bounds those.
+	// smallBody is what a body may take without the budget. MaxConnections bounds such bodies.
 	smallBody = 64 << 10
 )
 
-// readBody appends the request's body, at most limit bytes, to dst. taken bytes of the budget MUST be given back by
-// the caller, also after a fault, once the body is no longer needed. On a fault the connection will be closed after
-// the answer, the unread rest drained.
+// readBody appends the request's body, at most limit bytes, to dst. The caller MUST give taken bytes back to the
+// budget, also after a fault, once the body is no longer needed. After a fault the connection will be closed after
+// the answer, and the unread rest drained.
 func (s *Server) readBody(ctx *fasthttp.RequestCtx, dst []byte, limit int) (body []byte, taken int, f *fault) {
 	n := ctx.Request.Header.ContentLength()
 	stream := ctx.RequestBodyStream()
@@ -32,7 +32,7 @@ func (s *Server) readBody(ctx *fasthttp.RequestCtx, dst []byte, limit int) (body
 	}
 	want := n
 	if n < 0 {
-		want = limit // chunked: it may be anything
+		want = limit // chunked: the body may have any length
 	}
 	if want > smallBody {
 		if !s.bodies.Take(want) {
@@ -62,7 +62,8 @@ func (s *Server) readBody(ctx *fasthttp.RequestCtx, dst []byte, limit int) (body
 	}
 }
 
-// lingering ends the connection after the answer, but lets the client finish what it is sending: about limit bytes.
+// lingering ends the connection after the answer, but lets the client finish what it is sending, up to about limit
+// bytes.
 func lingering(ctx *fasthttp.RequestCtx, limit int) {
 	ctx.SetConnectionClose()
 	if c, ok := ctx.Conn().(*conn); ok {

@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	// answerBudget bounds the bytes of large answers in memory at once, all connections together.
+	// answerBudget bounds the bytes of large answers in memory at once, over all connections.
 	answerBudget = 256 << 20
-	// smallAnswer is what an answer may take without asking the budget; MaxConnections bounds those.
+	// smallAnswer is what an answer may take without the budget. MaxConnections bounds such answers.
 	smallAnswer = 64 << 10
-	// roomUnseen is the most room that is made for a string whose escapes have not been counted.
+	// roomUnseen is the most room that is made for a string without counting its escapes.
 	roomUnseen = 2 << 10
 )
 
-// buffer is the body of one answer. It is wiped when it grows and when it is done with. As a user value of a fasthttp
-// request it is closed by fasthttp, after the answer has been written and before the next request is read.
+// buffer is the body of one answer. It is wiped when it grows and when it is no longer needed. As a user value of a
+// fasthttp request it is closed by fasthttp, after the answer has been written and before the next request is read.
 type buffer struct {
 	b     []byte
 	from  *budget.Budget // nil: nothing was claimed
@@ -43,7 +43,8 @@ func (b *buffer) Close() error {
 	return nil
 }
 
-// claim makes room for n more bytes, out of a budget when they are many; false when it has not that much left.
+// claim makes room for n more bytes, from the budget if they are many. It returns false if the budget has too little
+// left.
 func (b *buffer) claim(from *budget.Budget, n int) bool {
 	if n > smallAnswer {
 		if !from.Take(n) {
@@ -55,7 +56,7 @@ func (b *buffer) claim(from *budget.Budget, n int) bool {
 	return true
 }
 
-// reserve makes room for n more bytes, so that what follows never grows the slice and leaves a copy behind.
+// reserve makes room for n more bytes, so that appending them never grows the slice and leaves a copy behind.
 func (b *buffer) reserve(n int) {
 	if cap(b.b)-len(b.b) >= n {
 		return
@@ -90,7 +91,7 @@ func (b *buffer) inner(s []byte) {
 	b.b = jsonscan.AppendInner(b.b, s)
 }
 
-// roomFor is enough for s escaped: of a short s, without looking at it.
+// roomFor is enough room for s with its escapes. A short s is not examined.
 func roomFor(s []byte) int {
 	if n := jsonscan.MaxEscaped * len(s); n <= roomUnseen {
 		return n

@@ -18,10 +18,10 @@ import (
 	"redoubt/wire/kit/secret"
 )
 
-// conn is a client's connection as fasthttp sees it. It wipes what has been written, so that neither fasthttp's pooled
-// write buffer nor a large body handed through keeps plaintext; it lingers on close when a request was not read to
-// its end, so that the client sees the answer instead of a reset (RFC 9112, section 9.6); and the registry, which ends
-// connections that look idle, does not end it when a request has come.
+// conn is a client's connection as fasthttp sees it. It wipes what has been written, so that neither fasthttp's
+// pooled write buffer nor a large body that passes through keeps plaintext. If a request was not read to its end, it
+// lingers on close, so that the client sees the answer instead of a reset (RFC 9112, section 9.6). The registry ends
+// connections that look idle. conn makes sure that it does not end one on which a request has come.
 type conn struct {
 	net.Conn
 	tls      *tls.Conn // nil on a plain listener
@@ -41,22 +41,22 @@ type conn struct {
 
 	scan h1.Scanner // of the goroutine that reads
 
-	// What the registry goes by. Until a handler has begun, a request is still on its way.
+	// The registry uses these fields. Until a handler has begun, a request counts as still on its way.
 	known   atomic.Bool
 	serving atomic.Bool
 	since   atomic.Int64 // when the last request began, or the connection: nanoseconds since 1970
 	leaving atomic.Bool  // the registry has asked it to end, to make room
 }
 
-// lingerMore is what is dropped of a request that was too large, beyond what it might have been: a single request is
-// read up to 2 MiB. lingerTime bounds the time for it.
+// lingerMore is how much of a request that was too large is dropped beyond its limit: a single request is read up to
+// 2 MiB. lingerTime bounds the time for it.
 const (
 	lingerMore = 1 << 20
 	lingerTime = 5 * time.Second
 )
 
-// Write writes p and then, on a connection that has carried a secret, overwrites it: p is always either fasthttp's
-// write buffer, whose content is spent once written, or an answer's own buffer.
+// Write writes p. On a connection that has carried a secret it then overwrites p: p is always either fasthttp's write
+// buffer, whose content is no longer needed once written, or an answer's own buffer.
 func (c *conn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if c.secret {
@@ -65,7 +65,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Read reads requests that have one reading; fasthttp alone would take more.
+// Read passes only requests that have one reading. fasthttp alone would accept more.
 func (c *conn) Read(p []byte) (int, error) {
 	if c.scan.Refused() {
 		return c.scan.Rest(p)
@@ -74,7 +74,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return c.scan.Filter(p, n, err)
 }
 
-// receive reads, and keeps in mind what evict has to know.
+// receive reads, and records what evict has to know.
 func (c *conn) receive(p []byte) (int, error) {
 	c.mu.Lock()
 	c.waiting = true
@@ -91,13 +91,13 @@ func (c *conn) receive(p []byte) (int, error) {
 		n, err = c.last(p, n, err)
 		c.mu.Lock()
 	}
-	// At once, so that evict sees either a goroutine that waits or a request that has come.
+	// This is set at once, so that evict sees either a goroutine that waits or a request that has come.
 	c.waiting, c.evicted = false, false
 	c.asked = c.asked || n > 0 && !c.busy
 	c.used = c.used || n > 0
 	c.ended = err != nil
 	if !c.used && errors.Is(err, os.ErrDeadlineExceeded) {
-		err = net.ErrClosed // no answer to what was not asked: a pool's spare connection would take it for the next one's
+		err = net.ErrClosed // no answer without a request: a client's pool would take it for the answer to its next request
 	}
 	return n, err
 }
@@ -114,8 +114,8 @@ func (c *conn) last(p []byte, n int, err error) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// connState is fasthttp's hook: a connection is busy from StateActive to StateIdle. One that becomes idle while the
-// server shuts down is evicted here, since drain has passed it by.
+// connState is fasthttp's hook: a connection is busy from StateActive to StateIdle. A connection that becomes idle
+// while the server shuts down is evicted here, since drain has passed it by.
 func connState(nc net.Conn, state fasthttp.ConnState) {
 	c, ok := nc.(*conn)
 	if !ok || state != fasthttp.StateActive && state != fasthttp.StateIdle {
@@ -128,8 +128,8 @@ func connState(nc net.Conn, state fasthttp.ConnState) {
 	c.mu.Unlock()
 }
 
-// evict ends a connection that looks idle: its own goroutine is told to look whether a request has come, to serve it
-// if so, and to close. fasthttp takes a connection for idle a little longer than it is.
+// evict ends a connection that looks idle. The connection's own goroutine checks whether a request has come, serves
+// it if so, and closes. fasthttp takes a connection for idle a little longer than it is.
 func (c *conn) evict() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,7 +142,7 @@ func (c *conn) evict() {
 	}
 }
 
-// Close closes the connection, lingering first when that was asked for.
+// Close closes the connection. It lingers first if lingering was called.
 func (c *conn) Close() error {
 	c.serving.Store(false)
 	if c.linger > 0 && !c.leaving.Load() {
@@ -178,7 +178,7 @@ func socket(c net.Conn) net.Conn {
 	return c
 }
 
-// pending reports whether the kernel holds bytes that the client has sent and nobody has read: FIONREAD of
+// pending reports whether the kernel holds bytes that the client has sent and that were not read: FIONREAD of
 // ioctl_list(2).
 func pending(c net.Conn) bool {
 	s, ok := socket(c).(syscall.Conn)
@@ -194,8 +194,8 @@ func pending(c net.Conn) bool {
 	return err == nil && n > 0
 }
 
-// peer is the client's certified name, "" when it showed no certificate. The handshake is over by the time a request
-// is handled.
+// peer is the client's certified name, and "" if it showed no certificate. The handshake is over by the time a
+// request is handled.
 func (c *conn) peer() string {
 	if c.tls == nil {
 		return ""
@@ -235,7 +235,8 @@ func (l *listener) Accept() (net.Conn, error) {
 const turnedAway = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n" +
 	"Content-Length: 0\r\n\r\n"
 
-// turnAway refuses a connection for which there is no room. Over TLS it says nothing: a handshake would take time.
+// turnAway refuses a connection for which there is no room. Over TLS it sends nothing, since a handshake would take
+// time.
 func (c *conn) turnAway() {
 	if c.tls == nil {
 		_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // a new socket has room for it

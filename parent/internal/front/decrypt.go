@@ -7,7 +7,7 @@ import (
 	"redoubt/wire"
 )
 
-// job is what one decrypt request needs, pooled.
+// job holds what one decrypt request needs. Jobs are pooled.
 type job struct {
 	body []byte
 	req  request

@@ -8,7 +8,7 @@ import (
 	"redoubt/wire/kit/jsonscan"
 )
 
-// fault is why a request gets no 200: a status, a code for programs, a static text for people.
+// fault is the reason why a request does not get 200: a status, a code for programs, a static text for people.
 type fault struct {
 	status int
 	code   string
@@ -17,32 +17,32 @@ type fault struct {
 	retryMS uint32
 }
 
-// String is the text, which holds nothing of the request.
+// String is the text. It holds nothing of the request.
 func (f *fault) String() string { return f.text }
 
-// retryAfter is the header's value in whole seconds, at least one; 0 for none.
+// retryAfter is the header's value in whole seconds, at least one. It is 0 for no header.
 func (f *fault) retryAfter() int {
 	return int(math.Ceil(float64(f.retryMS) / 1000))
 }
 
 const (
 	codeBadRequest = "bad_request"
-	// codeNoEnclave is the front's own: no enclave is there to ask.
+	// codeNoEnclave is the front's own code: there is no enclave to ask.
 	codeNoEnclave = "no_enclave"
-	// codeReplyKey is the front's own too: the enclaves are of a version that does not pad sealed replies.
+	// codeReplyKey is the front's own code too: the enclaves are of a version that does not pad sealed replies.
 	codeReplyKey = "reply_key_unsupported"
-	// codeNotReady is what metrics and the answer itself call a /ready that fails.
+	// codeNotReady is the code of a failing /ready, in metrics and in the answer itself.
 	codeNotReady = "not_ready"
 )
 
-// defaultRetryMS is the Retry-After of a 503 that says nothing better.
+// defaultRetryMS is the Retry-After of a 503 without a better hint.
 const defaultRetryMS = 1000
 
 func invalid(text string) *fault { return &fault{status: 400, code: codeBadRequest, text: text} }
 
 func misshapen(text string) *fault { return &fault{status: 422, code: codeBadRequest, text: text} }
 
-// Faults of a request's form. Texts name the key and the rule, never what was sent.
+// These are faults in a request's form. Texts name the key and the rule, never what was sent.
 var (
 	faultSyntax      = invalid(jsonscan.ErrSyntax.Error())
 	faultDepth       = invalid(jsonscan.ErrDepth.Error())
@@ -117,7 +117,7 @@ func notJSON(err error) *fault {
 	return faultSyntax
 }
 
-// Faults of a value that has the wrong type.
+// These are faults of a value that has the wrong type.
 var (
 	shapeVaultID    = misshapen("vault_id must be a string")
 	shapeRegion     = misshapen("region must be a string")
@@ -129,7 +129,7 @@ var (
 	shapeReport     = misshapen("report_access must be true or false")
 )
 
-// faultMissing are the faults of a request without one of the keys that it must have.
+// faultMissing are the faults of a request that lacks one of its required keys.
 var faultMissing = func() (t [kExpressions]*fault) {
 	for i := range t {
 		t[i] = misshapen(keyNames[i] + " is required")
@@ -165,7 +165,7 @@ var codeFaults = func() (t [wire.Codes]*fault) {
 	return t
 }()
 
-// faultOf is the fault for a code; retryMS is the peer's hint, 0 for none.
+// faultOf is the fault for a code. retryMS is the peer's hint, and 0 for none.
 func faultOf(c wire.Code, retryMS uint32) *fault {
 	if !c.Known() || c == wire.OK {
 		c = wire.Internal

@@ -15,7 +15,7 @@ import (
 	"redoubt/wire/kit/trace"
 )
 
-// exchange is one request on its way through a handler.
+// exchange is one request while a handler works on it.
 type exchange struct {
 	ctx     *fasthttp.RequestCtx
 	route   Route
@@ -32,7 +32,7 @@ type exchange struct {
 	parts  [parts]struct{ start, end time.Time }
 }
 
-// handle is the fasthttp handler: it authenticates, dispatches, and turns whatever happens into an answer.
+// handle is the fasthttp handler. It authenticates, dispatches, and turns every outcome into an answer.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	var x exchange
 	s.begin(&x, ctx)
@@ -58,7 +58,7 @@ func (s *Server) begin(x *exchange, ctx *fasthttp.RequestCtx) {
 }
 
 // expect answers a request whose client waits before it sends the body (Expect: 100-continue), if the header alone
-// tells that it will be refused. fasthttp sends what is in ctx then, and closes the connection.
+// shows that it will be refused. fasthttp then sends what is in ctx, and closes the connection.
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	var x exchange
 	s.begin(&x, ctx)
@@ -75,12 +75,12 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 // bufferKey is the key of the answer's buffer among the user values.
 var bufferKey any = "buffer"
 
-// dispatch runs the route. A panic becomes an internal error: fasthttp recovers none, and one request must not end
-// the others.
+// dispatch runs the route. A panic becomes an internal error: fasthttp does not recover panics, and one request must
+// not end the others.
 func (s *Server) dispatch(x *exchange) (f *fault) {
 	defer func() {
 		if recover() != nil {
-			// The value is dropped unread: it may quote the request.
+			// The panic's value is dropped unread, since it may quote the request.
 			id, traced := x.ids()
 			s.o.Log.Error("handler panicked", slog.String("route", x.route.String()), id, traced)
 			f = faultOf(wire.Internal, 0)
@@ -116,7 +116,7 @@ func (s *Server) dispatch(x *exchange) (f *fault) {
 
 var hOrigin = []byte("Origin")
 
-// foreign applies the site's rules to all that a request says of where it goes and comes from.
+// foreign applies the site's rules to everything that says where a request goes and where it comes from.
 func foreign(site *h1.Site, h *fasthttp.RequestHeader) *h1.SiteError {
 	host := h.Host()
 	if target := h1.Authority(h.RequestURI()); len(target) > 0 {
@@ -135,7 +135,7 @@ func foreign(site *h1.Site, h *fasthttp.RequestHeader) *h1.SiteError {
 	return nil
 }
 
-// admit judges what the header alone tells.
+// admit checks what the header alone shows.
 func (s *Server) admit(x *exchange) *fault {
 	ctx, info := x.ctx, &routes[x.route]
 	if s.o.Site != nil {
@@ -146,7 +146,7 @@ func (s *Server) admit(x *exchange) *fault {
 	if !info.open && s.o.Auth != nil {
 		var ok bool
 		if x.caller, ok = s.o.Auth.allow(ctx); !ok {
-			// A stranger keeps no connection.
+			// A caller without a credential does not keep its connection.
 			ctx.SetConnectionClose()
 			if n := ctx.Request.Header.ContentLength(); n > 0 || n == -1 { // -1: chunked
 				lingering(ctx, x.route.maxBody())
@@ -189,7 +189,7 @@ var (
 	hBearer       = []byte("Bearer")
 )
 
-// finish sends what x holds and tells metrics and log.
+// finish sends what x holds, and reports to metrics and log.
 func (s *Server) finish(x *exchange) {
 	resp := &x.ctx.Response
 	h := &resp.Header
@@ -236,8 +236,8 @@ func (x *exchange) fail(f *fault) {
 	}
 }
 
-// fault replaces the buffer's content by an error body: RFC 9457 problem details with the request's id as an extension
-// member, or the reference's.
+// fault replaces the buffer's content by an error body: RFC 9457 problem details with the request's id as an
+// extension member, or the reference's form.
 func (b *buffer) fault(f *fault, problem bool, requestID []byte) {
 	clear(b.b)
 	b.b = b.b[:0]
@@ -268,7 +268,7 @@ func (b *buffer) fault(f *fault, problem bool, requestID []byte) {
 	b.text(`"}`)
 }
 
-// refuse answers what is not a readable HTTP request. fasthttp closes the connection afterwards.
+// refuse answers bytes that are not a readable HTTP request. fasthttp closes the connection afterwards.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	x := exchange{ctx: ctx, start: time.Now(), out: newBuffer()}
 	ctx.SetUserValue(bufferKey, x.out)
@@ -301,8 +301,8 @@ func upstreamFault(err error, route Route) *fault {
 	return faultOf(wire.Internal, 0)
 }
 
-// plain reports whether the body is sent as it is: we decode none, and the bytes of an encoded one would be taken for
-// what they are not.
+// plain reports whether the body has no content encoding: we decode none, and the bytes of an encoded body would be
+// misread.
 func plain(ctx *fasthttp.RequestCtx) bool {
 	for _, encoding := range ctx.Request.Header.PeekAll("Content-Encoding") {
 		if !bytes.EqualFold(bytes.TrimSpace(encoding), []byte("identity")) {
@@ -312,7 +312,7 @@ func plain(ctx *fasthttp.RequestCtx) bool {
 	return true
 }
 
-// isJSON reports whether the request says that its body is JSON, as the reference's framework judges it:
+// isJSON reports whether the request declares its body as JSON, by the rule of the reference's framework:
 // application/json or application/*+json, any parameters, any case.
 func isJSON(ctx *fasthttp.RequestCtx) bool {
 	t, _, _ := bytes.Cut(ctx.Request.Header.ContentType(), []byte{';'})

@@ -16,8 +16,8 @@ const (
 	traceState  = "Tracestate"
 )
 
-// identify echoes the caller's request id, or makes one, and finds the request's place in its trace. The enclave is
-// told neither.
+// identify echoes the caller's request id, or makes one, and finds the request's place in its trace. The enclave gets
+// neither.
 func (x *exchange) identify(sink trace.Sink) {
 	h := &x.ctx.Response.Header
 	if id := x.ctx.Request.Header.PeekBytes(hRequestID); trace.ValidRequestID(id) {
@@ -41,12 +41,13 @@ func (x *exchange) identify(sink trace.Sink) {
 // requestID is the request's id, until the answer is sent.
 func (x *exchange) requestID() []byte { return x.ctx.Response.Header.PeekBytes(hRequestID) }
 
-// ids are the attributes that every line about a request has.
+// ids are the attributes of every log line about a request.
 func (x *exchange) ids() (request, traced slog.Attr) {
 	return slog.String("request_id", string(x.requestID())), slog.String("trace_id", x.trace.Trace.String())
 }
 
-// log writes a line about a request: each one with AccessLog, else failures of ours and refusals, at a bounded rate.
+// log writes a line about a request. With AccessLog that is every request. Otherwise it is failures of ours and
+// refusals, at a bounded rate.
 func (s *Server) log(x *exchange, took time.Duration) {
 	level := slog.LevelInfo
 	switch {
@@ -76,7 +77,7 @@ func (s *Server) log(x *exchange, took time.Duration) {
 	if x.caller != "" {
 		attrs = append(attrs, slog.String("caller", x.caller))
 	}
-	attrs = append(attrs, slog.String("client", x.ctx.RemoteAddr().String())) // by the PROXY header, where there is one
+	attrs = append(attrs, slog.String("client", x.ctx.RemoteAddr().String())) // from the PROXY header, if there is one
 	s.o.Log.LogAttrs(ctx, level, "request", attrs...)
 }
 

@@ -16,7 +16,7 @@ const (
 	kExpressions
 	kEncoding
 	kKeyContext
-	kInclude // from here on /v1 only
+	kInclude // from here on only on /v1
 	kCompat
 	kReplyKey
 	kReportAccess

@@ -10,7 +10,7 @@ import (
 	"redoubt/wire/kit/sealed"
 )
 
-// gather collects fields and expressions with their shapes checked, sorted by name.
+// gather collects fields and expressions, sorted by name, and checks their shapes.
 func (r *request) gather(k *keys, d dialect) *fault {
 	var ok bool
 	if r.fields, ok = collect(r.fields, k[kFields]); !ok {
@@ -36,7 +36,7 @@ func (r *request) gather(k *keys, d dialect) *fault {
 	return nil
 }
 
-// collect appends the members of an object of strings to dst, sorted by name; equal names keep their order.
+// collect appends the members of an object of strings to dst, sorted by name. Equal names keep their order.
 func collect(dst []entry, v *fastjson.Value) ([]entry, bool) {
 	obj, err := v.Object()
 	if err != nil {
@@ -56,7 +56,7 @@ func collect(dst []entry, v *fastjson.Value) ([]entry, bool) {
 
 func byName(a, b entry) int { return bytes.Compare(a.name, b.name) }
 
-// distinct drops all but the last of equal names for the reference's dialect, and refuses them otherwise.
+// distinct keeps only the last of equal names in the reference's dialect, and refuses them otherwise.
 func distinct(s []entry, d dialect) ([]entry, bool) {
 	out := s[:0]
 	for i := range s {
@@ -71,7 +71,7 @@ func distinct(s []entry, d dialect) ([]entry, bool) {
 	return out, true
 }
 
-// members fills the message's fields and expressions and reads include.
+// members fills in the message's fields and expressions, and reads include.
 func (r *request) members(k *keys, d dialect) *fault {
 	for i := range r.fields {
 		if f := r.field(&r.fields[i], d); f != nil {
@@ -93,8 +93,8 @@ func (r *request) members(k *keys, d dialect) *fault {
 	return nil
 }
 
-// field adds a field under its name as written: the enclave lower-cases it for the sealed field, and shows it to
-// expressions as it is.
+// field adds a field under its name as written. The enclave lower-cases the name for the sealed field, and shows it
+// to expressions as it is.
 func (r *request) field(e *entry, d dialect) *fault {
 	var low [sealed.MaxName]byte
 	if d == v1 && !sealed.ValidName(e.name) {
@@ -115,8 +115,8 @@ func (r *request) field(e *entry, d dialect) *fault {
 }
 
 // hex decodes a field of encoding 1 to enc || ct. A record that the reference has changed since holds fields of
-// encoding 2 too, in base64, which are enc || ct already. What is neither is empty: the enclave cannot open it, and so
-// that field fails alone, as one that is too short in another encoding.
+// encoding 2 too, in base64, which are enc || ct already. A value in neither form becomes empty. The enclave cannot
+// open it, so that field fails alone, like one that is too short in another encoding.
 func (r *request) hex(value []byte) []byte {
 	if bytes.IndexByte(value, '#') < 0 {
 		blob, _ := r.base64(value)

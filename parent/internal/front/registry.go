@@ -11,19 +11,19 @@ import (
 	"redoubt/wire/kit/h1"
 )
 
-// registry knows every connection that is open. It bounds how many there are, and decides which one ends when a new one
-// finds no room: see [h1.Rank]. A request that is being served is never cut off. Without authentication, a caller
-// counts as known once a request of his was admitted to a route that touches data.
+// registry knows every open connection. It bounds their number, and decides which one ends when a new one finds no
+// room: see [h1.Rank]. A request that is being served is never cut off. Without authentication, a caller counts as
+// known once one of its requests was admitted to a route that touches data.
 //
-// It also shuts the server down. fasthttp's own Shutdown closes connections that look idle from a goroutine of its own,
-// and drops a request that arrives on one just then; drain has each connection's goroutine look first.
+// It also shuts the server down. fasthttp's own Shutdown closes connections that look idle from a goroutine of its
+// own, and drops a request that arrives on one just then. drain has each connection's own goroutine check first.
 type registry struct {
 	most  int
-	freed chan struct{} // told when a connection has ended
+	freed chan struct{} // gets a value when a connection has ended
 	shed  func(h1.Shed)
 
 	draining atomic.Bool   // set by drain, under mu
-	drained  chan struct{} // closed when draining and nothing is left
+	drained  chan struct{} // closed when draining and no connection is left
 
 	mu        sync.Mutex
 	conns     map[*conn]struct{}
@@ -31,12 +31,12 @@ type registry struct {
 }
 
 const (
-	// roomTries bounds how many connections are asked to make room for one, roomWait how long each is waited for: it has
-	// only to wake up. A connection on which a request has come just then stays.
+	// roomTries bounds how many connections are asked to make room for a new one. roomWait is how long each is waited
+	// for: it only has to wake up. A connection on which a request has just come stays.
 	roomTries = 16
 	roomWait  = 100 * time.Millisecond
-	// spareWorkers is how many more goroutines than connections fasthttp may have: one that has closed its connection
-	// takes a moment to be free.
+	// spareWorkers is how many more goroutines than connections fasthttp may have: a goroutine that has closed its
+	// connection takes a moment to be free.
 	spareWorkers = 64
 )
 
@@ -47,7 +47,8 @@ func newRegistry(most int, shed func(h1.Shed)) *registry {
 	}
 }
 
-// admit takes c in, if need be in the place of another. It reports false if each connection has a request in work.
+// admit accepts c, if need be in the place of another connection. It reports false if each connection has a request
+// in work.
 func (r *registry) admit(c *conn) bool {
 	c.since.Store(time.Now().UnixNano())
 	for range roomTries {
@@ -99,7 +100,7 @@ func (r *registry) remove(c *conn) {
 	}
 }
 
-// victim chooses who ends, and marks it.
+// victim chooses the connection that ends, and marks it.
 func (r *registry) victim() *conn {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -111,7 +112,7 @@ func (r *registry) victim() *conn {
 	return chosen
 }
 
-// rank is the connection's turn to end.
+// rank is the connection's place in the order of ending.
 func (c *conn) rank() (rank h1.Rank, since int64) {
 	c.mu.Lock()
 	idle := !c.busy && !c.asked
@@ -131,8 +132,8 @@ func (c *conn) rank() (rank h1.Rank, since int64) {
 	return h1.Stays, since
 }
 
-// leave ends a connection that is idle or still sending: its own goroutine wakes, looks whether a request has come
-// meanwhile, and closes. A client in the middle of a request is told 408.
+// leave ends a connection that is idle or still sending. Its own goroutine wakes, checks whether a request has come
+// meanwhile, and closes. A client in the middle of a request gets 408.
 func (c *conn) leave() {
 	c.mu.Lock()
 	sending := c.busy || c.asked
@@ -145,7 +146,7 @@ func (c *conn) leave() {
 	}
 }
 
-// open notes a listener of Serve. It reports false when the server is shut down.
+// open notes a listener of Serve. It reports false if the server is shut down.
 func (r *registry) open(ln net.Listener) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -156,7 +157,7 @@ func (r *registry) open(ln net.Listener) bool {
 	return true
 }
 
-// shut notes that nothing more comes from ln.
+// shut notes that no more connections come from ln.
 func (r *registry) shut(ln net.Listener) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -164,7 +165,7 @@ func (r *registry) shut(ln net.Listener) {
 	r.settle()
 }
 
-// settle tells drain when nothing is left. The caller holds mu.
+// settle tells drain when no connection is left. The caller holds mu.
 func (r *registry) settle() {
 	if !r.draining.Load() || len(r.conns)+len(r.listeners) > 0 {
 		return
@@ -177,7 +178,7 @@ func (r *registry) settle() {
 }
 
 // drain closes the listeners, ends each connection that is idle and on which no request has reached this host, and
-// waits for the others, whose answers end them. It returns ctx's error if they take longer than ctx.
+// waits for the others, which end with their answers. If they take longer than ctx, it returns ctx's error.
 func (r *registry) drain(ctx context.Context) error {
 	r.mu.Lock()
 	r.draining.Store(true)

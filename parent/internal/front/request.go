@@ -10,21 +10,22 @@ import (
 	"redoubt/wire/kit/sealed"
 )
 
-// dialect is what a route accepts.
+// dialect is the form of requests that a route accepts.
 type dialect uint8
 
 const (
-	// reference is POST /decrypt: unknown keys are ignored, null stands for an absent option, the last of two equal
-	// names wins, names may be any ASCII, the answer holds everything.
+	// reference is POST /decrypt. Unknown keys are ignored, null stands for an absent option, the last of two equal
+	// names wins, names may be any ASCII, and the answer holds everything.
 	reference dialect = iota
 	// v1 is /v1: nothing unknown, nothing twice.
 	v1
 )
 
-// maxValues bounds the values of one request, those under ignored keys included: the parser keeps 80 bytes for each.
+// maxValues bounds the values of one request, those under ignored keys included, since the parser keeps 80 bytes for
+// each.
 const maxValues = 4096
 
-// keep bounds what a pooled request holds on to: one that has grown past it is left to the collector.
+// keep bounds the memory that a pooled request keeps. A request that has grown beyond it is left to the collector.
 const keep = 64 << 10
 
 // request is one decoded decrypt request. Its slices borrow from its own buffers and from the parser's copy of the
@@ -60,7 +61,7 @@ func (r *request) wanted(i int) bool {
 // keepable reports whether r is small enough to be kept in a pool.
 func (r *request) keepable() bool { return r.size <= keep && cap(r.scratch) <= 2*keep }
 
-// decode reads body, which it does not keep. It checks all that can be checked without a key.
+// decode reads body, which it does not keep. It checks everything that can be checked without a key.
 func (r *request) decode(body []byte, d dialect) *fault {
 	if err := jsonscan.Check(body, maxValues); err != nil {
 		return notJSON(err)
@@ -93,7 +94,7 @@ func (r *request) decode(body []byte, d dialect) *fault {
 	return nil
 }
 
-// scalars reads all keys but fields, expressions and include. Shapes are judged before values, as the reference's
+// scalars reads all keys except fields, expressions and include. It checks shapes before values, as the reference's
 // deserializer comes before its validator.
 func (r *request) scalars(k *keys, d dialect) *fault {
 	for _, c := range [...]struct {

@@ -14,14 +14,14 @@ const (
 	RouteHealth
 	RouteReady
 
-	// Routes is their number.
+	// Routes is the number of routes.
 	Routes = int(RouteReady) + 1
 )
 
 var routes = [Routes]struct {
 	path string
 	post bool
-	// open routes need no authentication: they are for health checks and say nothing of the data.
+	// open routes need no authentication. They are for health checks and tell nothing about the data.
 	open bool
 }{
 	RouteUnknown:     {path: "unknown", open: true},
@@ -37,7 +37,7 @@ var routes = [Routes]struct {
 // String is the route's path, or "unknown".
 func (r Route) String() string { return routes[r].path }
 
-// maxBody is the largest body of the route's requests, bytes.
+// maxBody is the largest body of the route's requests, in bytes.
 func (r Route) maxBody() int {
 	if r == RouteBatch {
 		return MaxBatchBody
@@ -45,8 +45,8 @@ func (r Route) maxBody() int {
 	return MaxBody
 }
 
-// routeOf finds the route of a path as it was sent: a path that would need decoding or cleaning to be a route's is
-// unknown, as it is to the rules of a firewall.
+// routeOf finds the route of a path as it was sent. A path that would need decoding or cleaning to be a route's path
+// is unknown, as it is to the rules of a firewall.
 func routeOf(path []byte) Route {
 	for i := RouteUnknown + 1; int(i) < Routes; i++ {
 		if string(path) == routes[i].path {
@@ -56,7 +56,8 @@ func routeOf(path []byte) Route {
 	return RouteUnknown
 }
 
-// problems reports whether the route's errors are RFC 9457 problem details; the others speak the reference's.
+// problems reports whether the route's errors are RFC 9457 problem details. The other routes use the reference's
+// form.
 func (r Route) problems(path []byte) bool {
 	return r == RouteV1Decrypt || r == RouteBatch || r == RouteAttestation ||
 		r == RouteUnknown && len(path) >= 4 && string(path[:4]) == "/v1/"

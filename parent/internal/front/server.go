@@ -18,20 +18,20 @@ import (
 	"redoubt/wire/session"
 )
 
-// Limits of bodies and headers, bytes.
+// These are limits of bodies and headers, in bytes.
 const (
 	MaxBody      = 1 << 20
 	MaxBatchBody = 8 << 20
 	maxHeader    = 16 << 10
-	// maxBatchAnswer bounds the answer of one batch; items past it are refused.
+	// maxBatchAnswer bounds the answer of one batch. Items beyond it are refused.
 	maxBatchAnswer = 64 << 20
 )
 
-// Upstream is where requests are answered: the pool of sessions.
+// Upstream answers requests: it is the pool of sessions.
 type Upstream interface {
-	// Do sends msg to an enclave and returns its answer, which the caller MUST Release. It fails with a *wire.Error
-	// that the enclave answered, or stands for what happened on the way; or with
-	// pool.ErrNoEnclave, pool.ErrNoneReady or pool.ErrUnanswered.
+	// Do sends msg to an enclave and returns its answer, which the caller MUST Release. It fails with a *wire.Error,
+	// which the enclave answered or which describes what happened on the way, or with pool.ErrNoEnclave,
+	// pool.ErrNoneReady or pool.ErrUnanswered.
 	Do(ctx context.Context, deadline time.Time, batch bool, msg *wire.DecryptRequest) (*session.Call, error)
 	// Attest returns a document over nonce and the enclave's id. Errors as Do.
 	Attest(ctx context.Context, nonce []byte) (document []byte, enclave string, err error)
@@ -41,18 +41,18 @@ type Upstream interface {
 type Check struct {
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
-	// Detail says more where there is more to say, in words of a closed set.
+	// Detail says more if there is more to say, in words of a closed set.
 	Detail string `json:"detail,omitempty"`
-	// Of is the condition that this one belongs to: excluding that one excludes this one too.
+	// Of is the condition to which this one belongs. If that one is excluded, this one is excluded too.
 	Of string `json:"-"`
 }
 
 // Observer is told of each request once it is answered (not yet written). Code is one of a closed set: "ok", those of
-// wire.Code, and the front's own. Exemplar is the trace of a sampled request, zero for any other.
+// wire.Code, and the front's own. Exemplar is the trace of a sampled request, and zero for any other.
 type Observer interface {
 	Request(r Route, status int, code string, took time.Duration, exemplar trace.ID)
 	BatchItem(status int, code string)
-	// ConnectionShed is told of each connection that ends or is refused since MaxConnections are open.
+	// ConnectionShed is called for each connection that ends or is refused because MaxConnections are open.
 	ConnectionShed(s h1.Shed)
 }
 
@@ -64,12 +64,12 @@ type Options struct {
 	// Enclaves appends the JSON array of GET /enclaves.
 	Enclaves func(dst []byte) []byte
 	Observer Observer
-	// Spans takes the spans of sampled requests; nil makes none.
+	// Spans takes the spans of sampled requests. If it is nil, none are made.
 	Spans trace.Sink
 	Log   *slog.Logger
-	// Auth decides who may ask; nil lets everyone.
+	// Auth decides who may ask. nil admits everyone.
 	Auth *Auth
-	// Site keeps web pages of others out where nobody is asked who he is; nil lets them in.
+	// Site keeps web pages of other sites out where callers need no authentication. nil admits them.
 	Site *h1.Site
 	// TLS is the listener's configuration; nil for plain HTTP.
 	TLS *tls.Config
@@ -93,7 +93,7 @@ type Server struct {
 	logRate  *rate.Limiter
 }
 
-// logsPerSecond bounds the lines about failed requests.
+// logsPerSecond bounds the log lines about failed requests.
 const logsPerSecond = 50
 
 // New makes a server. It does not listen yet.
@@ -143,17 +143,17 @@ func (s *Server) StartDraining() { s.draining.Store(true) }
 func (s *Server) Draining() bool { return s.draining.Load() }
 
 // Shutdown closes the listener, lets requests in flight end, and closes idle connections, but none on which a request
-// has reached this host. It returns ctx's error when that takes longer than ctx.
+// has reached this host. If that takes longer than ctx, it returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.StartDraining()
 	return s.registry.drain(ctx)
 }
 
-// header gives the body a time of its own, once the header is known. A body that will be refused for its length is
-// not waited for: fasthttp would read 8 KiB of it before it asks a handler, so expect is asked instead.
+// header gives the body a time limit of its own, once the header is known. A body that will be refused for its length
+// is not waited for. fasthttp would read 8 KiB of it before it calls a handler, so expect is called instead.
 func (s *Server) header(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	if n := h.ContentLength(); n > MaxBody && n > routeOf(h1.Path(h.RequestURI())).maxBody() {
-		h.SetProtocol("HTTP/1.1") // where expectations are known; the connection is closed anyway
+		h.SetProtocol("HTTP/1.1") // so that expectations are known; the connection is closed anyway
 		h.Set("Expect", "100-continue")
 	}
 	return fasthttp.RequestConfig{ReadTimeout: s.o.BodyTimeout}

@@ -8,8 +8,8 @@ import (
 	"redoubt/wire/kit/trace"
 )
 
-// part of a request, of which a sampled one has a span each. What happens inside an enclave is not told by request: its
-// answers carry no times, and it knows of no trace.
+// part is a part of a request. In a sampled request each part has a span. What happens inside an enclave has none:
+// the enclave's answers carry no times, and it knows of no trace.
 type part uint8
 
 const (
@@ -28,7 +28,7 @@ var partSpans = [parts]struct {
 	{"write answer", trace.KindInternal},
 }
 
-// begin ends the part before p and begins p. It costs nothing when the request is not sampled.
+// begin ends the part before p and begins p. It costs nothing if the request is not sampled.
 func (x *exchange) begin(p part) {
 	if !x.timed {
 		return
@@ -47,7 +47,7 @@ func (x *exchange) endPart(now time.Time) {
 	}
 }
 
-// exemplar is the trace to show beside the request's time: of a sampled request, if its caller was let in.
+// exemplar is the trace to record with the request's time: that of a sampled request, if its caller was admitted.
 func (x *exchange) exemplar() (t trace.ID) {
 	if x.trace.Sampled && x.status != fasthttp.StatusUnauthorized {
 		t = x.trace.Trace
@@ -55,7 +55,8 @@ func (x *exchange) exemplar() (t trace.ID) {
 	return t
 }
 
-// record hands the spans of a sampled request over. Who may not ask gets none, so that strangers cannot fill the queue.
+// record hands over the spans of a sampled request. A caller without the right to ask gets none, so that strangers
+// cannot fill the queue.
 func (s *Server) record(x *exchange, took time.Duration) {
 	if !x.timed || x.status == fasthttp.StatusUnauthorized || routes[x.route].open {
 		return
@@ -80,13 +81,13 @@ func (s *Server) record(x *exchange, took time.Duration) {
 		}
 		spans = append(spans, trace.Span{
 			Name: partSpans[i].name, Kind: partSpans[i].kind, Context: x.trace.Child(), Parent: x.trace.Span, State: state,
-			Start: p.start, End: p.end, Failed: failed && p.end.Equal(end), // the part that it failed in
+			Start: p.start, End: p.end, Failed: failed && p.end.Equal(end), // the part in which it failed
 		})
 	}
 	s.o.Spans.Record(spans...)
 }
 
-// state is the trace's tracestate, which is only of use with the caller's traceparent.
+// state is the trace's tracestate, which is of use only with the caller's traceparent.
 func (x *exchange) state() string {
 	if x.parent == (trace.SpanID{}) {
 		return ""

@@ -22,14 +22,14 @@ type Readiness struct {
 // OK reports whether every condition holds.
 func (r *Readiness) OK() bool { return len(r.Failing) == 0 }
 
-// ErrNoCondition is returned when what is to be excluded is no condition.
+// ErrNoCondition reports an exclude that names no condition.
 var ErrNoCondition = errors.New("exclude must name conditions of readiness")
 
-// ErrQuery is returned for a query string of /ready that holds anything but exclude.
+// ErrQuery reports a query string of /ready that holds anything but exclude.
 var ErrQuery = errors.New("query must hold exclude=NAME alone")
 
-// Excluded reads the query string of /ready. A misspelt exclude that is ignored would take hosts out of a load balancer
-// when KMS is away.
+// Excluded reads the query string of /ready. If a misspelt exclude were ignored, a load balancer would take hosts out
+// when KMS is unavailable.
 func Excluded(query string) (lists []string, err error) {
 	all, ok := h1.Query(query)
 	for _, p := range all {
@@ -42,8 +42,8 @@ func Excluded(query string) (lists []string, err error) {
 	return lists, nil
 }
 
-// Readiness judges every condition but the excluded ones, each a name or a list of names with commas between them. What
-// belongs to an excluded condition is excluded with it.
+// Readiness evaluates every condition except the excluded ones. Each of exclude is a name, or a list of names
+// separated by commas. What belongs to an excluded condition is excluded with it.
 func (s *Server) Readiness(exclude ...string) (*Readiness, error) {
 	checks := append(s.o.Ready(), Check{Name: "not_draining", OK: !s.draining.Load()})
 	names := strings.FieldsFunc(strings.Join(exclude, ","), func(r rune) bool { return r == ',' })
@@ -64,7 +64,7 @@ func (s *Server) Readiness(exclude ...string) (*Readiness, error) {
 	return r, nil
 }
 
-// ready answers GET /ready?exclude=: 200 when every condition holds, else 503, and which ones fail.
+// ready answers GET /ready?exclude=: 200 if every condition holds, and otherwise 503 with the ones that fail.
 func (s *Server) ready(x *exchange) *fault {
 	exclude, err := Excluded(string(x.ctx.URI().QueryString()))
 	if err != nil {

@@ -53,7 +53,7 @@ func auditPutIfAbsent(e *env) {
 	}
 }
 
-// auditLong stores an entry of the most that an event of a hundred fields and a hundred expressions takes.
+// auditLong stores an entry of the largest size that an event of a hundred fields and a hundred expressions takes.
 func auditLong(e *env) {
 	a := e.entry("v_1", "DecryptVault")
 	for i := range 100 {

@@ -1,5 +1,5 @@
-// Package storetest is the conformance suite of store.Store: every implementation runs it, and what passes can serve
-// the vault.
+// Package storetest is the conformance suite of store.Store. Every implementation runs it. A store that passes can
+// serve the vault.
 package storetest
 
 import (
