@@ -144,7 +144,7 @@ func (b *body) restore(ev *Event) error {
 	return nil
 }
 
-var errIndex = errors.New("audit: what an entry refers to is not in it")
+var errIndex = errors.New("audit: an entry refers to a field that is not in it")
 
 // indexes are the places of some names among all. They are nil if some is nil.
 func indexes(all, some []string) ([]int, error) {

@@ -26,8 +26,8 @@ const (
 var ErrUnavailable = errors.New("auth: not available")
 
 var (
-	errNoKeys    = errors.New("the issuer's keys cannot be had")
-	errSignature = errors.New("the signature is none of the issuer's")
+	errNoKeys    = errors.New("the issuer's keys cannot be fetched")
+	errSignature = errors.New("no key of the issuer made the signature")
 )
 
 // issuerKeys is an oidc.KeySet of the keys at a URL. They are fetched when first needed, and again for a token that

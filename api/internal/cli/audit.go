@@ -19,7 +19,7 @@ import (
 )
 
 type auditCmd struct {
-	Show   auditShowCmd   `cmd:"" help:"Read a vault's audit log: who opened what, and how much of it was let out."`
+	Show   auditShowCmd   `cmd:"" help:"Read a vault's audit log: who opened what, and how much of it was released."`
 	Verify auditVerifyCmd `cmd:"" help:"Check every vault's log; exit 1 if an entry was removed or altered, 3 if that could not be found out."`
 }
 
@@ -175,7 +175,7 @@ func (cmd *auditVerifyCmd) report(e *env, r *audit.Report) error {
 // proven says from when to when the log proves anything, and against whom.
 func (cmd *auditVerifyCmd) proven(r *audit.Report) string {
 	if r.Keyed == 0 {
-		return "no entry has a MAC: who can write the store could have written this log"
+		return "no entry has a MAC: anybody who can write to the store could have written this log"
 	}
 	text := fmt.Sprintf("entries with a MAC: %d, from %s on; %d are in checkpoints", r.Keyed,
 		r.ProvenFrom.Format(time.RFC3339), r.Checkpointed)

@@ -14,7 +14,7 @@ import (
 type auditShowCmd struct {
 	ID     string `arg:"" help:"The vault."`
 	Limit  int    `help:"Entries to read, 1 to 1000." default:"50"`
-	Cursor string `help:"Where to go on: what the page before ended with." placeholder:"CURSOR"`
+	Cursor string `help:"Cursor with which the page before ended." placeholder:"CURSOR"`
 
 	clientFlags `embed:""`
 }

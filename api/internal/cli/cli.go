@@ -21,7 +21,7 @@ type commands struct {
 	Vault      vaultCmd      `cmd:"" help:"Make, look at and open vaults through a running API."`
 	Key        keyCmd        `cmd:"" help:"Make, list and revoke API keys."`
 	Audit      auditCmd      `cmd:"" help:"Read and verify audit logs."`
-	Store      storeCmd      `cmd:"" help:"Look after the embedded store."`
+	Store      storeCmd      `cmd:"" help:"Check the embedded store."`
 	Backup     backupCmd     `cmd:"" help:"Copy the embedded store to a file, also while it serves."`
 	Restore    restoreCmd    `cmd:"" help:"Replace the embedded store's content by a backup, also while it serves."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for bash or zsh."`

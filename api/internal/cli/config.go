@@ -43,7 +43,7 @@ type parentFlags struct {
 	ParentTokenFile string        `help:"${h_parent_token}" env:"API_PARENT_TOKEN_FILE" type:"path" placeholder:"FILE"`
 	ParentCAFile    string        `name:"parent-ca-file" help:"${h_parent_ca}" env:"API_PARENT_CA_FILE" type:"path"`
 	ParentCertFile  string        `help:"${h_parent_cert}" env:"API_PARENT_CERT_FILE" type:"path" placeholder:"FILE"`
-	ParentKeyFile   string        `help:"Its private key, PEM." env:"API_PARENT_KEY_FILE" type:"path" placeholder:"FILE"`
+	ParentKeyFile   string        `help:"Private key of the client certificate, PEM." env:"API_PARENT_KEY_FILE" type:"path" placeholder:"FILE"`
 }
 
 // vaultFlags configure the vault itself.

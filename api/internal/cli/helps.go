@@ -17,8 +17,8 @@ var helps = kong.Vars{
 	"h_admin": "Unix socket for backup and restore of the embedded store, or \"off\"; the store's file and " +
 		".sock by default.",
 	"h_client_ca": "PEM roots of client certificates; callers are named by their subject alternative name.",
-	"h_client_names": "Alternative name that is let in, exact or with a trailing star; repeatable, all by " +
-		"default.",
+	"h_client_names": "Alternative name that is accepted, exact or with a trailing star; repeatable; by " +
+		"default all are.",
 	"h_cutover": "Vaults without a MAC (the reference's) take writes if their id is older than this time, " +
 		"RFC 3339, not later than now.",
 	"h_drain_timeout": "On SIGTERM: longest wait for requests in flight after that, 1ms to 1h.",
@@ -27,8 +27,8 @@ var helps = kong.Vars{
 	"h_encoding":      "Encoding of new vaults: 3, or 2 as the reference writes.",
 	"h_every": "How long entries of the audit log are in no checkpoint, 1s to 24h. Checkpoints go to the store and to " +
 		"this program's log.",
-	"h_file": "File that checkpoints of the audit log are appended to: on a place that the store's writers cannot " +
-		"change. For `audit verify --since`.",
+	"h_file": "File to which checkpoints of the audit log are appended, for `audit verify --since`; keep it where " +
+		"the store's writers cannot change it.",
 	"h_fields": "Fields as NAME=VALUE; values on a command line are seen by others on the machine, prefer " +
 		"--file.",
 	"h_keyed": "A time after which no release wrote the audit log without MACs, RFC 3339; by default a day after the " +
@@ -43,36 +43,37 @@ var helps = kong.Vars{
 		"room, never one with a request in work.",
 	"h_metricshost":  "Name by which /metrics may be asked, beside IP addresses and localhost; any other Host is 421.",
 	"h_metrics":      "Address of /metrics, or \"off\".",
-	"h_oidcaudience": "Audience that those must name.",
+	"h_oidcaudience": "Audience that the tokens must name.",
 	"h_oidcgroups":   "Claim with the caller's groups.",
 	"h_oidcissuer":   "Issuer of JWTs that are accepted.",
-	"h_oidcjwks":     "Where the issuer's keys are, instead of by discovery.",
-	"h_operations":   "What it may do: create, read, update, delete, decrypt, list, audit, or *.",
+	"h_oidcjwks":     "URL of the issuer's keys, in place of discovery.",
+	"h_operations":   "What the key may do: create, read, update, delete, decrypt, list, audit, or *.",
 	"h_otlp": "OpenTelemetry collector that gets spans of sampled requests: OTLP over HTTP, to URL/v1/traces. " +
-		"None are made without it. On Lambda they go out during later invocations.",
+		"Without it none are made. On Lambda they are sent during later invocations.",
 	"h_otlp_ca":        "PEM roots that the collector's certificate must chain to, in place of the system's.",
 	"h_otlp_headers":   "File with headers for the collector, a line 'NAME: VALUE' each.",
 	"h_parent_ca":      "PEM roots that the parent's certificate must chain to, in place of the system's.",
 	"h_parent_cert":    "Client certificate for the parent, PEM.",
 	"h_parent_timeout": "Limit of one decrypt with its retry, 1ms to 1h.",
 	"h_parent_token":   "File with the bearer token for the parent.",
-	"h_parent_url":     "The parent, or the load balancer before it.",
+	"h_parent_url":     "URL of the parent, or of the load balancer in front of it.",
 	"h_plain": "Serve beyond loopback without TLS: only behind a proxy that terminates it, on a network that " +
 		"nobody else reads.",
 	"h_policy": "YAML file that says who may do what; without it API keys' own scopes decide.",
-	"h_resume": "Journal of a run that was ended, to go on from, or where to write one; it is removed when all was " +
-		"read. Keep it where the store's writers cannot reach it. The vaults in it are not read again.",
+	"h_resume": "Journal of a verification. A run goes on from the journal of one that was ended, and does not read " +
+		"its vaults again; a new run writes one. It is removed when all was read. Keep it where the store's writers " +
+		"cannot reach it.",
 	"h_schema": "YAML file with the fields of a vault; the reference's schema by default.",
 	"h_since": "Checkpoint file of an earlier run, or a log or file with checkpoints that the API wrote: what they " +
 		"cover must still be there.",
 	"h_store":    "Where records are kept: bolt:FILE or dynamodb:TABLE; bolt:redoubt.db by default.",
 	"h_suite":    "Curve of new vaults: " + strings.Join(sealed.SuiteNames(), ", ") + ".",
 	"h_tls_cert": "Certificate to serve TLS 1.3 with, PEM; read again when it changes.",
-	"h_tls_key":  "Its private key, PEM.",
-	"h_trace_ratio": "Share of the traces that begin here that is sampled, 0 to 1. Of others the caller has " +
-		"decided, in traceparent.",
-	"h_verify_cutover": "A time after the reference made its last vault, RFC 3339; by default that of the oldest vault " +
-		"made here. Younger vaults must not have entries without a chain.",
+	"h_tls_key":  "Private key of the certificate, PEM.",
+	"h_trace_ratio": "Share of the traces begun here that are sampled, 0 to 1. For other traces the caller " +
+		"has decided, in traceparent.",
+	"h_verify_cutover": "A time after the reference made its last vault, RFC 3339; by default the time of the oldest " +
+		"vault made here. Younger vaults must not have entries without a chain.",
 	"h_write": "Write the chains' heads to this file if there is no problem and its old ones hold; keep it where the " +
 		"store's writers cannot reach it.",
 }

@@ -14,7 +14,7 @@ import (
 type keyCmd struct {
 	Create keyCreateCmd `cmd:"" help:"Make a key and print it; it is not shown again."`
 	List   keyListCmd   `cmd:"" help:"List keys."`
-	Revoke keyRevokeCmd `cmd:"" help:"Remove a key; servers heed it within a second."`
+	Revoke keyRevokeCmd `cmd:"" help:"Remove a key; servers refuse it within a second."`
 }
 
 type keyFileFlag struct {
@@ -29,9 +29,9 @@ const maxExpires = vault.MaxTTL
 type keyCreateCmd struct {
 	Name       string        `arg:"" help:"Name of the key, as audit logs show it."`
 	Operations []string      `help:"${h_operations}" required:"" placeholder:"OPERATION"`
-	Fields     []string      `help:"Fields that it may do it with, or *." default:"*" placeholder:"FIELD"`
+	Fields     []string      `help:"Fields to which these operations apply, or *." default:"*" placeholder:"FIELD"`
 	Rate       float64       `help:"Decrypts a second, 0.000001 to 1000000; 0 for no limit." placeholder:"N"`
-	Expires    time.Duration `help:"How long it lives, 1s to 876000h; for ever by default." placeholder:"TIME"`
+	Expires    time.Duration `help:"How long the key lives, 1s to 876000h; for ever by default." placeholder:"TIME"`
 
 	keyFileFlag `embed:""`
 }

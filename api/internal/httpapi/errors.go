@@ -29,7 +29,7 @@ type ErrorBody struct {
 
 // FieldProblem names a field of the request and the rule that it breaks. It never holds a value.
 type FieldProblem struct {
-	Field   string `json:"field" doc:"Name of the field, or (unnamed) for a key that is no name"`
+	Field   string `json:"field" doc:"Name of the field, or (unnamed) for a key that is not a name"`
 	Message string `json:"message" doc:"The rule" example:"does not match the pattern"`
 }
 

@@ -83,7 +83,7 @@ func (d *document) operation(r *route, authenticated bool) *huma.Operation {
 	op := &huma.Operation{
 		OperationID: r.id, Method: r.method, Path: r.path, Summary: r.summary, Description: r.doc, Tags: []string{r.tag},
 		Responses: map[string]*huma.Response{}, Parameters: []*huma.Param{
-			header(requestID, "Names the request in logs and in the audit log; made up if it is absent or no such id"),
+			header(requestID, "Names the request in logs and in the audit log; the API makes one up if it is absent or malformed"),
 		},
 	}
 	if authenticated && !r.open {
@@ -230,7 +230,7 @@ func decryptRequest(d *document) *requestDoc {
 	expressions := &huma.Schema{
 		Type: "object", MaxProperties: ptr(vault.MaxExpressions), AdditionalProperties: text(vault.MaxExpression),
 		Description: "CEL expressions by name, over the requested fields and one another; a field that the vault does not " +
-			"have is null. A name has at most 256 bytes and is none of a stored attribute, as _sk",
+			"have is null. A name has at most 256 bytes and is not that of a stored attribute, such as _sk",
 		Extensions: map[string]any{"propertyNames": map[string]any{
 			"minLength": 1, "maxLength": vault.MaxExpressionName,
 		}},
@@ -241,7 +241,7 @@ func decryptRequest(d *document) *requestDoc {
 			"fields": d.fieldList(),
 			"reason": {
 				Type: "string", MaxLength: ptr(vault.MaxReason), Pattern: trimmed(schema.PlainVisible + schema.Plain),
-				Description: "Kept in the audit log, trimmed. Text that can be seen: not empty, no control or bidirectional " +
+				Description: "Kept in the audit log, trimmed. Visible text: not empty, no control or bidirectional " +
 					"characters",
 			},
 			"expressions": nullable(expressions),
@@ -249,8 +249,8 @@ func decryptRequest(d *document) *requestDoc {
 			"compat":      nullable(&huma.Schema{Type: "boolean", Description: "Answer as the reference did"}),
 			"reply_key": nullable(&huma.Schema{
 				Type: "object", AdditionalProperties: false, Required: []string{"suite_id", "public_key"},
-				Description: "HPKE public key to which the enclave seals each result. data then holds absent fields alone, and " +
-					"errors only stored values that are malformed: what else failed is sealed as values are",
+				Description: "HPKE public key to which the enclave seals each result. data then holds only absent fields, and " +
+					"errors only stored values that are malformed: every other failure is sealed as values are",
 				Properties: map[string]*huma.Schema{
 					"suite_id": text(maxKeyText), "public_key": text(maxKeyText),
 				},

@@ -72,7 +72,7 @@ func (d *document) fieldList() *huma.Schema {
 func removedList() *huma.Schema {
 	s := stringList(vault.MaxFields)
 	s.Items.Pattern = trimmed(fmt.Sprintf("[A-Za-z][A-Za-z0-9_]{0,%d}", schema.MaxName-1))
-	s.Items.Description = "Name of a field, in any case; it may have left the schema, and is no reserved one"
+	s.Items.Description = "Name of a field, in any case; it may have left the schema, and must not be a reserved name"
 	return s
 }
 

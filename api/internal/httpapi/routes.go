@@ -49,8 +49,8 @@ func routes() []*route {
 		{
 			method: http.MethodPost, path: "/vaults", id: "createVault", tag: "vaults", summary: "Create a vault",
 			query: []string{"ttl"},
-			doc: "Makes a key pair, seals the fields to it and stores them. The body may be empty: `{}`. A field from which " +
-				"others are derived takes the right to these too.",
+			doc: "Makes a key pair, seals the fields to it and stores them. The body may be empty: `{}`. Writing a field " +
+				"from which others are derived needs the right to these too.",
 			request: createRequest, answer: createAnswer, failed: "Unable to create vault",
 			statuses: []int{http.StatusConflict, http.StatusGone}, operation: auth.OpCreate, values: writeValues, handle: create,
 		},
@@ -69,9 +69,9 @@ func routes() []*route {
 		},
 		{
 			method: http.MethodPatch, path: "/vaults/{id}", id: "updateVault", tag: "vaults", summary: "Write fields",
-			doc: "Seals the fields to the vault's public key, after checking that it is the one we made. To change the " +
-				"time to live takes the right to delete the vault: the operation delete on all fields. A field from which " +
-				"others are derived takes the right to these too.",
+			doc: "Seals the fields to the vault's public key, after checking that it is the one we made. Changing the time " +
+				"to live needs the right to delete the vault: the operation delete on all fields. Writing a field from which " +
+				"others are derived needs the right to these too.",
 			query:   []string{"ttl"},
 			request: patchRequest, answer: emptyAnswer, failed: set, statuses: changing, operation: auth.OpUpdate,
 			values: writeValues, handle: patch,
@@ -79,8 +79,8 @@ func routes() []*route {
 		{
 			method: http.MethodDelete, path: "/vaults/{id}", id: "deleteVault", tag: "vaults",
 			summary: "Remove fields, or the vault",
-			doc: "`delete_all` wins over `fields`; with neither nothing is removed. With a field go those that were derived " +
-				"from it, unless a caller gave them; it takes the right to remove these too.",
+			doc: "`delete_all` wins over `fields`; with neither nothing is removed. The fields derived from a field " +
+				"are removed with it, unless a caller gave them; that needs the right to remove these too.",
 			request: deleteRequest, answer: emptyAnswer, failed: set, statuses: changing, operation: auth.OpDelete,
 			values: removeValues, handle: remove,
 		},

@@ -103,7 +103,7 @@ func (s *Service) Decrypt(ctx context.Context, c *Caller, req *DecryptRequest) (
 	return out, nil
 }
 
-const textReason = "must be text that can be seen, without control or bidirectional characters"
+const textReason = "must be visible text, without control or bidirectional characters"
 
 var plainText = regexp.MustCompile("^" + schema.Plain + "$")
 
