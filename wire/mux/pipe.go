@@ -123,9 +123,6 @@ func (p *Pipe) accept(b []byte) (n int, ok bool) {
 // take appends the library's frames, up to limit bytes. A data frame that does not fit, or has not wholly come, goes
 // out as several. It is for who writes.
 func (p *Pipe) take(out []byte, limit int) (b []byte, more bool) {
-	if !p.dirty.Load() {
-		return out, false
-	}
 	p.dirty.Store(false)
 	p.mu.Lock()
 	defer p.mu.Unlock()

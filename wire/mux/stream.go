@@ -181,11 +181,8 @@ func (s *Stream) Credit(n int) {
 }
 
 // take appends frames for what the stream has to say, up to limit bytes. more says that it has more, and a window for
-// it. It is for who writes.
+// it. It is for who writes, when the stream is dirty.
 func (s *Stream) take(out []byte, limit int) (b []byte, frames int, more bool) {
-	if !s.dirty.Load() {
-		return out, 0, false
-	}
 	s.dirty.Store(false)
 	if limit < 2*yamuxframe.HeaderSize {
 		s.dirty.Store(true)

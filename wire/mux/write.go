@@ -145,21 +145,27 @@ func (c *Conn) gather(out []byte) []byte {
 	}
 	all := *c.streams.Load()
 	frames := 0
-	for i := range len(all) + 1 {
-		at := (i + c.turn) % (len(all) + 1)
+	at := c.turn
+	for range len(all) + 1 {
+		if at++; at > len(all) {
+			at = 0
+		}
 		var n int
 		var more bool
-		if at < len(all) {
-			out, n, more = all[at].take(out, MaxWrite-len(out))
-		} else {
+		switch {
+		case at == 0 && c.pipe.dirty.Load():
 			out, more = c.pipe.take(out, MaxWrite-len(out))
+		case at > 0 && all[at-1].dirty.Load():
+			out, n, more = all[at-1].take(out, MaxWrite-len(out))
 		}
 		if more {
 			c.want.Store(true)
 		}
 		frames += n
 	}
-	c.turn++
+	if c.turn++; c.turn > len(all) {
+		c.turn = 0
+	}
 	if frames > 1 {
 		c.company.Store(companyWrites)
 	}

@@ -25,7 +25,6 @@ type control struct {
 
 	mu    sync.Mutex
 	waits []byte
-	wiped bool // the session has ended
 	wake  chan struct{}
 }
 
@@ -57,9 +56,7 @@ func (c *control) Data(b []byte, _ time.Time) error {
 		return nil
 	}
 	c.mu.Lock()
-	if !c.wiped {
-		c.waits = append(enlarged(c.waits, len(b)), b...)
-	}
+	c.waits = append(enlarged(c.waits, len(b)), b...)
 	c.mu.Unlock()
 	select {
 	case c.wake <- struct{}{}:
@@ -128,7 +125,7 @@ func (c *control) Wipe() {
 	if c.waits != nil {
 		putBuffer(c.waits)
 	}
-	c.waits, c.wiped = nil, true
+	c.waits = nil
 }
 
 // tokens is a rate limit of one goroutine's, or under a lock: a bucket that holds what a second brings.
