@@ -10,8 +10,8 @@ import (
 	"redoubt/wire/rawio"
 )
 
-// This file makes a connection and ends it. The fields that it sets before Start are not changed afterwards; err and
-// drained are set before ended is closed.
+// This file makes a connection and ends it. It sets most fields before Start, and they do not change afterwards. It
+// sets err and drained before it closes ended.
 
 const (
 	// MaxWrite is the most bytes of one write to the socket: larger ones have been corrupted by some vsock kernels.
@@ -64,7 +64,7 @@ type Conn struct {
 	done    chan struct{} // closed last: all goroutines have ended
 	wg      sync.WaitGroup
 
-	streamsM sync.Mutex // of who changes streams
+	streamsM sync.Mutex // held to change streams
 	streams  atomic.Pointer[[]*Stream]
 	pipe     *Pipe
 	pongs    pongs

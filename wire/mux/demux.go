@@ -2,7 +2,7 @@ package mux
 
 import "redoubt/wire/yamuxframe"
 
-// This file says whose a frame is. All of it runs on who reads, with r held.
+// This file finds out whose a frame is. It runs on the reading goroutine, with r held.
 
 // header takes a header and sets whose the data are that follow it. With c.blocked set it has not taken it.
 func (c *Conn) header(h yamuxframe.Header, wait bool) error {

@@ -1,7 +1,7 @@
 // Package mux owns a socket that carries yamux, and serves the streams on it, for package session.
 //
-// It knows frames of yamux ([redoubt/wire/yamuxframe]) and sockets, and nothing of what a stream carries: that is its
-// [Handler]'s. On the wire it is yamux, version 0, and either end may be a peer that is hashicorp/yamux alone.
+// It knows the frames of yamux (package yamuxframe) and sockets. It does not know what a stream carries: each stream
+// has a [Handler] for that. On the wire it is yamux, version 0. The peer may be hashicorp/yamux alone.
 //
 //	callers, workers ──Say──▶ stream: Handler.Take, window ──┐
 //	library ──writes──▶ pipe ────────────────────────────────┤  gather: fair turn, whole frames, ≤ 31 KiB
@@ -14,9 +14,8 @@
 //
 // # What it takes
 //
-// A connection has a [State], which moves down this table and never up. What a frame is to it, and what becomes of the
-// frame, is all of the table; end means that the peer broke the protocol ([ErrProtocol]). A stream that is being opened
-// by the side that opens none of its kind ends the connection too.
+// A connection has a [State]. The state moves down this table and never up. The state and the class of a frame decide
+// what happens to the frame. "end" means that the peer broke the protocol: the connection ends with [ErrProtocol].
 //
 //	state     ping  go-away  first  ours  ours-opening  foreign  foreign-opening  nonsense
 //	new       take  end      take   end   end           end      end              end
@@ -25,38 +24,45 @@
 //	draining  take  take     take   take  take          take     take             end
 //	ended     end   end      end    end   end           end      end              end
 //
-// first is the client's first stream, on which the two sides greet each other. It exists from the beginning, as all
-// does that a frame can reach: nothing is read before [Conn.Start]. What its bytes may be before the connection is open
-// is for its handler to say. Draining takes what open takes: there is work in hand.
+// "first" is the client's first stream, on which the two sides greet each other. Its handler decides which bytes are
+// allowed before the connection is open. "opening" is a frame with SYN; a frame that is taken may still break the rules
+// of its stream, and a stream that is opened by the wrong side ends the connection. Draining takes what open takes,
+// because there is work in hand. Everything that a frame can reach exists before [Conn.Start], and nothing is read
+// earlier.
 //
 // # Goroutines and locks
 //
-//	reader   1   waits for the socket     ┐ whoever holds r reads, and handles what it has read
-//	callers  n   Peek, when alone         ┘
-//	writer   1   waits for a full socket  ┐
-//	reader, callers: when they may        ┘ whoever holds w gathers and writes
-//	watchdog 1   looks, holds nothing
-//	handlers     goroutines of their own, by Go
-//	library      two and those of its streams, if there is one
+// The reading goroutine is the one that holds r, the writing goroutine the one that holds w. Which goroutine that is
+// changes all the time:
+//
+//	reader    1   waits for the socket       ┐ hold r in turn:
+//	callers   n   poll, when alone           ┘ read, and handle what was read
+//	writer    1   waits for a full socket    ┐ hold w in turn:
+//	reader, callers: try, and do not wait    ┘ gather and write
+//	watchdog  1   holds no lock
+//	handlers      have goroutines of their own, by Go
+//	library       two and those of its streams, if there is one
 //
 //	r ──▶ streamsM, a handler's locks, the pipe's mu        r is never taken while w is held
 //	w ──▶ a handler's locks, the pipe's mu                  w is never waited for while r is held
 //
-// Whoever reads writes too, when it has handled all that it had read, but only tries: it never waits for w or for the
-// peer. The set of streams is copied on write, and read without a lock. At the end [Handler.Ended] is called at once
-// and by whoever ends the connection, Handler.Wipe when its goroutines are gone.
+// The reading goroutine also writes, after it has handled everything that it read. It only tries: it never waits for w
+// or for the peer. The set of streams is copied on write and read without a lock. When the connection ends, the
+// goroutine that ends it calls [Handler.Ended] of each stream. [Handler.Wipe] follows when all goroutines are gone.
 //
 // # Bounds
 //
-// What a stream holds is its handler's to bound; a peer cannot send more than a stream's window ahead. The pipe holds
-// [PipeSize] bytes each way. The reader waits for the library, no longer than a write may take, when the pipe is full,
-// and before a stream is opened on it, until all before has been handled: so the streams of the library can be counted.
-// A write, and a stream with something to send, must make progress within Config.WriteTimeout.
+// A handler bounds what it holds. A peer cannot send more than the window of a stream ahead. The pipe holds [PipeSize]
+// bytes each way. The reader waits for the library when the pipe is full. It also waits before it passes on the opening
+// of a stream, until the library has handled all frames before, so that the library's streams can be counted. It waits
+// no longer than a write may take. A write, and a stream with something to send, must make progress within
+// Config.WriteTimeout.
 //
-// # How it differs from its design
+// # Two decisions
 //
-// A handler gets bytes, not messages: messages are package session's, with all that is known of their headers, and
-// lanes can keep their slots under the lock of their queue. And a stream may be credited by hand ([Stream.Credit]), so
-// that a handler may leave the work on what it took to a goroutine of its own, with the window as the bound of what
-// waits.
+// A handler gets bytes, not messages. Messages and their headers belong to package session, and a lane keeps its slots
+// under the lock of its queue, which mux need not know.
+//
+// A handler may give the window back by hand ([Stream.Credit]). Then it can leave slow work to a goroutine of its own,
+// and the window bounds what waits for that goroutine.
 package mux

@@ -10,8 +10,8 @@ import (
 // maxPongs bounds the answers to pings that wait to be written.
 const maxPongs = 16
 
-// takePing queues the answer to a ping, on who reads. A peer that sends pings on and on and does not read loses the
-// connection. This side sends no pings, so that an answer to one is dropped.
+// takePing queues the answer to a ping, on the reading goroutine. A peer that sends pings and does not read the answers
+// loses the connection. This side sends no pings, so an answer to one is dropped.
 func (c *Conn) takePing(h yamuxframe.Header) error {
 	if !h.Has(yamuxframe.SYN) {
 		return nil
@@ -26,7 +26,8 @@ func (c *Conn) takePing(h yamuxframe.Header) error {
 	return nil
 }
 
-// pongs are the answers to pings that wait to be written: who reads adds them, who writes takes them.
+// pongs are the answers to pings that wait to be written. mu protects them; the reading and the writing goroutine
+// take it.
 type pongs struct {
 	waiting atomic.Int32 // read without mu by a writer, which mostly finds none
 	mu      sync.Mutex

@@ -12,13 +12,13 @@ import (
 // PipeSize is how many bytes a pipe holds, each way.
 const PipeSize = 32 << 10
 
-// Pipe is the connection of a library that serves the foreign streams, those with even numbers: the library sees their
-// frames and no others. What it writes takes turns with all else, in whole frames.
+// Pipe is the connection of a library that serves the foreign streams, which have even numbers. The library sees their
+// frames and no others. What it writes takes turns with everything else, in whole frames.
 //
-// Its fields are protected by mu, which who reads (r) and who writes (w) take last; the library takes mu alone. When
-// the pipe is closed its reads end at once, while writes go nowhere without an error: so it is always the library's
-// receiving side that ends first. hashicorp/yamux wants it so: a Stream.Read spins from the session's end until its
-// receiving goroutine has ended.
+// mu protects its fields. The reading and the writing goroutine take it after r and w; the library takes it alone.
+// Once the pipe is closed, its reads fail, and its writes succeed and go nowhere. So the library's receiving
+// goroutine is the first to see the end. This matters for hashicorp/yamux: its Stream.Read spins from the end of the
+// library's session until the receiving goroutine has ended.
 type Pipe struct {
 	c      *Conn
 	opened atomic.Bool // there is a library
@@ -121,7 +121,7 @@ func (p *Pipe) accept(b []byte) (n int, ok bool) {
 }
 
 // take appends the library's frames, up to limit bytes. A data frame that does not fit, or has not wholly come, goes
-// out as several. It is for who writes.
+// out as several. It is for the writing goroutine.
 func (p *Pipe) take(out []byte, limit int) (b []byte, more bool) {
 	p.dirty.Store(false)
 	p.mu.Lock()
@@ -172,7 +172,7 @@ func (p *Pipe) shift(n int) {
 
 // put adds as much of b as has room to what the library is to read. With wait, which is the reader's, it waits until
 // all of it has room. What comes for a library that has ended its session is dropped: why it did so is the library's
-// to say. It is for who reads, as the two below.
+// to say. It is for the reading goroutine, as the two below.
 func (p *Pipe) put(b []byte, wait bool) (n int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -18,7 +18,7 @@ const (
 	maxMisses = 6
 )
 
-// polls is taken by who polls, one goroutine of the process at a time, so that no more than one CPU is spent on it.
+// polls is set while a goroutine polls. Only one of the process does at a time, so that no more than one CPU is spent.
 var polls atomic.Bool
 
 // polling is of one connection.
@@ -60,7 +60,7 @@ func (p *poller) end(hit bool) {
 // reports true or it does not pay any longer.
 func (c *Conn) Poll(look func() bool) { c.poll(answerPatience, look) }
 
-// poll looks until look succeeds or patience ends. Between two looks, whoever else wants the CPU has it.
+// poll looks until look succeeds or patience ends. Between two looks it gives the CPU to others.
 func (c *Conn) poll(patience time.Duration, look func() bool) (hit bool) {
 	if c.raw == nil || !c.mayPoll || !c.solitary() || !c.poller.begin() {
 		return false

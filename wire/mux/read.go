@@ -11,14 +11,14 @@ import (
 	"redoubt/wire/yamuxframe"
 )
 
-// This file reads the socket. One goroutine at a time reads, and handles what it read: the one that holds r. That is
-// the reader, which waits for the socket without r, or a caller that polls (poll.go). While r is held nothing waits,
-// but the reader for room in the pipe of foreign streams.
+// This file reads the socket. The reading goroutine, which holds r, reads and handles what it read. It is the reader,
+// which waits for the socket without r, or a caller that polls (poll.go). A goroutine that holds r does not wait, with
+// one exception: the reader may wait for room in the pipe of foreign streams.
 
 // reading is protected by r, but for the atomic fields.
 type reading struct {
 	r        sync.Mutex
-	wanted   atomic.Bool // the reader wants r: who polls leaves it alone, else the reader would get it a millisecond later
+	wanted   atomic.Bool // the reader wants r: a caller leaves it alone, else the reader gets it a millisecond later
 	in       []byte
 	inR, inW int
 	readErr  error
@@ -33,7 +33,7 @@ type reading struct {
 	ready func() bool // readable and fill, made once
 	look  func() bool
 
-	// dispatching is set while who reads has frames in hand: it writes what is said meanwhile.
+	// dispatching is set while the reading goroutine has frames in hand: it writes what others say meanwhile.
 	dispatching atomic.Bool
 }
 
@@ -116,8 +116,8 @@ func (c *Conn) wake() {
 }
 
 // readable is called when the socket may have something, without r. It reports whether there is something to do. It
-// must not wait for r: Close waits for it, and who holds r may be about to close. The reader then takes r, and comes
-// again.
+// must not wait for r: Close waits for this call, and the goroutine that holds r may be about to close. The reader
+// then takes r, and comes again.
 func (c *Conn) readable() bool {
 	if !c.r.TryLock() {
 		return true

@@ -2,8 +2,8 @@ package mux
 
 import "redoubt/wire/yamuxframe"
 
-// State is how far a connection has come. It only ever moves down the list. The state is one atomic value: the reader
-// reads it for each frame; whoever moves it needs no lock.
+// State is how far a connection has come. It only ever moves down the list. It is one atomic value, which the reading
+// goroutine looks at for each frame. Moving it takes no lock.
 type State int32
 
 // The states of a connection.

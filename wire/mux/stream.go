@@ -7,34 +7,34 @@ import (
 	"redoubt/wire/yamuxframe"
 )
 
-// This file is a stream with its two windows. What the reader's fields are is said at them; they are protected by r.
-// The atomic fields are where callers, the reader and the writer meet.
+// This file is a stream with its two windows. The last group of a stream's fields is protected by r. Callers, the
+// reading and the writing goroutine share the atomic fields. h does not change after Open or Await.
 
 // Handler is what a stream carries. It MUST NOT wait in any method.
 type Handler interface {
-	// Data takes bytes that came at the time given, on who reads. They are borrowed: they are wiped when it returns. Its
-	// error ends the connection.
+	// Data takes bytes that came at the time given, on the reading goroutine. They are borrowed: they are wiped when it
+	// returns. Its error ends the connection.
 	Data(b []byte, at time.Time) error
-	// Take appends at most limit bytes of what there is to send, on who writes. frames is how many messages were added
-	// since the last time: whether callers come together is told by them. left says that there is more.
+	// Take appends at most limit bytes of what there is to send, on the writing goroutine. frames is how many messages
+	// were added since the last time: whether callers come together is told by them. left says that there is more.
 	Take(dst []byte, limit int) (out []byte, frames int, left bool)
 	// Check is the watchdog's look. Its error ends the connection.
 	Check(now time.Time) error
-	// Ended says that the connection has, for the reason err: what waits to be sent is wiped, and who waits is told. It
+	// Ended says that the connection has, for the reason err: it wipes what waits to be sent and tells those that wait. It
 	// may be called more than once, on any goroutine, and beside Data and Take.
 	Ended(err error)
 	// Wipe wipes what was received. It is the last call.
 	Wipe()
 }
 
-// Stream is one stream of our kind. On the wire it is any yamux stream; but who has something to say writes it, and
-// what comes is handled where it was read.
+// Stream is one stream of our kind. On the wire it is any yamux stream. But a goroutine that has something to send may
+// write it itself, and what comes is handled by the goroutine that read it.
 type Stream struct {
 	c  *Conn
 	id uint32
 	h  Handler
 
-	// Said by who writes the next time.
+	// What the writing goroutine says the next time.
 	dirty atomic.Bool   // there is something to write, or may be
 	flags atomic.Uint32 // SYN, ACK or FIN
 	grant atomic.Uint32 // by how much the peer's window grows
@@ -181,7 +181,7 @@ func (s *Stream) Credit(n int) {
 }
 
 // take appends frames for what the stream has to say, up to limit bytes. more says that it has more, and a window for
-// it. It is for who writes, when the stream is dirty.
+// it. It is for the writing goroutine, when the stream is dirty.
 func (s *Stream) take(out []byte, limit int) (b []byte, frames int, more bool) {
 	s.dirty.Store(false)
 	if limit < 2*yamuxframe.HeaderSize {

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// This file writes to the socket. One goroutine at a time writes: the one that holds w. It gathers whole frames from
-// the streams and the pipe, at most MaxWrite bytes, and writes them at once. Who has something to say marks the
-// stream dirty and sets want; w is then taken by who reads, by the caller or by the writer (Say). Only the writer
-// waits for w or for a full socket.
+// This file writes to the socket. The writing goroutine, which holds w, gathers whole frames from the streams and the
+// pipe, at most MaxWrite bytes, and writes them at once. A goroutine with something to send marks the stream dirty and
+// sets want. Then w is taken by the reading goroutine, by the caller or by the writer (see Say). Only the writer waits
+// for w or for a full socket.
 
 const (
 	// rounds is how many writes one does, for others too, before it leaves the rest to the writer.
@@ -33,8 +33,8 @@ type writing struct {
 	company atomic.Int32
 }
 
-// Say is called by who queued something for the stream. It is written by who reads, if it is about to look for more to
-// read anyway; by the caller, if it is alone; and else by the writer, together with what others say meanwhile.
+// Say sends what was queued for the stream. The reading goroutine writes it, if it is about to look for more to read
+// anyway. Else the caller writes it, if it is alone. Else the writer does, together with what others say meanwhile.
 func (s *Stream) Say() {
 	s.dirty.Store(true)
 	s.c.say()
@@ -58,8 +58,8 @@ func (c *Conn) wakeWriter() {
 	}
 }
 
-// settle is for who reads, when it has handled all that it had read. dispatching goes first: what is said from now on
-// is not left to the reader.
+// settle is called by the reading goroutine when it has handled all that it had read. It clears dispatching first: what
+// others say from now on is not left to the reading goroutine.
 func (c *Conn) settle() {
 	if c.dispatching.Load() {
 		c.dispatching.Store(false)
@@ -107,7 +107,7 @@ func (c *Conn) writer() error {
 	}
 }
 
-// stepBack lets others who are about to run say what they have, so that it is written once.
+// stepBack lets other goroutines that are about to run say what they have, so that it is written once.
 func (c *Conn) stepBack() {
 	if n := c.company.Load(); n > 0 {
 		c.company.Store(n - 1)

@@ -8,6 +8,10 @@ import (
 	"redoubt/wire"
 )
 
+// This file is a call as the parent's callers see it. A Call belongs to its caller, but between the moment that a
+// lane has it in a slot and the moment that a goroutine has taken it out again: that one completes it. Only lane and
+// id, which are atomic, may be read by its timer at any time. No lock but that of the lane's queue is taken.
+
 // keepBody is the largest body memory that a Call keeps for its next use.
 const keepBody = 64 << 10
 
@@ -39,7 +43,7 @@ type Call struct {
 	done   chan struct{} // wakes Do; room for one
 	notify chan<- *Call  // instead of done, for Start
 	timer  *time.Timer
-	look   func() bool // for the answer, by who waits for it
+	look   func() bool // lookForAnswer, made once
 
 	lane atomic.Pointer[lane]
 	id   atomic.Uint64

@@ -9,6 +9,8 @@ import (
 	"redoubt/wire"
 )
 
+// This file is configuration: it is filled in before a session begins, and not changed afterwards.
+
 // Defaults of [ClientConfig] and [ServerConfig].
 const (
 	// DefaultHelloTimeout bounds the exchange of hellos, from the first byte.

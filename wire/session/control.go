@@ -8,10 +8,12 @@ import (
 	"redoubt/wire/mux"
 )
 
-// This file is the control stream, on both sides. What comes on it first is the peer's hello, which is handled where it
-// was read. All after it waits, in a buffer of this package's that is never larger than the stream's window, for the
-// worker: credentials, purges and statistics take locks and time, and no lane shall wait for them.
-// greeting belongs to who reads; what waits is protected by mu, which is taken last; the inbox belongs to the worker.
+// This file is the control stream, on both sides. The peer's hello comes first on it. The reading goroutine of mux
+// handles the hello. All bytes after it wait in a buffer of this package for a goroutine of the control stream, the
+// worker: credentials, purges and statistics take locks and time, and no lane shall wait for them. The window of the
+// stream bounds the buffer.
+//
+// greeting belongs to the reading goroutine, the inbox to the worker. mu protects what waits, and is taken last.
 
 // maxControlParts bounds the long messages that are half received on a control stream.
 const maxControlParts = 8

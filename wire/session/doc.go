@@ -10,8 +10,8 @@
 //   - Every request that a handler took is answered exactly once, also when the handler panics.
 //   - What waits is bounded: calls in flight, bytes to write, messages half received, control messages not yet handled,
 //     streams, attestations, logs. This holds from the first byte on, before the hellos too. 4.8 MB of any one frame,
-//     none of its answers read, cost at most 9 MiB of heap. Whoever reads never waits for a write; answers go to a
-//     queue whose overflow ends the session, for two peers that both wait for the other to read would wait forever.
+//     none of its answers read, cost at most 9 MiB of heap. The goroutine that reads never waits for a write. Answers go
+//     to a queue whose overflow ends the session: two peers that both wait for the other to read would wait forever.
 //   - Sessions that share a [Budget] hold no more than it, together, beside what [ServerConfig.Cost] says of each. A
 //     request or an answer for which it has no room becomes wire.Overloaded. TestEveryBoundOfEverySessionAtOnce fills
 //     all of them.
@@ -39,18 +39,19 @@
 //	what arrives  window ──▶ cutter ──▶ assembler ──▶ handler             inbox.go
 //	what is sent  push ──▶ queue, chunks of long messages in turns ──▶ mux    outbox.go
 //
-// A session is new until the peer's hello has come. The hello is handled where it was read, so that the frame after it
-// meets a session that is open; or one that is greeted, where an enclave has no version in common with the parent and
-// only answers, so that the parent can tell why. Go-away makes it draining, and any error ends it.
+// A session is new until the peer's hello has come. The goroutine that reads the hello handles it, so the frame after
+// it meets a session that is open. If the two have no version in common, the enclave's session is greeted instead:
+// the enclave still sends its hello, so that the parent can tell why, and drops what comes. A go-away makes a session
+// draining. Any error ends it. Package mux has the table of what each state takes.
 //
-// Requests and answers are handled by whoever read them. Control messages wait for a goroutine of their own, no longer
-// than the window of their stream: credentials, purges and statistics take locks and time. So the control stream is
-// credited by hand.
+// Requests and answers are handled by the goroutine that read them. Control messages are handled by a goroutine of the
+// control stream, because credentials, purges and statistics take locks and time. What waits for it is bounded by the
+// stream's window, which is given back as the messages are handled.
 //
-// hashicorp/yamux serves the egress streams, from the first of them on. It sees their frames alone, through mux's pipe,
-// and has no part in the rest. When the session ends the pipe ends first, and the library's session by that, because a
-// Stream.Read spins from the library's end until its receiving goroutine has ended. For the same reason the library's
-// own timeout of opening streams is off, and this package has one.
+// hashicorp/yamux serves the egress streams, from the first of them on. It sees their frames alone, through mux's pipe.
+// When a session ends, the pipe ends first, and that ends the library's session. The order matters: the library's
+// Stream.Read spins from the end of the library's session until its receiving goroutine has ended. For the same reason
+// the library's timeout of opening streams is off, and this package has one of its own.
 //
 // # Goroutines
 //
@@ -80,7 +81,7 @@
 //
 // To be woken costs a process on an idle CPU several times what a hot request takes. So a caller that is alone looks
 // for its answer itself, up to 100 µs, before it waits, and an enclave that has nothing else to do looks for the next
-// request up to 250 µs (mux/poll.go). One goroutine of a process does so at a time, gives way to whoever else wants the
+// request up to 250 µs (mux/poll.go). One goroutine of a process does so at a time, gives way to others that want the
 // CPU, and keeps away for up to 64 turns after it has looked in vain. Where requests come together nobody does.
 //
 // A write is at most 31 KiB ([wire.MaxWrite]) of as many streams' frames as fit. In steady state a round trip

@@ -17,9 +17,9 @@ import (
 	"redoubt/wire/mux"
 )
 
-// This file is where the library comes in, hashicorp/yamux: it serves the egress streams on the connection's pipe, from
-// the first of them on, and sees nothing else. What it holds has been sealed by TLS, but for the name of a host. It has
-// a goroutine of the session's, which starts it and sees to its end; others reach it through ys.
+// This file starts and ends the library, hashicorp/yamux. The library serves the egress streams on the connection's
+// pipe, from the first of them on, and sees nothing else. What it holds has been sealed by TLS, but for the name of a
+// host. A goroutine of the session starts the library and sees to its end. Other goroutines reach it through ys.
 
 const (
 	acceptBacklog = 64

@@ -16,8 +16,8 @@ import (
 // This file is the parent's part of egress: it connects the enclave's streams to the outside. Each has a goroutine of
 // its own, which holds no lock.
 
-// admitEgress judges, on who reads, a stream that the enclave opens: egress streams are all that it may open, and the
-// library queues whatever comes.
+// admitEgress judges, on the reading goroutine, a stream that the enclave opens: egress streams are all that it may
+// open, and the library queues whatever comes.
 func (c *Client) admitEgress() error {
 	if c.library.streams() >= c.cfg.MaxEgress+acceptBacklog {
 		return ErrProtocol

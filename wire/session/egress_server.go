@@ -13,8 +13,8 @@ import (
 	"redoubt/wire"
 )
 
-// This file is the enclave's part of egress: it opens streams towards the outside, on the goroutine of whoever wants
-// one, and holds no lock.
+// This file is the enclave's part of egress. It opens streams towards the outside, on the goroutine of the caller, and
+// holds no lock.
 
 // OpenEgress asks the parent to connect to target ("host:port", at most wire.MaxHostPort bytes) and returns a
 // connection that carries bytes both ways. Its writes are cut into chunks, so that it cannot starve the lanes.

@@ -12,9 +12,9 @@ import (
 	"redoubt/wire/mux"
 )
 
-// This file begins a session. The hellos are handled where they are read: by the time that a byte after the peer's
-// hello is looked at, all is settled that it can reach. What greet sets is not changed afterwards, and is read
-// without a lock.
+// This file begins a session. The reading goroutine handles the peer's hello. So all that a byte after the hello can
+// reach is settled before that byte is looked at. greet sets the fields of base; they do not change afterwards, and
+// are read without a lock.
 
 // streamType is the third byte of a stream's preamble.
 type streamType byte

@@ -8,8 +8,8 @@ import (
 	"redoubt/wire/mux"
 )
 
-// This file makes messages of a stream's bytes. All of it belongs to the goroutine that handles the stream: for a lane
-// the one that reads the connection, for the control stream its worker. Only the two times are read by the watchdog.
+// This file makes messages of a stream's bytes. It belongs to the goroutine that handles the stream: to the reading
+// goroutine for a lane, to the worker for the control stream. The watchdog reads the two times, which are atomic.
 
 // cutter cuts a stream of bytes into frames. A frame that lies whole in what it is fed is handled there; only one that
 // does not is gathered in memory of its own, which is wiped when the frame has been handled.

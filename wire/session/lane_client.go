@@ -7,7 +7,7 @@ import (
 )
 
 // This file is a lane of the parent's: the slots in which calls wait for their answers. They are protected by the lock
-// of the lane's queue. Answers are handled by who reads the connection, which never waits.
+// of the lane's queue. The reading goroutine handles answers and never waits.
 
 const (
 	slotBits = 16

@@ -9,8 +9,8 @@ import (
 	"redoubt/wire/mux"
 )
 
-// This file is a lane of the enclave's. Its fields belong to who reads the connection, which never waits; answers may
-// be said by any goroutine.
+// This file is a lane of the enclave's. Its fields belong to the reading goroutine of mux, which never waits. Any
+// goroutine may say an answer.
 
 // serverLane is a server's side of a stream of pipelined requests. Its reader never writes: answers go to the queue.
 type serverLane struct {

@@ -7,6 +7,9 @@ import (
 	"redoubt/wire"
 )
 
+// This file is a request and its answer as the enclave's handler sees them. It takes no lock but that of the lane's
+// queue. An answer belongs to one goroutine at a time; its counter of uses tells that goroutine from a later one.
+
 // Request is one request as a [Handler] sees it.
 type Request struct {
 	// Kind of the request: wire.KindDecrypt.

@@ -8,6 +8,9 @@ import (
 	"redoubt/wire/mux"
 )
 
+// This file is what control stream and lanes have in common. It takes no lock but that of the queue. Data, Take and
+// Wipe run on the goroutines that package mux says.
+
 const (
 	// streamWindow is what a peer may send ahead on a lane, libraryWindow on a stream of the library's, which keeps it in
 	// memory, and controlWindow on the control stream, where it waits for the worker.

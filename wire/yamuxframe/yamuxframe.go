@@ -1,16 +1,17 @@
-// Package yamuxframe is the codec of yamux's frames, for package mux and for whoever has to read a connection's bytes.
+// Package yamuxframe encodes and decodes the headers of yamux's frames, for package mux and for tests that read the
+// bytes of a connection.
 //
 // A frame is a header of 12 bytes, big endian, after which a data frame has as many bytes as its length says:
 //
 //	0        1     2        4          8         12
 //	version │ kind │ flags │ stream id │ length │ data
 //
-// The length of a window frame is by how much the receiver of the frame may send more, that of a ping is a value that
-// the answer repeats, that of a go-away is a [Reason]. The codec takes any bytes and judges nothing: what a frame may
-// say where is for package mux to decide.
+// The length has four meanings. In a data frame it counts the bytes that follow. In a window frame it is how many bytes
+// more the receiver of the frame may send. In a ping it is a value that the answer repeats. In a go-away it is a
+// [Reason]. The codec takes any bytes and judges nothing. Package mux decides which frame is allowed where.
 //
-// Source: github.com/hashicorp/yamux/spec.md, version 0. The vectors in testdata are bytes that the library wrote; the
-// test has it write them again.
+// Source: github.com/hashicorp/yamux/spec.md, version 0. The vectors in testdata are bytes that the library wrote. The
+// test has the library write them again and compares.
 package yamuxframe
 
 import "encoding/binary"
