@@ -282,6 +282,15 @@ INVALID = [
     ("empty chunk", "Header", struct.pack("<IBBHQI", 0, 1, 1, 0, 1, 0).hex()),
     ("chunk of 4095 bytes", "Header", struct.pack("<IBBHQI", 4095, 1, 1, 0, 1, 0).hex()),
     ("health beyond 32 bits", "Pong", (i64(0) + uv(2**32) + b"\0\0").hex()),
+    ("vault id of 257 bytes", "Purge", bs("61" * 257).hex()),
+    ("vault id that is cut off", "Purge", "0261"),
+    ("no contexts", "Purged", "01"),
+    ("count that is not in its shortest form", "Purged", "018000"),
+    ("clock of seven bytes", "Ping", "00" * 7),
+    ("extension that is cut off", "Ping", "00" * 8 + "0102"),
+    ("nothing", "GoAway", ""),
+    ("nothing", "ErrorBody", ""),
+    ("retry after beyond 32 bits", "ErrorBody", (b"\1" + uv(2**32)).hex()),
 ]
 
 
