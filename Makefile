@@ -136,6 +136,10 @@ DOCUMENTED := ./parent/internal/config ./enclave/internal/config ./api/internal/
 reference: ## Write deploy/REFERENCE.md (flags, variables, file keys) and deploy/METRICS.md from the code; make test compares
 	$(GO) test -count=1 -p 1 -run 'TestTheReference|TestTheDocumentLists' $(DOCUMENTED) -write-reference
 
+.PHONY: generate
+generate: ## Write all that is made from code: that page, METRICS.md, dashboards, wire's numbers, features and vectors (python3)
+	.ci/generate
+
 .PHONY: bench
 bench: build ## Short set of measurements (under 3 minutes), kept in deploy/measurements/COMMIT.jsonl; draws deploy/measurements/report.html
 	bench/short.sh
