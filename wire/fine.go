@@ -5,6 +5,10 @@ import "math"
 // Fine histograms carry the durations of a stage once more, in the buckets of Prometheus's native histograms: bounds
 // are powers of the square root of two, in seconds. They travel under stages of their own ([Stage.Fine]), which a
 // parent that does not know them passes over.
+//
+// A stage has both histograms, since neither can be computed from the other: the bounds of the classic one are 1, 2 and
+// 5 times powers of ten, which dashboards and Prometheus without native histograms read, and a parent of any release
+// takes. An observation counts in both.
 const (
 	// fineStage is the number of the first stage's fine histogram.
 	fineStage Stage = 64

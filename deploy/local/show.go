@@ -18,6 +18,7 @@ import (
 	"redoubt/deploy/local/internal/stack"
 	"redoubt/wire/kit/sealed"
 	"redoubt/wire/kit/test/kms"
+	"redoubt/wire/parentapi"
 )
 
 // sample is a person who does not exist; 078-05-1120 is the number that was never one.
@@ -51,7 +52,7 @@ func show(ctx context.Context, w io.Writer, s *stack.Stack, examples string) err
 	}
 	url := "http://" + s.Addresses.Parent
 	fmt.Fprintf(w, "Sealed (encoding 3, P-384; the key wrapped by the KMS stand-in):\n%s\n", indent(body))
-	answer, err := post(ctx, url+"/v1/decrypt", body)
+	answer, err := post(ctx, url+parentapi.PathV1Decrypt, body)
 	if err != nil {
 		return err
 	}

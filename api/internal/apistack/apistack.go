@@ -20,6 +20,7 @@ import (
 
 	"redoubt/wire/kit/sealed"
 	"redoubt/wire/kit/test/kms"
+	"redoubt/wire/parentapi"
 )
 
 // Stack is the stand-in and the parent, on loopback.
@@ -83,15 +84,6 @@ func (s *Stack) Env(more ...string) []string {
 	return append(env, more...)
 }
 
-type request struct {
-	VaultID    string            `json:"vault_id"`
-	Fields     map[string][]byte `json:"fields"`
-	SuiteID    []byte            `json:"suite_id"`
-	WrappedKey []byte            `json:"encrypted_private_key"`
-	Encoding   string            `json:"encoding"`
-	KeyContext int               `json:"key_context"`
-}
-
 type fieldError struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
@@ -102,9 +94,9 @@ func (s *Stack) serve(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/ready" {
 		return
 	}
-	var in request
+	var in parentapi.Request[[]byte]
 	data, err := io.ReadAll(r.Body)
-	if err != nil || json.Unmarshal(data, &in) != nil || r.URL.Path != "/v1/decrypt" {
+	if err != nil || json.Unmarshal(data, &in) != nil || r.URL.Path != parentapi.PathV1Decrypt {
 		answer(w, http.StatusBadRequest, map[string]string{"code": "bad_request"})
 		return
 	}
@@ -135,7 +127,7 @@ func answer(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body) // the caller may be gone
 }
 
-func (s *Stack) key(ctx context.Context, in *request) (*sealed.PrivateKey, sealed.Suite, error) {
+func (s *Stack) key(ctx context.Context, in *parentapi.Request[[]byte]) (*sealed.PrivateKey, sealed.Suite, error) {
 	suite, err := sealed.ParseSuite(in.SuiteID)
 	if err != nil {
 		return nil, 0, err
@@ -152,7 +144,7 @@ func (s *Stack) key(ctx context.Context, in *request) (*sealed.PrivateKey, seale
 	return key, suite, err
 }
 
-func open(key *sealed.PrivateKey, suite sealed.Suite, in *request, name string, raw []byte) (string, error) {
+func open(key *sealed.PrivateKey, suite sealed.Suite, in *parentapi.Request[[]byte], name string, raw []byte) (string, error) {
 	encoding, err := sealed.ParseEncoding(in.Encoding)
 	if err != nil {
 		return "", err

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -16,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"redoubt/wire"
+	"redoubt/wire/parentapi"
 )
 
 // Defaults and limits.
@@ -23,8 +23,6 @@ const (
 	DefaultTimeout  = 8 * time.Second // below API Gateway's 10 s for the reference's integration
 	maxAnswer       = 16 << 20
 	maxErrorAnswer  = 64 << 10
-	decryptPath     = "/v1/decrypt"
-	batchPath       = "/v1/decrypt/batch"
 	readyPath       = "/ready"
 	maxRetryAfter   = time.Hour
 	contentTypeJSON = "application/json"
@@ -102,11 +100,11 @@ func (c *Client) Decrypt(ctx context.Context, r *Request) (*Result, error) {
 // may be rolled first.
 func (c *Client) part(ctx context.Context, r *Request) (*Result, error) {
 	w := c.encode(r)
-	w.Report = len(r.Expressions) > 0
+	w.ReportAccess = len(r.Expressions) > 0
 	deadline := c.deadline(ctx)
 	out, err := c.ask(ctx, deadline, w)
-	if w.Report && code(err) == wire.BadRequest {
-		w.Report = false
+	if w.ReportAccess && code(err) == wire.BadRequest {
+		w.ReportAccess = false
 		return c.ask(ctx, deadline, w)
 	}
 	return out, err
@@ -131,14 +129,14 @@ func (c *Client) deadline(ctx context.Context) time.Time {
 }
 
 // ask sends one request, with its retry.
-func (c *Client) ask(ctx context.Context, deadline time.Time, w *wireRequest) (*Result, error) {
-	body, err := marshal(w)
+func (c *Client) ask(ctx context.Context, deadline time.Time, w *parentapi.Request[[]byte]) (*Result, error) {
+	body, err := w.JSON()
 	if err != nil {
 		return nil, &Error{Code: wire.Internal, Err: errors.New("request not encodable")}
 	}
-	path := decryptPath
-	if len(body) > maxSingle {
-		path, body = batchPath, slices.Concat([]byte(batchHead), body, []byte(batchTail))
+	path := parentapi.PathV1Decrypt
+	if len(body) > parentapi.MaxBody { // and could not be split: the items of a batch are bounded by the wire alone
+		path, body = parentapi.PathBatch, slices.Concat([]byte(batchHead), body, []byte(batchTail))
 	}
 	req := c.conns.request(ctx, http.MethodPost, path)
 	defer fasthttp.ReleaseRequest(req)
@@ -153,7 +151,7 @@ func (c *Client) ask(ctx context.Context, deadline time.Time, w *wireRequest) (*
 	if status := resp.StatusCode(); status != http.StatusOK {
 		return nil, statusError(status, string(resp.Header.Peek("Retry-After")), answer)
 	}
-	if path == batchPath {
+	if path == parentapi.PathBatch {
 		return onlyItem(answer)
 	}
 	out, err := readResult(answer)
@@ -163,20 +161,13 @@ func (c *Client) ask(ctx context.Context, deadline time.Time, w *wireRequest) (*
 	return out, nil
 }
 
-// marshal is json.Marshal without its escapes for HTML, which turn one byte of a source into six.
-func marshal(w *wireRequest) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(w)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
-}
-
-func (c *Client) encode(r *Request) *wireRequest {
-	w := &wireRequest{
+func (c *Client) encode(r *Request) *parentapi.Request[[]byte] {
+	w := &parentapi.Request[[]byte]{
 		VaultID: r.VaultID, Region: c.region, Fields: r.Fields, SuiteID: r.SuiteID, WrappedKey: r.WrappedKey,
-		Encoding: strconv.Itoa(r.Encoding), Expressions: r.Expressions, Include: r.Include, Compat: r.Compat,
-		ReplyKey: r.ReplyKey,
+		Encoding: strconv.Itoa(r.Encoding), Expressions: r.Expressions, Compat: r.Compat, ReplyKey: r.ReplyKey,
+	}
+	if r.Include != nil {
+		w.Include = append([]string{}, *r.Include...) // an empty list is not an absent one
 	}
 	if w.Fields == nil {
 		w.Fields = map[string][]byte{}

@@ -10,12 +10,10 @@ import (
 	"slices"
 
 	"redoubt/wire"
+	"redoubt/wire/parentapi"
 )
 
 const (
-	// maxSingle is the largest body that the parent accepts on /v1/decrypt, in bytes. A larger one that cannot be
-	// split is sent as the only item of a batch, whose items are bounded by the wire alone.
-	maxSingle = 1 << 20
 	// roomHead is enough for the JSON of a request without its fields, key and expressions.
 	roomHead = 4 << 10
 	// maxMessage bounds the size of a request between parent and enclave, minus some room for extensions.
@@ -123,7 +121,7 @@ func fits(r *Request) bool {
 
 // roomFor is the room for the fields of a request, in bytes of JSON. needs is how much of it a field takes.
 func roomFor(r *Request) int {
-	room := maxSingle - roomHead - base64.StdEncoding.EncodedLen(len(r.WrappedKey)) - len(r.VaultID)
+	room := parentapi.MaxBody - roomHead - base64.StdEncoding.EncodedLen(len(r.WrappedKey)) - len(r.VaultID)
 	if r.ReplyKey != nil {
 		room -= len(r.ReplyKey.SuiteID) + len(r.ReplyKey.PublicKey)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"redoubt/wire"
+	"redoubt/wire/parentapi"
 )
 
 // Request asks for the fields of one vault. Blobs are of encoding 2 or 3, as stored. They are borrowed.
@@ -24,10 +25,7 @@ type Request struct {
 }
 
 // ReplyKey is a caller's public key, passed through untouched.
-type ReplyKey struct {
-	SuiteID   string `json:"suite_id"`
-	PublicKey string `json:"public_key"`
-}
+type ReplyKey = parentapi.ReplyKey
 
 // FieldError is why one field or expression has no value.
 type FieldError struct {
@@ -95,19 +93,3 @@ func (e *Error) Name() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
-
-// wireRequest is the JSON of POST /v1/decrypt.
-type wireRequest struct {
-	VaultID     string            `json:"vault_id"`
-	Region      string            `json:"region"`
-	Fields      map[string][]byte `json:"fields"` // encoding/json writes it as standard padded base64
-	SuiteID     []byte            `json:"suite_id"`
-	WrappedKey  []byte            `json:"encrypted_private_key"`
-	Encoding    string            `json:"encoding"`
-	KeyContext  int               `json:"key_context,omitempty"`
-	Expressions map[string]string `json:"expressions,omitempty"`
-	Include     *[]string         `json:"include,omitempty"`
-	Compat      bool              `json:"compat,omitempty"`
-	ReplyKey    *ReplyKey         `json:"reply_key,omitempty"`
-	Report      bool              `json:"report_access,omitempty"`
-}

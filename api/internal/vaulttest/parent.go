@@ -9,37 +9,17 @@ import (
 
 	"redoubt/api/internal/upstream"
 	"redoubt/wire"
+	"redoubt/wire/parentapi"
 )
 
-// Limits of a parent, in bytes: of the body of a single request, of a batch, and of what a request becomes on its way
-// to the enclave.
-const (
-	parentSingle  = 1 << 20
-	parentBatch   = 8 << 20
-	parentMessage = wire.MaxBody
-)
-
-// asked is the JSON of a request to the parent.
-type asked struct {
-	VaultID      string             `json:"vault_id"`
-	Region       string             `json:"region"`
-	Fields       map[string][]byte  `json:"fields"`
-	SuiteID      []byte             `json:"suite_id"`
-	WrappedKey   []byte             `json:"encrypted_private_key"`
-	Encoding     string             `json:"encoding"`
-	KeyContext   int                `json:"key_context"`
-	Expressions  map[string]string  `json:"expressions"`
-	Include      *[]string          `json:"include"`
-	Compat       bool               `json:"compat"`
-	ReplyKey     *upstream.ReplyKey `json:"reply_key"`
-	ReportAccess bool               `json:"report_access"`
-}
+// parentMessage bounds, in bytes, what a request becomes on its way to the enclave.
+const parentMessage = wire.MaxBody
 
 // Parent is a parent in front of the world's enclave. It has a parent's limits.
 func (w *World) Parent() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/decrypt", func(rw http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, parentSingle))
+	mux.HandleFunc("POST "+parentapi.PathV1Decrypt, func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, parentapi.MaxBody))
 		if err != nil {
 			write(rw, http.StatusRequestEntityTooLarge, map[string]string{"code": "bad_request"})
 			return
@@ -47,8 +27,8 @@ func (w *World) Parent() http.Handler {
 		status, answer := w.answer(r, body)
 		write(rw, status, answer)
 	})
-	mux.HandleFunc("POST /v1/decrypt/batch", func(rw http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, parentBatch))
+	mux.HandleFunc("POST "+parentapi.PathBatch, func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, parentapi.MaxBatchBody))
 		var batch struct {
 			Items []json.RawMessage `json:"items"`
 		}
@@ -74,7 +54,7 @@ func (w *World) Parent() http.Handler {
 
 // answer is a *upstream.Result for 200, else a problem.
 func (w *World) answer(r *http.Request, body []byte) (int, any) {
-	var in asked
+	var in parentapi.Request[[]byte]
 	err := json.Unmarshal(body, &in)
 	size := 0
 	for name, blob := range in.Fields {
@@ -87,11 +67,15 @@ func (w *World) answer(r *http.Request, body []byte) (int, any) {
 	if err != nil || encodingErr != nil || size > parentMessage {
 		return http.StatusBadRequest, map[string]string{"code": wire.BadRequest.String()}
 	}
-	res, err := w.Decrypt(r.Context(), &upstream.Request{
+	asked := &upstream.Request{
 		VaultID: in.VaultID, SuiteID: in.SuiteID, WrappedKey: in.WrappedKey, Encoding: encoding,
-		KeyContext: in.KeyContext == 1, Fields: in.Fields, Expressions: in.Expressions, Include: in.Include,
+		KeyContext: in.KeyContext == 1, Fields: in.Fields, Expressions: in.Expressions,
 		Compat: in.Compat, ReplyKey: in.ReplyKey,
-	})
+	}
+	if in.Include != nil {
+		asked.Include = &in.Include
+	}
+	res, err := w.Decrypt(r.Context(), asked)
 	var e *upstream.Error
 	switch {
 	case errors.As(err, &e) && e.Code == wire.DecryptFailed:

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"redoubt/bench/internal/corpus"
+	"redoubt/wire/parentapi"
 )
 
 // Request is one request as it is sent, with what its answer must be.
@@ -97,21 +98,9 @@ type item struct {
 	expressions []Expression
 }
 
-type body struct {
-	VaultID     string            `json:"vault_id"`
-	Region      string            `json:"region"`
-	Fields      map[string]string `json:"fields"`
-	SuiteID     string            `json:"suite_id"`
-	WrappedKey  string            `json:"encrypted_private_key"`
-	Encoding    string            `json:"encoding"`
-	KeyContext  int               `json:"key_context,omitempty"`
-	Expressions map[string]string `json:"expressions,omitempty"`
-	Include     []string          `json:"include,omitempty"`
-}
-
-func (i *item) render(c *corpus.Corpus) (*body, map[string]string) {
+func (i *item) render(c *corpus.Corpus) (*parentapi.Request[string], map[string]string) {
 	suite := c.Suite.ID()
-	b := &body{
+	b := &parentapi.Request[string]{
 		VaultID: i.vault.ID, Region: c.Region, Fields: make(map[string]string, len(i.fields)),
 		SuiteID:    base64.StdEncoding.EncodeToString(suite[:]),
 		WrappedKey: base64.StdEncoding.EncodeToString(i.vault.Wrapped),
@@ -187,21 +176,19 @@ func (t *Target) single(c *corpus.Corpus, i item) (*Request, error) {
 		return t.vault(i)
 	}
 	b, want := i.render(c)
-	raw, err := t.post("/v1/decrypt", b)
+	raw, err := t.post(parentapi.PathV1Decrypt, b)
 	return &Request{raw: raw, want: []map[string]string{want}}, err
 }
 
 // many makes a batch.
 func (t *Target) many(c *corpus.Corpus, items []item) (*Request, error) {
 	r := &Request{batch: true}
-	var bodies struct {
-		Items []*body `json:"items"`
-	}
+	var bodies parentapi.Batch[string]
 	for _, i := range items {
 		b, want := i.render(c)
 		bodies.Items, r.want = append(bodies.Items, b), append(r.want, want)
 	}
 	var err error
-	r.raw, err = t.post("/v1/decrypt/batch", &bodies)
+	r.raw, err = t.post(parentapi.PathBatch, &bodies)
 	return r, err
 }

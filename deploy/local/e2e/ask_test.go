@@ -12,6 +12,7 @@ import (
 
 	"redoubt/deploy/local/internal/record"
 	"redoubt/wire/kit/test/kms"
+	"redoubt/wire/parentapi"
 )
 
 // answer is what a parent said: of /v1/decrypt, of /decrypt, or an error of either.
@@ -54,7 +55,7 @@ func (r *rig) post(route string, body []byte) (*answer, error) {
 	return a, nil
 }
 
-func (r *rig) ask(t *testing.T, route string, body *record.Body) *answer {
+func (r *rig) ask(t *testing.T, route string, body *parentapi.Request[string]) *answer {
 	t.Helper()
 	data, err := body.JSON()
 	if err != nil {

@@ -11,10 +11,11 @@ import (
 
 	"redoubt/deploy/local/internal/record"
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/parentapi"
 )
 
 // mutate changes one blob of a request in place.
-func mutate(t *testing.T, body *record.Body, name string, change func([]byte) []byte) {
+func mutate(t *testing.T, body *parentapi.Request[string], name string, change func([]byte) []byte) {
 	t.Helper()
 	if point, ct, ok := strings.Cut(body.Fields[name], "#"); ok { // encoding 1
 		blob, err := hex.DecodeString(point + ct)
@@ -55,23 +56,23 @@ func TestWhatDoesNotBelongTogetherIsRefused(t *testing.T) {
 			name   string
 			status int
 			code   string
-			edit   func(*record.Body)
+			edit   func(*parentapi.Request[string])
 		}{
-			{"another field's name", 422, "decrypt_failed", func(b *record.Body) { b.Fields = map[string]string{"ssn4": b.Fields["ssn9"]} }},
-			{"another vault's field", 422, "decrypt_failed", func(b *record.Body) { b.Fields["ssn9"] = other.Sealed["ssn9"] }},
-			{"another vault's key", 403, "key_denied", func(b *record.Body) { b.WrappedKey = other.Request(nil).WrappedKey }},
-			{"another vault's id", 403, "key_denied", func(b *record.Body) { b.VaultID = "v_two" }},
-			{"a key said to have no context", 403, "key_denied", func(b *record.Body) { b.KeyContext = 0 }},
-			{"a key without context said to have one", 403, "key_denied", func(b *record.Body) { b.WrappedKey = loose.Request(nil).WrappedKey }},
-			{"a wrapped key that is garbage", 403, "key_denied", func(b *record.Body) { b.WrappedKey = "Z2FyYmFnZQ==" }},
-			{"a region without a key", 403, "key_denied", func(b *record.Body) { b.Region = "eu-west-1" }},
-			{"a wrapped key that is no base64", 400, "bad_request", func(b *record.Body) { b.WrappedKey = "*" }},
-			{"another suite", 0, "", func(b *record.Body) { b.SuiteID = "SFBLRQASAAMAAg==" }},
-			{"an unknown suite", 400, "bad_request", func(b *record.Body) { b.SuiteID = "SFBLRQASAAMAAA==" }},
-			{"an unknown encoding", 400, "bad_request", func(b *record.Body) { b.Encoding = "4" }},
-			{"no vault id", 400, "bad_request", func(b *record.Body) { b.VaultID = "" }},
-			{"a vault id of 257", 400, "bad_request", func(b *record.Body) { b.VaultID = strings.Repeat("v", 257) }},
-			{"a region that is none", 400, "bad_request", func(b *record.Body) { b.Region = "invalid-region" }},
+			{"another field's name", 422, "decrypt_failed", func(b *parentapi.Request[string]) { b.Fields = map[string]string{"ssn4": b.Fields["ssn9"]} }},
+			{"another vault's field", 422, "decrypt_failed", func(b *parentapi.Request[string]) { b.Fields["ssn9"] = other.Sealed["ssn9"] }},
+			{"another vault's key", 403, "key_denied", func(b *parentapi.Request[string]) { b.WrappedKey = other.Request(nil).WrappedKey }},
+			{"another vault's id", 403, "key_denied", func(b *parentapi.Request[string]) { b.VaultID = "v_two" }},
+			{"a key said to have no context", 403, "key_denied", func(b *parentapi.Request[string]) { b.KeyContext = 0 }},
+			{"a key without context said to have one", 403, "key_denied", func(b *parentapi.Request[string]) { b.WrappedKey = loose.Request(nil).WrappedKey }},
+			{"a wrapped key that is garbage", 403, "key_denied", func(b *parentapi.Request[string]) { b.WrappedKey = "Z2FyYmFnZQ==" }},
+			{"a region without a key", 403, "key_denied", func(b *parentapi.Request[string]) { b.Region = "eu-west-1" }},
+			{"a wrapped key that is no base64", 400, "bad_request", func(b *parentapi.Request[string]) { b.WrappedKey = "*" }},
+			{"another suite", 0, "", func(b *parentapi.Request[string]) { b.SuiteID = "SFBLRQASAAMAAg==" }},
+			{"an unknown suite", 400, "bad_request", func(b *parentapi.Request[string]) { b.SuiteID = "SFBLRQASAAMAAA==" }},
+			{"an unknown encoding", 400, "bad_request", func(b *parentapi.Request[string]) { b.Encoding = "4" }},
+			{"no vault id", 400, "bad_request", func(b *parentapi.Request[string]) { b.VaultID = "" }},
+			{"a vault id of 257", 400, "bad_request", func(b *parentapi.Request[string]) { b.VaultID = strings.Repeat("v", 257) }},
+			{"a region that is none", 400, "bad_request", func(b *parentapi.Request[string]) { b.Region = "invalid-region" }},
 		}
 		for name, change := range map[string]func([]byte) []byte{
 			"a flipped point":      flip(40),
@@ -84,8 +85,8 @@ func TestWhatDoesNotBelongTogetherIsRefused(t *testing.T) {
 				name   string
 				status int
 				code   string
-				edit   func(*record.Body)
-			}{name, 422, "decrypt_failed", func(b *record.Body) { mutate(t, b, "ssn9", change) }})
+				edit   func(*parentapi.Request[string])
+			}{name, 422, "decrypt_failed", func(b *parentapi.Request[string]) { mutate(t, b, "ssn9", change) }})
 		}
 		for _, tt := range tests {
 			t.Run(fmt.Sprintf("encoding %d/%s", encoding, tt.name), func(t *testing.T) {
@@ -171,7 +172,7 @@ func TestARecordThatIsHalfHexHalfBinaryOpens(t *testing.T) {
 func TestBodiesBeyondTheLimitsAreRefusedAndTheProcessesLive(t *testing.T) {
 	r := shared.get(t)
 	rec := r.seal(t, record.Options{Fields: map[string]string{"f": sentinel}})
-	many := func(fields, expressions int) *record.Body {
+	many := func(fields, expressions int) *parentapi.Request[string] {
 		b := rec.Request(nil)
 		b.Fields, b.Expressions = map[string]string{}, map[string]string{}
 		for i := range fields {

@@ -22,11 +22,12 @@ import (
 	"redoubt/wire/kit/attest"
 	"redoubt/wire/kit/sealed"
 	"redoubt/wire/kit/sealed/reply"
+	"redoubt/wire/parentapi"
 )
 
 func TestOneBadItemOfABatchFailsAlone(t *testing.T) {
 	r := shared.get(t)
-	var items []*record.Body
+	var items []*parentapi.Request[string]
 	var recs []*record.Record
 	for i := range 40 {
 		opts := record.Options{VaultID: fmt.Sprintf("v_batch%d", i), Context: true, Fields: person(fmt.Sprint("batch", i))}

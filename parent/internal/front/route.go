@@ -1,5 +1,7 @@
 package front
 
+import "redoubt/wire/parentapi"
+
 // Route is a route of the server, for metrics and logs: a closed set.
 type Route uint8
 
@@ -25,9 +27,9 @@ var routes = [Routes]struct {
 	open bool
 }{
 	RouteUnknown:     {path: "unknown", open: true},
-	RouteDecrypt:     {path: "/decrypt", post: true},
-	RouteV1Decrypt:   {path: "/v1/decrypt", post: true},
-	RouteBatch:       {path: "/v1/decrypt/batch", post: true},
+	RouteDecrypt:     {path: parentapi.PathDecrypt, post: true},
+	RouteV1Decrypt:   {path: parentapi.PathV1Decrypt, post: true},
+	RouteBatch:       {path: parentapi.PathBatch, post: true},
 	RouteAttestation: {path: "/v1/attestation"},
 	RouteEnclaves:    {path: "/enclaves"},
 	RouteHealth:      {path: "/health", open: true},

@@ -15,13 +15,14 @@ import (
 	"redoubt/wire/kit/budget"
 	"redoubt/wire/kit/h1"
 	"redoubt/wire/kit/trace"
+	"redoubt/wire/parentapi"
 	"redoubt/wire/session"
 )
 
 // These are limits of bodies and headers, in bytes.
 const (
-	MaxBody      = 1 << 20
-	MaxBatchBody = 8 << 20
+	MaxBody      = parentapi.MaxBody
+	MaxBatchBody = parentapi.MaxBatchBody
 	maxHeader    = 16 << 10
 	// maxBatchAnswer bounds the answer of one batch. Items beyond it are refused.
 	maxBatchAnswer = 64 << 20

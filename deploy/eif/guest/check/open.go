@@ -13,20 +13,11 @@ import (
 	"strings"
 
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/parentapi"
 )
 
-// Request is the body that opens fields of a vault, in the shape of the parent's /v1/decrypt and /decrypt.
-type Request struct {
-	VaultID     string            `json:"vault_id"`
-	Region      string            `json:"region"`
-	Fields      map[string]string `json:"fields"`
-	SuiteID     string            `json:"suite_id"`
-	WrappedKey  string            `json:"encrypted_private_key"`
-	Encoding    string            `json:"encoding"`
-	KeyContext  int               `json:"key_context,omitempty"`
-	Include     []string          `json:"include,omitempty"`
-	Expressions map[string]string `json:"expressions,omitempty"`
-}
+// Request is the body that opens fields of a vault.
+type Request = parentapi.Request[string]
 
 // Seal seals fields in an encoding (1, 2 or 3) and returns the request that opens them.
 func (v *Vault) Seal(encoding int, fields map[string]string) (*Request, error) {
@@ -97,11 +88,11 @@ type BatchItem struct {
 
 // OpenBatch posts requests as one batch and returns their answers in the same order.
 func (t *Target) OpenBatch(ctx context.Context, items []*Request) ([]BatchItem, error) {
-	body, err := json.Marshal(map[string]any{"items": items})
+	body, err := json.Marshal(&parentapi.Batch[string]{Items: items})
 	if err != nil {
 		return nil, err
 	}
-	status, raw, err := t.post(ctx, "/v1/decrypt/batch", body)
+	status, raw, err := t.post(ctx, parentapi.PathBatch, body)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/parentapi"
 )
 
 // Options say how a record is made. VaultID, Key and Fields are required.
@@ -130,23 +130,10 @@ func (r *Record) makeKey(ctx context.Context, client *awskms.Client) ([]byte, er
 	return x509.MarshalPKIXPublicKey(pair.PublicKey())
 }
 
-// Body is the JSON of a request to a parent. Its zero members are left out.
-type Body struct {
-	VaultID     string            `json:"vault_id"`
-	Region      string            `json:"region"`
-	Fields      map[string]string `json:"fields"`
-	SuiteID     string            `json:"suite_id"`
-	WrappedKey  string            `json:"encrypted_private_key"`
-	Encoding    string            `json:"encoding,omitempty"`
-	Expressions map[string]string `json:"expressions,omitempty"`
-	KeyContext  int               `json:"key_context,omitempty"`
-	Include     []string          `json:"include,omitempty"`
-}
-
 // Request returns the body that asks for all fields and the given expressions. The caller may change it.
-func (r *Record) Request(expressions map[string]string) *Body {
+func (r *Record) Request(expressions map[string]string) *parentapi.Request[string] {
 	id := r.Suite.ID()
-	b := &Body{
+	b := &parentapi.Request[string]{
 		VaultID: r.VaultID, Region: r.Region, Fields: make(map[string]string, len(r.Sealed)),
 		SuiteID:    base64.StdEncoding.EncodeToString(id[:]),
 		WrappedKey: base64.StdEncoding.EncodeToString(r.WrappedKey),
@@ -160,6 +147,3 @@ func (r *Record) Request(expressions map[string]string) *Body {
 	}
 	return b
 }
-
-// JSON marshals the body.
-func (b *Body) JSON() ([]byte, error) { return json.Marshal(b) }

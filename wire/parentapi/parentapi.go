@@ -1,0 +1,69 @@
+// Package parentapi is the parent's HTTP contract in Go: the paths that open fields, the JSON of a request, and the
+// bounds of a body. The parent, the API and our own tools share it, so that a member has one name.
+//
+// Package parent/internal/front says what each member means and what is answered; its tests hold this package to its
+// decoder. Error codes are those of [redoubt/wire.Code]. Clients that are to be independent of this code (scripts, and
+// tests that send the reference's own JSON) write their requests literally.
+package parentapi
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// Paths of the routes that open fields.
+const (
+	// PathDecrypt is the reference's.
+	PathDecrypt   = "/decrypt"
+	PathV1Decrypt = "/v1/decrypt"
+	PathBatch     = "/v1/decrypt/batch"
+)
+
+// Bounds of bodies in bytes; one beyond them is answered 413.
+const (
+	MaxBody      = 1 << 20
+	MaxBatchBody = 8 << 20
+)
+
+// Request asks for fields of one vault. B is []byte for those who have raw bytes, which JSON carries in standard
+// base64, and string for those who write that text themselves: fields of encoding 1 are hexadecimal text and no base64.
+//
+// Members from Include on are known to /v1 alone: /decrypt ignores them.
+type Request[B string | []byte] struct {
+	VaultID    string       `json:"vault_id"`
+	Region     string       `json:"region"`
+	Fields     map[string]B `json:"fields"`
+	SuiteID    B            `json:"suite_id"`
+	WrappedKey B            `json:"encrypted_private_key"`
+	// Encoding is 1, 2 or 3 as text; absent, 2.
+	Encoding string `json:"encoding,omitempty"`
+	// KeyContext is 1 when the key was wrapped with the vault's id as encryption context.
+	KeyContext int `json:"key_context,omitempty"`
+	// Expressions are CEL sources by name.
+	Expressions map[string]string `json:"expressions,omitempty"`
+	// Include names the raw fields to return. An empty list returns none; nil is absent, and leaves it to the enclave.
+	Include      []string  `json:"include,omitzero"`
+	Compat       bool      `json:"compat,omitempty"`
+	ReplyKey     *ReplyKey `json:"reply_key,omitempty"`
+	ReportAccess bool      `json:"report_access,omitempty"`
+}
+
+// ReplyKey is a caller's public key, to which the enclave seals the results: both members in standard base64.
+type ReplyKey struct {
+	SuiteID   string `json:"suite_id"`
+	PublicKey string `json:"public_key"`
+}
+
+// Batch is the body of [PathBatch].
+type Batch[B string | []byte] struct {
+	Items []*Request[B] `json:"items"`
+}
+
+// JSON is the request's, without encoding/json's escapes for HTML, which make a byte of a source six.
+func (r *Request[B]) JSON() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(r)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
