@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // ErrorBody is the body of KindError.
 type ErrorBody struct {
@@ -101,6 +104,27 @@ const (
 	// while KMS is away.
 	HealthReady = HealthSelfTest | HealthCredentials | HealthClock | HealthEntropy | HealthAccepting
 )
+
+// healthNames are the conditions by the number of their bit.
+var healthNames = [32]string{0: "self_test", 1: "credentials", 2: "kms", 3: "clock", 4: "entropy", 5: "accepting"}
+
+// AllHealth are the conditions of this build.
+func AllHealth() (all Health) {
+	for i, name := range healthNames {
+		if name != "" {
+			all |= 1 << i
+		}
+	}
+	return all
+}
+
+// Name is the condition's in snake_case, for metrics and logs; empty for what is not one condition of this build.
+func (h Health) Name() string {
+	if bits.OnesCount32(uint32(h)) != 1 {
+		return ""
+	}
+	return healthNames[bits.TrailingZeros32(uint32(h))]
+}
 
 // Has reports whether all of want are set.
 func (h Health) Has(want Health) bool { return h&want == want }

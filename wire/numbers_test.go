@@ -9,11 +9,14 @@ import (
 	"go/parser"
 	"go/token"
 	"go/types"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"redoubt/wire"
 )
 
 // numbersFile holds every number that a peer, a stored record or a scrape may know: "package type number name", sorted.
@@ -24,11 +27,15 @@ var writeNumbers = flag.Bool("write-numbers", false, "add new numbers to "+numbe
 // numbered are the packages whose constants travel or are stored.
 var numbered = []string{".", "kit/sealed", "session"}
 
-// unnamedTypes are prefixes of constants without a type of their own that travel all the same: extension tags, bits.
-var unnamedTypes = []string{"ext", "req", "field"}
+// unnamedTypes are prefixes of constants without a type of their own that travel all the same: extension tags, bits, and
+// bounds, since a peer refuses what is beyond its own.
+var unnamedTypes = []string{"ext", "req", "field", "Max", "Min"}
 
-// computed are no numbers: counts, and sums of bits that are listed by themselves.
-var computed = []string{"codeCount", "expressionKinds", "reqKnown", "fieldKnown", "HealthReady", "MaxSuite"}
+// computed are not held: counts, sums of bits that are listed by themselves, and the versions, which move by design.
+var computed = []string{
+	"codeCount", "expressionKinds", "reqKnown", "fieldKnown", "HealthReady", "MaxSuite", "MaxEncSize", "MinVersion",
+	"MaxVersion",
+}
 
 // TestNoNumberOnTheWireChanges compares all constants of the packages above with the file. A number that is there has
 // its meaning for ever: peers of other releases, stored records and dashboards rely on it.
@@ -119,4 +126,58 @@ func typeOf(pkg *types.Package, c *types.Const) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// TestTheDocumentHasTheBounds compares the numbers in brackets of the package's doc with the constants.
+func TestTheDocumentHasTheBounds(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		fmt.Sprintf("list[%d] of field:", wire.MaxFields), fmt.Sprintf("list[%d] of expression:", wire.MaxExpressions),
+		fmt.Sprintf("list[%d] of result:", wire.MaxResults), fmt.Sprintf("bytes[%d] vault id, empty", wire.MaxVaultID),
+		fmt.Sprintf("bytes[%d] vault id, bytes[%d] region, bytes[%d] wrapped key", wire.MaxVaultID, wire.MaxRegion,
+			wire.MaxWrappedKey),
+		fmt.Sprintf("bytes[%d] name, bytes[%d] source", wire.MaxName, wire.MaxExpression),
+		fmt.Sprintf("in DER [%d]", wire.MaxReplyKey), fmt.Sprintf("caller token [%d]", wire.MaxCallerToken),
+		fmt.Sprintf("bytes[%d] build id", wire.MaxBuildID), fmt.Sprintf("enclave id [%d]", wire.MaxEnclaveID),
+		fmt.Sprintf("PCR index below %d and its value [%d]", wire.MaxPCRs, wire.MaxPCR),
+		fmt.Sprintf("bytes[%d] access key id", wire.MaxCredential), fmt.Sprintf("bytes[%d] secret", wire.MaxCredential),
+		fmt.Sprintf("bytes[%d] session token", wire.MaxSessionToken),
+		fmt.Sprintf("list[%d] of: uv id", wire.MaxStats), fmt.Sprintf("list[%d] of histogram", wire.MaxStats),
+		fmt.Sprintf("list[%d] of uv count per bucket", wire.MaxBuckets),
+		fmt.Sprintf("bytes[%d..%d] nonce", wire.MinNonce, wire.MaxNonce),
+		fmt.Sprintf("bytes[%d] document", wire.MaxDocument), fmt.Sprintf("bytes[%d] text", wire.MaxLogText),
+		fmt.Sprintf("list[%d] of: bytes[%d] key", wire.MaxLogNumbers, wire.MaxLogKey),
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the package's doc does not say %q", want)
+		}
+	}
+}
+
+// TestEveryConditionHasAName: what an enclave reports is shown by name.
+func TestEveryConditionHasAName(t *testing.T) {
+	t.Parallel()
+	names := map[string]bool{}
+	for _, line := range numbers(t, ".") {
+		rest, ok := strings.CutPrefix(line, "wire.Health ")
+		if !ok {
+			continue
+		}
+		var bit wire.Health
+		if _, err := fmt.Sscan(rest, &bit); err != nil {
+			t.Fatal(err)
+		}
+		name := bit.Name()
+		if name == "" || names[name] || !wire.AllHealth().Has(bit) {
+			t.Errorf("%s is called %q", rest, name)
+		}
+		names[name] = true
+	}
+	if n := bits.OnesCount32(uint32(wire.AllHealth())); n != len(names) {
+		t.Errorf("%d bits have a name, there are %d", n, len(names))
+	}
 }

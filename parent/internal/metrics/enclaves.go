@@ -36,19 +36,6 @@ type collector struct {
 	families map[string]family
 }
 
-// healthBits are the conditions an enclave reports.
-var healthBits = []struct {
-	bit  wire.Health
-	name string
-}{
-	{wire.HealthSelfTest, "self_test"},
-	{wire.HealthCredentials, "credentials"},
-	{wire.HealthKMS, "kms"},
-	{wire.HealthClock, "clock"},
-	{wire.HealthEntropy, "entropy"},
-	{wire.HealthAccepting, "accepting"},
-}
-
 // AddEnclaves exposes the enclaves of source.
 func (m *Metrics) AddEnclaves(source Enclaves) {
 	d := func(name, help string, labels ...string) *prometheus.Desc {
@@ -144,12 +131,13 @@ func (c *collector) status(ch chan<- prometheus.Metric, s pool.Status) {
 	gauge(c.offset, s.ClockOffset.Seconds())
 	gauge(c.started, float64(s.Started)/1000)
 	gauge(c.info, 1, clean(s.ID), clean(s.Build))
-	for _, b := range healthBits {
+	for rest := wire.AllHealth(); rest != 0; rest &= rest - 1 {
+		bit := rest & -rest
 		v := 0.0
-		if s.Health.Has(b.bit) {
+		if s.Health.Has(bit) {
 			v = 1
 		}
-		gauge(c.health, v, b.name)
+		gauge(c.health, v, bit.Name())
 	}
 }
 
