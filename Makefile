@@ -222,6 +222,10 @@ test-walk: ## The commands of deploy/README.md, from an empty account to a decry
 fuzz: ## Each fuzzer for FUZZTIME (default 5s)
 	.ci/fuzz $(FUZZTIME)
 
+.PHONY: deps
+deps: ## Each direct dependency: its version, its newest release if that is another, and what it is for
+	@GO='$(GO)' .ci/deps
+
 .PHONY: vuln
 vuln: ## Known vulnerabilities in what we link (asks the Go vulnerability database: needs the internet)
 	GOBIN=$(TOOLS) $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULN_VERSION)

@@ -6,49 +6,49 @@ go 1.26.0
 toolchain go1.26.8
 
 require (
-	cel.dev/cel-go v0.33.2
-	github.com/CycloneDX/cyclonedx-go v0.12.0
-	github.com/HdrHistogram/hdrhistogram-go v1.4.0
-	github.com/alecthomas/kong v1.17.0
-	github.com/aws/aws-lambda-go v1.55.1
-	github.com/aws/aws-sdk-go-v2 v1.48.0
-	github.com/aws/aws-sdk-go-v2/config v1.33.18
-	github.com/aws/aws-sdk-go-v2/credentials v1.21.0
-	github.com/aws/aws-sdk-go-v2/feature/ec2/imds v1.20.9
-	github.com/aws/aws-sdk-go-v2/service/dynamodb v1.74.0
-	github.com/aws/aws-sdk-go-v2/service/kms v1.62.6
-	github.com/aws/smithy-go v1.28.9
-	github.com/chromedp/cdproto v0.160.2
-	github.com/chromedp/chromedp v0.23.1
-	github.com/cloudflare/circl v1.6.5
-	github.com/coreos/go-oidc/v3 v3.21.0
-	github.com/danielgtaylor/huma/v2 v2.37.2
-	github.com/fxamacker/cbor/v2 v2.10.0
-	github.com/go-jose/go-jose/v4 v4.1.9
-	github.com/goccy/go-yaml v1.19.2
-	github.com/hashicorp/yamux v0.1.2
-	github.com/hf/nsm v0.0.0-20220930140112-cd181bd646b9
-	github.com/mdlayher/socket v0.8.0
-	github.com/mdlayher/vsock v1.4.0
-	github.com/pb33f/jsonschema/v6 v6.0.3
-	github.com/pb33f/libopenapi v0.42.5
-	github.com/pb33f/libopenapi-validator v0.16.3
-	github.com/pires/go-proxyproto v0.15.0
-	github.com/prometheus/client_golang v1.25.0
-	github.com/prometheus/client_model v0.6.3
-	github.com/prometheus/common v0.74.0
-	github.com/valyala/fasthttp v1.78.0
-	github.com/valyala/fastjson v1.6.10
-	go.etcd.io/bbolt v1.5.0
-	go.opentelemetry.io/proto/slim/otlp v1.11.1
-	go.uber.org/goleak v1.3.0
-	golang.org/x/crypto v0.59.0
-	golang.org/x/sync v0.25.0
-	golang.org/x/sys v0.50.0
-	golang.org/x/text v0.44.0
-	golang.org/x/time v0.16.0
-	google.golang.org/protobuf v1.36.12
-	pgregory.net/rapid v1.3.0
+	cel.dev/cel-go v0.33.2 // expressions: parser, checker and evaluation, inside the enclave
+	github.com/CycloneDX/cyclonedx-go v0.12.0 // writes the bill of materials of a release
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // bench: latencies with bounded error
+	github.com/alecthomas/kong v1.17.0 // command lines and their help
+	github.com/aws/aws-lambda-go v1.55.1 // the API and the canary as Lambda functions
+	github.com/aws/aws-sdk-go-v2 v1.48.0 // AWS calls: signing, retries, endpoints
+	github.com/aws/aws-sdk-go-v2/config v1.33.18 // AWS settings of the API and of tools, as AWS documents them
+	github.com/aws/aws-sdk-go-v2/credentials v1.21.0 // AWS credentials of tools and tests that name their own
+	github.com/aws/aws-sdk-go-v2/feature/ec2/imds v1.20.9 // the host's credentials, IMDSv2
+	github.com/aws/aws-sdk-go-v2/service/dynamodb v1.74.0 // the API's store on DynamoDB
+	github.com/aws/aws-sdk-go-v2/service/kms v1.62.6 // KMS: Decrypt in the enclave, key pairs and MACs in the API
+	github.com/aws/smithy-go v1.28.9 // the SDK's errors and middleware
+	github.com/chromedp/cdproto v0.160.2 // tests of pages in a browser: its protocol
+	github.com/chromedp/chromedp v0.23.1 // tests of pages in a browser
+	github.com/cloudflare/circl v1.6.5 // HPKE, RFC 9180
+	github.com/coreos/go-oidc/v3 v3.21.0 // the API's OIDC callers: discovery and key sets
+	github.com/danielgtaylor/huma/v2 v2.37.2 // the API's OpenAPI document, from its Go types
+	github.com/fxamacker/cbor/v2 v2.10.0 // CBOR: attestation documents, image manifests, entries of the embedded store
+	github.com/go-jose/go-jose/v4 v4.1.9 // the API's OIDC callers: signatures of tokens
+	github.com/goccy/go-yaml v1.19.2 // configuration files, with positions in errors
+	github.com/hashicorp/yamux v0.1.2 // egress streams of a session, and the oracle of our own streams
+	github.com/hf/nsm v0.0.0-20220930140112-cd181bd646b9 // the Nitro Security Module's requests and answers
+	github.com/mdlayher/socket v0.8.0 // a dial of vsock that a context can end
+	github.com/mdlayher/vsock v1.4.0 // vsock between parent and enclave
+	github.com/pb33f/jsonschema/v6 v6.0.3 // tests: CloudWatch's embedded metric format by its schema
+	github.com/pb33f/libopenapi v0.42.5 // tests: the API's OpenAPI document
+	github.com/pb33f/libopenapi-validator v0.16.3 // tests: each answer of the API against its document
+	github.com/pires/go-proxyproto v0.15.0 // PROXY protocol v2 from the load balancer; 0.16 asks for Go 1.26.9
+	github.com/prometheus/client_golang v1.25.0 // metrics of parent, API and canary
+	github.com/prometheus/client_model v0.6.3 // native histograms of enclaves, beside client_golang
+	github.com/prometheus/common v0.74.0 // tests: metrics as text
+	github.com/valyala/fasthttp v1.78.0 // the parent's HTTP server, and the API's client of it
+	github.com/valyala/fastjson v1.6.10 // the parent's requests, without allocations
+	go.etcd.io/bbolt v1.5.0 // the API's embedded store
+	go.opentelemetry.io/proto/slim/otlp v1.11.1 // spans as OTLP has them, without gRPC
+	go.uber.org/goleak v1.3.0 // tests: goroutines that stay
+	golang.org/x/crypto v0.59.0 // cryptobyte: ASN.1 of keys, without reflection
+	golang.org/x/sync v0.25.0 // calls that many callers share, and groups of goroutines
+	golang.org/x/sys v0.50.0 // system calls: locked memory, sockets, vsock, files
+	golang.org/x/text v0.44.0 // upper, lower and title case of expressions
+	golang.org/x/time v0.16.0 // rates of requests and log entries
+	google.golang.org/protobuf v1.36.12 // encoding of spans
+	pgregory.net/rapid v1.3.0 // tests of properties
 )
 
 require (
