@@ -82,17 +82,17 @@ def _changed_group(cls, original_resource, cloudformation_json, account_id, regi
 def _applied(self):
     """A change set makes or changes the stack as CreateStack and UpdateStack do."""
     stack = self.stack
+    exports = cloudformation_backends[stack.account_id][stack.region_name].exports
     if self.change_set_type == "UPDATE":
         # moto gives lists for the lists that are to be kept, and takes text.
         given = {k: ",".join(v) if isinstance(v, list) else v for k, v in self.parameters.items()}
         stack.update(self.template, self.role_arn, given)
-        return
-    exports = cloudformation_backends[stack.account_id][stack.region_name].exports
-    stack.template, stack.parameters, stack.cross_stack_resources = self.template, self.parameters, exports
-    stack._parse_template()
-    stack.resource_map = stack._create_resource_map()
-    stack.output_map = stack._create_output_map()
-    stack.create_resources()
+    else:
+        stack.template, stack.parameters, stack.cross_stack_resources = self.template, self.parameters, exports
+        stack._parse_template()
+        stack.resource_map = stack._create_resource_map()
+        stack.output_map = stack._create_output_map()
+        stack.create_resources()
     exports.update({e.name: e for e in stack.exports})
 
 

@@ -112,16 +112,15 @@ func newWalk(t *testing.T) *walk {
 	w.endpoint = w.serveAWS()
 	w.gateway = w.serveGateway()
 	w.env = []string{
-		"PATH=" + filepath.Join(*venv, "bin") + ":" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "CURL_HOME=" + w.gateway.curl,
+		"PATH=" + filepath.Join(*venv, "bin") + ":" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
+		"CURL_HOME=" + w.gateway.curl, "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
 		"AWS_ENDPOINT_URL=" + w.endpoint, "AWS_ACCESS_KEY_ID=" + reader.id, "AWS_SECRET_ACCESS_KEY=" + reader.secret,
 		"AWS_PAGER=", "VERSION=v0.0.0-walk",
 	}
-	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOFLAGS", "GOSUMDB"} { // HOME is another
-		out, err := proctest.Run("go", "env", name)
-		if err != nil {
-			t.Fatal(err)
+	for _, entry := range os.Environ() { // a toolchain may be elsewhere than at home
+		if strings.HasPrefix(entry, "GO") || strings.HasPrefix(entry, "CARGO_") || strings.HasPrefix(entry, "RUSTUP_") {
+			w.env = append(w.env, entry)
 		}
-		w.env = append(w.env, name+"="+strings.TrimSpace(string(out)))
 	}
 	return w
 }
