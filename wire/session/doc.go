@@ -10,8 +10,8 @@
 //   - Every request that a handler took is answered exactly once, also when the handler panics.
 //   - What waits is bounded: calls in flight, bytes to write, messages half received, control messages not yet handled,
 //     streams, attestations, logs. This holds from the first byte on, before the hellos too. 4.8 MB of any one frame,
-//     none of its answers read, cost at most 9 MiB of heap. The goroutine that reads never waits for a write. Answers go
-//     to a queue whose overflow ends the session: two peers that both wait for the other to read would wait forever.
+//     none of its answers read, cost at most 9 MiB of heap. The goroutine that reads never waits for a write. Answers
+//     go to a queue whose overflow ends the session: two peers that both wait for the other to read would wait forever.
 //   - Sessions that share a [Budget] hold no more than it, together, beside what [ServerConfig.Cost] says of each. A
 //     request or an answer for which it has no room becomes wire.Overloaded. TestEveryBoundOfEverySessionAtOnce fills
 //     all of them.
