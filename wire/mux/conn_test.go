@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -236,6 +237,18 @@ func TestRefusedStreamsAreForgotten(t *testing.T) {
 			}
 		}
 		r.write(data(yamuxframe.FIN, id, "and the last"))
+	}
+	// One whose end comes together with its beginning is closed from this side too.
+	r.write(slices.Concat(
+		window(yamuxframe.SYN, 105, 0), data(0, 105, "all at once"), window(yamuxframe.FIN, 105, 0)))
+	for {
+		h, _, err := r.frame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Stream == 105 && h.Has(yamuxframe.FIN) {
+			break
+		}
 	}
 	r.alive()
 	if n := len(*r.c.streams.Load()); n != 2 {

@@ -54,6 +54,7 @@ func (c *Conn) takeOurs(h yamuxframe.Header) error {
 		if err != ErrClosed || !s.refused { //nolint:errorlint // exactly this value
 			return err
 		}
+		c.resume() // this side's end is still to be said
 		c.forget(s)
 	}
 	if h.Kind == yamuxframe.Data {
