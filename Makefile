@@ -98,6 +98,11 @@ image: ## Container images of parent and enclave from dist/, with buildah (insta
 eif: ## The enclave image and its PCRs: make eif BLOBS=/usr/share/nitro_enclaves/blobs CONFIG=enclave.yaml [ARCH=arm64]
 	deploy/eif/make-eif.sh
 
+.PHONY: kernel
+kernel: ## Our own kernel for x86_64 enclave images, in dist/kernel/amd64 (root on Debian 12; reproducible, 5 min)
+	deploy/eif/kernel/build.sh
+	$(GO) test -count=1 -run 'TestOurKernel' ./deploy/eif/internal/kernel
+
 .PHONY: release
 release: ## dist/, images, checksums, bill of materials; with BLOBS_amd64= and BLOBS_arm64= (kernels) enclave images too
 	deploy/images/release.sh
