@@ -41,11 +41,11 @@ run: build ## The local stack on its usual ports, until Ctrl-C; prints curl line
 .PHONY: test
 test: ## All tests that need only Go modules, with the race detector (allocation counts without it)
 	$(GO) test -race -timeout 15m $(TESTFLAGS) ./...
-	$(GO) test -race -timeout 15m -tags dev $(TESTFLAGS) ./enclave/...
+	$(GO) test -race -timeout 15m -tags dev $(TESTFLAGS) ./enclave/... ./deploy/local/testkit
 	$(GO) test -run 'Alloc' $(TESTFLAGS) ./wire/... ./enclave/internal/... ./parent/internal/front ./api/internal/audit \
 		./api/internal/cli
 	GOEXPERIMENT=$(ERASING) $(GO) test $(TESTFLAGS) ./wire/kit/secret ./wire/kit/sealed ./enclave/internal/keys
-	GOEXPERIMENT=$(ERASING) $(GO) test -tags dev -run 'Memory|Time' $(TESTFLAGS) ./enclave/internal/app
+	GOEXPERIMENT=$(ERASING) $(GO) test -tags dev -run 'Memory|Time' $(TESTFLAGS) ./enclave/enclaved
 
 ##@ Build
 
@@ -175,7 +175,7 @@ test-arm64: ## Everything checked for arm64; wire, enclave and parent tested und
 	REDOUBT_TEST_ALONE=1 CGO_ENABLED=0 GOARCH=arm64 $(GO) test -exec qemu-aarch64-static -run '^TestADayOfRotation$$' $(TESTFLAGS) \
 		./enclave/internal/server ./enclave/internal/kms
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) test -exec qemu-aarch64-static -skip '$(NOT_EMULATED)|^TestADayOfRotation$$' $(TESTFLAGS) \
-		./wire/... ./enclave/... ./parent/internal/...
+		$$($(GO) list ./wire/... ./enclave/... ./parent/internal/... ./parent/parentd | grep -v wire/kit/test)
 	RD_TEST_EMULATOR=qemu-aarch64-static CGO_ENABLED=0 GOARCH=arm64 $(GO) test -exec qemu-aarch64-static \
 		-skip '$(NOT_EMULATED)' $(TESTFLAGS) ./parent
 

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 
-	"redoubt/api/internal/cli"
+	"redoubt/api/apid"
 	"redoubt/wire/kit/secret"
 )
 
@@ -17,5 +17,5 @@ func main() {
 		fmt.Fprintln(os.Stderr, "api:", err)
 		os.Exit(1)
 	}
-	os.Exit(cli.Main(os.Args[1:], version, os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(apid.Main(os.Args[1:], version, os.Stdin, os.Stdout, os.Stderr))
 }

@@ -11,8 +11,7 @@ import (
 	"runtime/debug"
 	"syscall"
 
-	"redoubt/enclave/internal/app"
-	"redoubt/enclave/internal/config"
+	"redoubt/enclave/enclaved"
 	"redoubt/enclave/internal/pid1"
 	"redoubt/wire/kit/program"
 )
@@ -42,15 +41,15 @@ func run(path string, log *slog.Logger) error {
 			return err
 		}
 	}
-	if err := app.Harden(); err != nil {
+	if err := enclaved.Harden(); err != nil {
 		return err
 	}
-	cfg, err := config.Load(path)
+	cfg, err := enclaved.Load(path)
 	if err != nil {
 		return err
 	}
-	app.Tune(cfg)
-	module, err := openModule(cfg)
+	enclaved.Tune(cfg)
+	module, err := enclaved.OpenModule(cfg)
 	if err != nil {
 		return err
 	}
@@ -64,7 +63,7 @@ func run(path string, log *slog.Logger) error {
 	return start(boot, func() error {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
-		return app.Run(ctx, cfg, app.Options{Module: module, Build: build(), Console: os.Stderr})
+		return enclaved.Run(ctx, cfg, enclaved.Environment{Module: module, Build: build(), Console: os.Stderr})
 	})
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 
 	"redoubt/enclave/internal/config"
-	"redoubt/enclave/internal/nsm"
 	"redoubt/wire/kit/program"
 )
 
@@ -37,6 +36,3 @@ func configPath(args []string) (path string, status int, ok bool) {
 	}
 	return "", program.Misused(os.Stderr, "enclave", errors.New("a production build takes no arguments")), false
 }
-
-// openModule opens the machine's security module. There is no other.
-func openModule(*config.Config) (nsm.Module, error) { return nsm.Open(), nil }

@@ -9,8 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"redoubt/parent/internal/app"
-	"redoubt/parent/internal/config"
+	"redoubt/parent/parentd"
 	"redoubt/wire/kit/program"
 )
 
@@ -22,8 +21,8 @@ func main() {
 }
 
 func run(args []string) int {
-	c, err := config.Parse(args, version, os.Stdout)
-	var exit config.ExitError
+	c, err := parentd.Parse(args, version, os.Stdout)
+	var exit parentd.ExitError
 	if errors.As(err, &exit) {
 		return int(exit)
 	}
@@ -31,19 +30,19 @@ func run(args []string) int {
 		return program.Misused(os.Stderr, "parent", err)
 	}
 	log := program.NewLogger(os.Stderr, c.Operate.Level())
-	if err := app.Harden(); err != nil {
+	if err := parentd.Harden(); err != nil {
 		log.Error("cannot start", slog.String("cause", err.Error()))
 		return program.Failed
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	a, err := app.New(c, version, log)
+	p, err := parentd.Start(ctx, c, parentd.Environment{Version: version, Log: log})
 	if err != nil {
 		log.Error("cannot start", slog.String("cause", err.Error()))
 		return program.Failed
 	}
-	if err := a.Run(ctx); err != nil {
+	if err := p.Wait(); err != nil {
 		log.Error("ended", slog.String("cause", err.Error()))
 		return program.Failed
 	}

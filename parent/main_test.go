@@ -22,9 +22,8 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/parent/internal/app"
-	"redoubt/parent/internal/config"
 	"redoubt/parent/internal/fakeenclave"
+	"redoubt/parent/parentd"
 	"redoubt/wire"
 	"redoubt/wire/kit/test/proctest"
 )
@@ -45,17 +44,16 @@ func TestMain(m *testing.M) {
 }
 
 func runReadable(args []string) int {
-	c, err := config.Parse(args, "test", os.Stdout)
+	c, err := parentd.Parse(args, "test", os.Stdout)
 	if err != nil {
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	a, err := app.New(c, "test", slog.New(slog.NewJSONHandler(os.Stderr, nil)))
-	if err != nil {
-		return 1
-	}
-	if a.Run(ctx) != nil {
+	p, err := parentd.Start(ctx, c, parentd.Environment{
+		Version: "test", Log: slog.New(slog.NewJSONHandler(os.Stderr, nil)),
+	})
+	if err != nil || p.Wait() != nil {
 		return 1
 	}
 	return 0

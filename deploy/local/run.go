@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/program"
 )
 
@@ -64,10 +64,10 @@ func (r *runCommand) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("own program: %w", err)
 	}
-	addresses := stack.Addresses{
+	addresses := testkit.Addresses{
 		API: r.API, APIMetrics: r.APIMetrics, Parent: r.Parent, ParentMetrics: r.ParentMetrics, KMS: r.KMS, KMSTLS: r.KMSTLS,
 	}
-	s, err := stack.Start(ctx, stack.Options{
+	s, err := testkit.Start(ctx, testkit.Options{
 		Bin: bin, Local: self, State: r.State, Addresses: addresses, FreePorts: r.FreePorts, Log: logs,
 		ProbeEvery: r.ProbeEvery,
 	})
@@ -111,7 +111,7 @@ func (d *demoCommand) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("own program: %w", err)
 	}
-	s, err := stack.Start(ctx, stack.Options{Bin: bin, Local: self, State: state, FreePorts: true, Log: logs})
+	s, err := testkit.Start(ctx, testkit.Options{Bin: bin, Local: self, State: state, FreePorts: true, Log: logs})
 	if err != nil {
 		return err
 	}

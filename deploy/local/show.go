@@ -14,8 +14,7 @@ import (
 	"slices"
 	"time"
 
-	"redoubt/deploy/local/internal/record"
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/sealed"
 	"redoubt/wire/kit/test/kms"
 	"redoubt/wire/parentapi"
@@ -36,9 +35,9 @@ const (
 const answerTimeout = 15 * time.Second
 
 // show seals a record, has it opened, compares, and prints both with the curl lines for more.
-func show(ctx context.Context, w io.Writer, s *stack.Stack, examples string) error {
-	client := stack.KMSClient(s.Addresses.KMS)
-	rec, err := record.Seal(ctx, client, record.Options{
+func show(ctx context.Context, w io.Writer, s *testkit.Stack, examples string) error {
+	client := testkit.KMSClient(s.Addresses.KMS)
+	rec, err := testkit.Seal(ctx, client, testkit.RecordOptions{
 		VaultID: "v_demo", Key: kms.AliasSymmetric, Context: true, Fields: sample,
 	})
 	if err != nil {
@@ -100,13 +99,13 @@ func compareValues(got map[string]string) error {
 
 // writeExamples makes a record in each encoding, whose keys are wrapped by Encrypt and without encryption context as
 // the reference's are, and prints curl lines that have them opened by the reference's route.
-func writeExamples(ctx context.Context, w io.Writer, s *stack.Stack, dir string) error {
+func writeExamples(ctx context.Context, w io.Writer, s *testkit.Stack, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("examples: %w", err)
 	}
 	fmt.Fprintln(w, "\nBy hand, through the parent alone, one record in each encoding:")
 	for _, encoding := range []sealed.Encoding{sealed.EncodingHex, sealed.EncodingField, sealed.EncodingRecord} {
-		rec, err := record.Seal(ctx, stack.KMSClient(s.Addresses.KMS), record.Options{
+		rec, err := testkit.Seal(ctx, testkit.KMSClient(s.Addresses.KMS), testkit.RecordOptions{
 			VaultID: fmt.Sprintf("v_example%d", encoding), Key: kms.AliasSymmetric, Encoding: encoding,
 			WrapLocal: true, Fields: sample,
 		})

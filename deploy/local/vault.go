@@ -10,11 +10,11 @@ import (
 	"slices"
 
 	"redoubt/api/client"
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 )
 
 // showVault has the API make a vault and open it again, compares, and prints both.
-func showVault(ctx context.Context, w io.Writer, s *stack.Stack) error {
+func showVault(ctx context.Context, w io.Writer, s *testkit.Stack) error {
 	api, err := client.New(client.Config{URL: "http://" + s.Addresses.API})
 	if err != nil {
 		return fmt.Errorf("API's client: %w", err)
@@ -52,7 +52,7 @@ func showVault(ctx context.Context, w io.Writer, s *stack.Stack) error {
 }
 
 // vaultLines print the curl lines for the API.
-func vaultLines(w io.Writer, s *stack.Stack) {
+func vaultLines(w io.Writer, s *testkit.Stack) {
 	fmt.Fprintf(w, "\nBy hand, through the API (see http://%[1]s/docs):\n"+
 		"  curl -sS http://%[1]s/v1/vaults -H 'Content-Type: application/json' "+
 		"-d '{\"first_name\":\"Ada\",\"ssn9\":\"078051120\"}'\n"+

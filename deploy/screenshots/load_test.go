@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/local/localstack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/sealed"
 )
 
@@ -35,7 +35,7 @@ func bin(t *testing.T) string {
 
 // rig is a local stack with records to ask for.
 type rig struct {
-	*localstack.Stack
+	*testkit.Stack
 	client *http.Client
 	hot    [][]byte // bodies of records that are asked for again and again
 	opened atomic.Int64
@@ -57,7 +57,7 @@ func start(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(state) })
-	s, err := localstack.Start(t.Context(), localstack.Options{Bin: bin(t), State: state, FreePorts: true, Log: io.Discard})
+	s, err := testkit.Start(t.Context(), testkit.Options{Bin: bin(t), State: state, FreePorts: true, Log: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func start(t *testing.T) *rig {
 // seal makes a record of three fields and returns the body that asks for them and for two expressions.
 func (r *rig) seal(t *testing.T, name string) []byte {
 	t.Helper()
-	rec, err := localstack.Seal(t.Context(), localstack.KMSClient(r.Addresses.KMS), localstack.RecordOptions{
+	rec, err := testkit.Seal(t.Context(), testkit.KMSClient(r.Addresses.KMS), testkit.RecordOptions{
 		VaultID: "v_" + name, Suite: sealed.P256, Context: true,
 		Fields: map[string]string{"first_name": sentinel + name, "ssn9": "078051120", "dob": "1990-12-10"},
 	})

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/local/localstack"
+	"redoubt/deploy/local/testkit"
 )
 
 // cells are the texts of a table's first row that begins with a name, found by the table's caption.
@@ -136,16 +136,16 @@ func atRest(t *testing.T, r *rig, p *tab) {
 // followsItsEnclave ends the enclave, starts it again, and ends the parent, and looks what the page says of each.
 func followsItsEnclave(t *testing.T, r *rig, p *tab) {
 	t.Helper()
-	r.Process(localstack.Enclave).Kill()
+	r.Process(testkit.Enclave).Kill()
 	p.until(t, "the enclave is gone", 15*time.Second, `document.getElementById("state").textContent === "not ready" &&
 		document.querySelector("#sessions b").textContent === "0 of 0" && document.querySelector("#sessions b.bad") !== null`)
-	if err := r.Restart(localstack.Enclave); err != nil {
+	if err := r.Restart(testkit.Enclave); err != nil {
 		t.Fatal(err)
 	}
 	p.until(t, "the enclave is back", 20*time.Second, `document.getElementById("state").textContent === "ready" &&
 		document.querySelector("#sessions b").textContent === "2 of 2"`)
 	p.silent(t)
-	r.Process(localstack.Parent).Kill()
+	r.Process(testkit.Parent).Kill()
 	p.until(t, "the parent is gone", 10*time.Second, `document.getElementById("state").textContent === "does not answer" &&
 		document.title === "Redoubt parent: does not answer" && document.body.classList.contains("stale")`)
 }

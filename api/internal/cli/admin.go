@@ -37,7 +37,7 @@ func adminPath(flag, path string) string {
 }
 
 // admin serves backup and restore on a unix socket that only the server's user can open.
-func (cmd *serveCmd) admin(ctx context.Context, a *app, log *slog.Logger) (stop func(), err error) {
+func (cmd *Serve) admin(ctx context.Context, a *app, log *slog.Logger) (stop func(), err error) {
 	file, ok := a.store.(*bolt.Store)
 	path := adminPath(cmd.Admin, cmd.boltPath())
 	if !ok || path == "" {

@@ -16,7 +16,7 @@ import (
 )
 
 type commands struct {
-	Serve      serveCmd      `cmd:"" help:"Serve the API."`
+	Serve      Serve         `cmd:"" help:"Serve the API."`
 	Lambda     lambdaCmd     `cmd:"" help:"Serve the API on AWS Lambda; the default when Lambda starts the program."`
 	Vault      vaultCmd      `cmd:"" help:"Make, look at and open vaults through a running API."`
 	Key        keyCmd        `cmd:"" help:"Make, list and revoke API keys."`

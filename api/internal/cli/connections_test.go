@@ -27,11 +27,12 @@ func TestServeTakesANewConnectionInThePlaceOfAnIdleOne(t *testing.T) {
 	log := &proctest.Buffer{}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	cmd := &serveCmd{
+	cmd := &Serve{
 		Listen: "127.0.0.1:0", MetricsListen: "off", MaxConnections: 3, DrainTimeout: time.Second,
 	}
 	go func() {
-		ended <- cmd.listen(ctx, &app{handler: a.Handler, metrics: a.Metrics}, slog.New(slog.NewTextHandler(log, nil)))
+		ended <- cmd.listen(ctx, &app{handler: a.Handler, metrics: a.Metrics}, slog.New(slog.NewTextHandler(log, nil)),
+			&Server{bound: make(chan struct{})})
 	}()
 	defer func() {
 		stop()

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -35,7 +36,8 @@ const (
 	maxHeader         = 64 << 10
 )
 
-type serveCmd struct {
+// Serve is the command that serves the API: its fields are the flags.
+type Serve struct {
 	Listen        string        `help:"${h_listen}" env:"API_LISTEN" default:"127.0.0.1:8000" placeholder:"HOST:PORT"`
 	MetricsListen string        `help:"${h_metrics}" env:"API_METRICS_LISTEN" default:"${metrics}"`
 	MetricsHosts  []string      `name:"metrics-host" help:"${h_metricshost}" env:"API_METRICS_HOST" placeholder:"NAME"`
@@ -59,13 +61,67 @@ type serveCmd struct {
 // touched, so the kernel provides none for it.
 const spareHeap = 32 << 20
 
+// ParseServe reads the flags of Serve and their environment variables.
+func ParseServe(args []string, version string) (*Serve, error) {
+	var c commands
+	parser, err := newParser(&c, version, io.Discard, io.Discard)
+	if err != nil {
+		return nil, err
+	}
+	_, err = parser.Parse(append([]string{"serve"}, args...))
+	return &c.Serve, err
+}
+
 // Run serves until the context ends or SIGINT or SIGTERM comes.
-func (cmd *serveCmd) Run(e *env) error {
+func (cmd *Serve) Run(e *env) error {
 	ctx, stop := signal.NotifyContext(e.ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	spare := make([]byte, spareHeap)
 	defer runtime.KeepAlive(spare)
-	log := logger(e, cmd.LogLevel)
+	s, err := cmd.Start(ctx, e.version, logger(e, cmd.LogLevel))
+	if err != nil {
+		return err
+	}
+	return s.Wait()
+}
+
+// Server is an API that was started.
+type Server struct {
+	address string
+	bound   chan struct{} // closed once it serves
+	done    chan struct{} // closed when it has ended, with err
+	err     error
+}
+
+// Start serves until ctx ends and then drains. It returns once the API serves, or with the reason why it does not.
+func (cmd *Serve) Start(ctx context.Context, version string, log *slog.Logger) (*Server, error) {
+	s := &Server{bound: make(chan struct{}), done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		s.err = cmd.serve(ctx, version, log, s)
+	}()
+	select {
+	case <-s.bound:
+	case <-s.done:
+		select {
+		case <-s.bound: // it has served, and ended already
+		default:
+			return nil, s.err
+		}
+	}
+	return s, nil
+}
+
+// Address is the host:port that is served on.
+func (s *Server) Address() string { return s.address }
+
+// Wait waits until the API has ended. It returns nil if no request was cut off.
+func (s *Server) Wait() error {
+	<-s.done
+	return s.err
+}
+
+func (cmd *Serve) serve(ctx context.Context, version string, log *slog.Logger, s *Server) error {
 	if err := errors.Join(
 		program.Range("--drain-delay", cmd.DrainDelay, 0, program.MaxWait),
 		program.Range("--drain-timeout", cmd.DrainTimeout, time.Millisecond, program.MaxWait),
@@ -83,7 +139,7 @@ func (cmd *serveCmd) Run(e *env) error {
 	if cmd.TLS, err = cmd.tls(); err != nil {
 		return err
 	}
-	a, err := build(ctx, e.version, log, &cmd.appFlags, authn)
+	a, err := build(ctx, version, log, &cmd.appFlags, authn)
 	if err != nil {
 		return err
 	}
@@ -93,7 +149,7 @@ func (cmd *serveCmd) Run(e *env) error {
 		return err
 	}
 	defer closeAdmin()
-	return cmd.listen(ctx, a, log)
+	return cmd.listen(ctx, a, log, s)
 }
 
 // app is the assembled API.
@@ -247,7 +303,7 @@ func checks(st store.Store, up *upstream.Client, keys *kmsclient.Client, svc *va
 }
 
 // listen serves the API and the metrics until ctx ends, then drains.
-func (cmd *serveCmd) listen(ctx context.Context, a *app, log *slog.Logger) error {
+func (cmd *Serve) listen(ctx context.Context, a *app, log *slog.Logger, s *Server) error {
 	limit := h1.NewLimit(cmd.MaxConnections, a.metrics.ConnectionShed)
 	api := server(limit.Handler(a.handler))
 	api.ConnContext = limit.ConnContext
@@ -256,7 +312,7 @@ func (cmd *serveCmd) listen(ctx context.Context, a *app, log *slog.Logger) error
 	if err != nil {
 		return hint(err, "is another api running? choose another --listen")
 	}
-	address := l.Addr().String()
+	s.address = l.Addr().String()
 	failed := make(chan error, 2)
 	go func() { failed <- api.Serve(strict(limit.Listener(l), cmd.TLS)) }()
 	if cmd.MetricsListen != "off" {
@@ -266,7 +322,8 @@ func (cmd *serveCmd) listen(ctx context.Context, a *app, log *slog.Logger) error
 		}
 		defer stop()
 	}
-	log.Info("serving", "address", address, "tls", cmd.TLS != nil)
+	log.Info("serving", "address", s.address, "tls", cmd.TLS != nil)
+	close(s.bound)
 	select {
 	case err := <-failed:
 		return err
@@ -284,7 +341,7 @@ func (cmd *serveCmd) listen(ctx context.Context, a *app, log *slog.Logger) error
 	return nil
 }
 
-func (cmd *serveCmd) serveMetrics(ctx context.Context, m *httpapi.Metrics, failed chan<- error,
+func (cmd *Serve) serveMetrics(ctx context.Context, m *httpapi.Metrics, failed chan<- error,
 	log *slog.Logger,
 ) (stop func(), err error) {
 	var lc net.ListenConfig

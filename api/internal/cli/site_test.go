@@ -16,7 +16,7 @@ import (
 
 func TestNoPageOfAnotherSiteReachesTheMetrics(t *testing.T) {
 	var log bytes.Buffer
-	cmd := &serveCmd{MetricsListen: "127.0.0.1:0", MetricsHosts: []string{"metrics.internal"}}
+	cmd := &Serve{MetricsListen: "127.0.0.1:0", MetricsHosts: []string{"metrics.internal"}}
 	stop, err := cmd.serveMetrics(t.Context(), httpapi.NewMetrics("test"), make(chan error, 1), slog.New(slog.NewJSONHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)

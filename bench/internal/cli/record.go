@@ -10,7 +10,7 @@ import (
 
 	"redoubt/bench/internal/corpus"
 	"redoubt/bench/internal/measure"
-	"redoubt/deploy/local/localstack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/awsconfig"
 	"redoubt/wire/kit/program"
 	"redoubt/wire/kit/sealed"
@@ -72,7 +72,7 @@ func (c *recordCommand) make(ctx context.Context, o corpus.Options, sink *measur
 	case given != 1:
 		return nil, program.Mistake("give one of --url (an API), --stand-in and --kms-key")
 	case c.StandIn != "":
-		return corpus.Make(ctx, o, corpus.KMSWrap(localstack.KMSClient(c.StandIn), kms.AliasSymmetric), progress)
+		return corpus.Make(ctx, o, corpus.KMSWrap(testkit.KMSClient(c.StandIn), kms.AliasSymmetric), progress)
 	case c.KMSKey != "":
 		aws, err := awsconfig.Load(ctx, o.Region)
 		if err != nil {

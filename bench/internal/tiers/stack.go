@@ -16,7 +16,7 @@ import (
 
 	"redoubt/bench/internal/corpus"
 	"redoubt/bench/internal/httpload"
-	"redoubt/deploy/local/localstack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/test/kms"
 )
 
@@ -36,9 +36,9 @@ type StackOptions struct {
 
 // Names of the processes.
 const (
-	Parent  = localstack.Parent
-	Enclave = localstack.Enclave
-	API     = localstack.API
+	Parent  = testkit.Parent
+	Enclave = testkit.Enclave
+	API     = testkit.API
 )
 
 // Stack is a running local stack of bench's own: the true binaries of parent, enclave (development build), API and KMS
@@ -47,7 +47,7 @@ const (
 // It isolates nothing: all processes and the load share the machine. [StackOptions.PinEnclave] gives the enclave CPUs
 // of its own, as the hypervisor gives a Nitro enclave; the rest then share the others.
 type Stack struct {
-	*localstack.Stack
+	*testkit.Stack
 	dir   string
 	unpin func() error // nil: this process is bound to no CPU
 }
@@ -107,7 +107,7 @@ func StartStack(ctx context.Context, o StackOptions) (_ *Stack, err error) {
 	if log == nil {
 		log = io.Discard
 	}
-	b.Stack, err = localstack.Start(ctx, localstack.Options{
+	b.Stack, err = testkit.Start(ctx, testkit.Options{
 		Bin: bin, Local: local, State: filepath.Join(b.dir, "state"), FreePorts: true, Log: log,
 		EnclaveConfig: o.EnclaveConfig, ParentArgs: o.ParentArgs,
 	})
@@ -154,7 +154,7 @@ func (b *Stack) release() error {
 // Corpus makes records whose keys the stack's stand-in has wrapped.
 func (b *Stack) Corpus(ctx context.Context, o corpus.Options, progress func(done, of int)) (*corpus.Corpus, error) {
 	var done atomic.Int64
-	wrap := corpus.KMSWrap(localstack.KMSClient(b.Addresses.KMS), kms.AliasSymmetric)
+	wrap := corpus.KMSWrap(testkit.KMSClient(b.Addresses.KMS), kms.AliasSymmetric)
 	return corpus.Make(ctx, o, wrap, func(int) {
 		if progress != nil {
 			progress(int(done.Add(1)), o.Vaults)

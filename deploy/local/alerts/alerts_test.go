@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/test/kms"
 )
 
@@ -110,8 +110,8 @@ var faults = []fault{
 		func(r *rig) {
 			for range 4 {
 				before := r.ask("sum(redoubt_enclave_restarts_total)")
-				r.Process(stack.Enclave).Kill()
-				if err := r.Restart(stack.Enclave); err != nil {
+				r.Process(testkit.Enclave).Kill()
+				if err := r.Restart(testkit.Enclave); err != nil {
 					r.t.Fatal(err)
 				}
 				eventually(10*time.Second, func() bool { return r.ask("sum(redoubt_enclave_restarts_total)") > before })

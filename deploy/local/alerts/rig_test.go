@@ -25,8 +25,7 @@ import (
 	"time"
 
 	"redoubt/deploy/local/internal/proc"
-	"redoubt/deploy/local/internal/record"
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/test/kms"
 	"redoubt/wire/kit/test/proctest"
 )
@@ -46,7 +45,7 @@ const (
 
 // rig is a stack under light load, with a canary and a Prometheus.
 type rig struct {
-	*stack.Stack
+	*testkit.Stack
 	t      *testing.T
 	state  string
 	log    proctest.Buffer
@@ -96,7 +95,7 @@ func site(t *testing.T) *rig {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(state) })
 	r := &rig{t: t, state: state}
-	r.Stack, err = stack.Start(t.Context(), stack.Options{
+	r.Stack, err = testkit.Start(t.Context(), testkit.Options{
 		Bin: *bin, State: state, FreePorts: true, Log: &r.log, ProbeEvery: 500 * time.Millisecond,
 		EnclaveConfig: map[string]any{"cache": map[string]int{"keys": keys}, "work": map[string]int{"queue": queue}},
 	})
@@ -106,11 +105,11 @@ func site(t *testing.T) *rig {
 	t.Cleanup(func() {
 		r.Stop()
 		if t.Failed() {
-			t.Logf("parent: %s", strings.Join(r.Process(stack.Parent).Tail(), "\n"))
+			t.Logf("parent: %s", strings.Join(r.Process(testkit.Parent).Tail(), "\n"))
 		}
 	})
 	for i := range many {
-		rec, err := record.Seal(t.Context(), stack.KMSClient(r.Addresses.KMS), record.Options{
+		rec, err := testkit.Seal(t.Context(), testkit.KMSClient(r.Addresses.KMS), testkit.RecordOptions{
 			VaultID: fmt.Sprintf("v_%d", i), Key: kms.AliasSymmetric, Context: true, Fields: map[string]string{"first_name": "Ada"},
 		})
 		if err != nil {

@@ -18,8 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/local/internal/record"
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/test/kms"
 )
 
@@ -31,7 +30,7 @@ type sealed struct {
 
 func (s *site) seal(t *testing.T, tag string) *sealed {
 	t.Helper()
-	rec, err := record.Seal(t.Context(), stack.KMSClient(s.Addresses.KMS), record.Options{
+	rec, err := testkit.Seal(t.Context(), testkit.KMSClient(s.Addresses.KMS), testkit.RecordOptions{
 		VaultID: "v_" + tag, Key: kms.AliasSymmetric, Context: true,
 		Fields: map[string]string{"first_name": sentinel + " Ada " + tag, "ssn": sentinel + tag + "078051120"},
 	})

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"redoubt/deploy/local/internal/proc"
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/test/kms"
 	"redoubt/wire/kit/test/proctest"
 )
@@ -28,7 +28,7 @@ const sentinel = "S3NT1NEL"
 
 // site is the part that all tests share: KMS stand-in and an enclave, which they leave alone.
 type site struct {
-	*stack.Stack
+	*testkit.Stack
 	state string
 	log   proctest.Buffer
 }
@@ -56,7 +56,7 @@ func startSite() (*site, error) {
 		return nil, err
 	}
 	s := &site{state: state}
-	s.Stack, err = stack.Start(context.Background(), stack.Options{Bin: *bin, State: state, FreePorts: true, Log: &s.log})
+	s.Stack, err = testkit.Start(context.Background(), testkit.Options{Bin: *bin, State: state, FreePorts: true, Log: &s.log})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(state))
 	}

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 )
 
 // vault is what the API answers, of any route.
@@ -109,7 +109,7 @@ func TestAnAbsentFieldIsNullInExpressions(t *testing.T) {
 }
 
 func TestTroubleBelowTheAPIIsNoSuccess(t *testing.T) {
-	r := own(t, func(o *stack.Options) { o.APIArgs = []string{"--parent-timeout", "2s", "--kms-timeout", "2s"} })
+	r := own(t, func(o *testkit.Options) { o.APIArgs = []string{"--parent-timeout", "2s", "--kms-timeout", "2s"} })
 	id := "/" + r.mustAPI(t, "POST", "", map[string]string{"first_name": sentinel}).ID
 	ask := map[string]any{"fields": []string{"first_name"}, "reason": "test"}
 	open := func() int {
@@ -128,11 +128,11 @@ func TestTroubleBelowTheAPIIsNoSuccess(t *testing.T) {
 	}
 	r.admin(t, "DELETE", "faults", "")
 	eventually(t, "the key", 10*time.Second, func() bool { return open() == 200 })
-	r.Process(stack.Parent).Kill()
+	r.Process(testkit.Parent).Kill()
 	if status := open(); status/100 == 2 {
 		t.Errorf("no parent: status %d", status)
 	}
-	if err := r.Restart(stack.Parent); err != nil {
+	if err := r.Restart(testkit.Parent); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the parent", 15*time.Second, func() bool { return open() == 200 })
@@ -170,8 +170,8 @@ func TestAKilledAPILosesNoVaultThatItAcknowledged(t *testing.T) {
 	for range 2 {
 		before := count()
 		eventually(t, "vaults", 30*time.Second, func() bool { return count() >= before+20 })
-		r.Process(stack.API).Kill()
-		if err := r.Restart(stack.API); err != nil {
+		r.Process(testkit.API).Kill()
+		if err := r.Restart(testkit.API); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the API", 15*time.Second, func() bool { return r.APIReady(ctx) == nil })

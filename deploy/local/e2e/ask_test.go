@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/local/internal/record"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/test/kms"
 	"redoubt/wire/parentapi"
 )
@@ -68,7 +68,7 @@ func (r *rig) ask(t *testing.T, route string, body *parentapi.Request[string]) *
 	return a
 }
 
-func (r *rig) seal(t *testing.T, opts record.Options) *record.Record {
+func (r *rig) seal(t *testing.T, opts testkit.RecordOptions) *testkit.Record {
 	t.Helper()
 	if opts.VaultID == "" {
 		opts.VaultID = "v_e2e"
@@ -77,7 +77,7 @@ func (r *rig) seal(t *testing.T, opts record.Options) *record.Record {
 		opts.Fields = person("")
 	}
 	opts.Key = kms.AliasSymmetric
-	rec, err := record.Seal(ctx, r.kms, opts)
+	rec, err := testkit.Seal(ctx, r.kms, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/deploy/local/internal/record"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/sealed"
 )
 
@@ -18,7 +18,7 @@ func TestEveryEncodingSuiteAndKindOfKeyOpensOnBothRoutes(t *testing.T) {
 				for _, bound := range []bool{false, true} {
 					name := fmt.Sprintf("%s/encoding %d/wrapped by Encrypt %v/bound %v", suite, encoding, local, bound)
 					t.Run(name, func(t *testing.T) {
-						rec := r.seal(t, record.Options{Suite: suite, Encoding: encoding, WrapLocal: local, Context: bound})
+						rec := r.seal(t, testkit.RecordOptions{Suite: suite, Encoding: encoding, WrapLocal: local, Context: bound})
 						for _, route := range []string{"/decrypt", "/v1/decrypt"} {
 							wantFields(t, r.ask(t, route, rec.Request(nil)), rec.Fields)
 						}
@@ -31,7 +31,7 @@ func TestEveryEncodingSuiteAndKindOfKeyOpensOnBothRoutes(t *testing.T) {
 
 func TestAnAbsentEncodingIsTheReferences(t *testing.T) {
 	r := shared.get(t)
-	rec := r.seal(t, record.Options{Encoding: sealed.EncodingField, WrapLocal: true})
+	rec := r.seal(t, testkit.RecordOptions{Encoding: sealed.EncodingField, WrapLocal: true})
 	body := rec.Request(nil)
 	body.Encoding = ""
 	a := r.ask(t, "/decrypt", body)
@@ -43,7 +43,7 @@ func TestAnAbsentEncodingIsTheReferences(t *testing.T) {
 
 func TestExpressionsComeBesideOrInsteadOfTheFields(t *testing.T) {
 	r := shared.get(t)
-	rec := r.seal(t, record.Options{Context: true})
+	rec := r.seal(t, testkit.RecordOptions{Context: true})
 	want := map[string]string{
 		"masked": "*************1120", "shout": "S3NT1NEL ADA ", "again": "s3nt1nel ada ",
 	}
@@ -68,7 +68,7 @@ func TestExpressionsComeBesideOrInsteadOfTheFields(t *testing.T) {
 func TestASubsetOfARecordOpens(t *testing.T) {
 	r := shared.get(t)
 	for _, encoding := range []sealed.Encoding{sealed.EncodingField, sealed.EncodingRecord} {
-		rec := r.seal(t, record.Options{Encoding: encoding})
+		rec := r.seal(t, testkit.RecordOptions{Encoding: encoding})
 		for name, value := range rec.Fields {
 			body := rec.Request(nil)
 			body.Fields = map[string]string{name: rec.Sealed[name]}
@@ -81,7 +81,7 @@ func TestASubsetOfARecordOpens(t *testing.T) {
 // expressions and answered under the caller's own.
 func TestTheReferencesNamesAreTheCallersAsWritten(t *testing.T) {
 	r := shared.get(t)
-	rec := r.seal(t, record.Options{Encoding: sealed.EncodingField})
+	rec := r.seal(t, testkit.RecordOptions{Encoding: sealed.EncodingField})
 	ssn, name := rec.Fields["ssn9"], rec.Fields["first_name"]
 	ask := func(fields, expressions map[string]string) *answer {
 		body := rec.Request(expressions)

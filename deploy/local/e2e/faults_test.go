@@ -10,8 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/local/internal/record"
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/sealed"
 )
 
@@ -55,10 +54,10 @@ func (r *rig) killed(t *testing.T, parts []string) {
 // errors, or no connection where the parent is; never a wrong answer, and never one later than its deadlines. Afterwards
 // all works again, with keys that must be asked for anew.
 func TestPartsStoppedAndKilledOneByOneAndTogetherComeBack(t *testing.T) {
-	r := own(t, func(o *stack.Options) { o.ParentArgs = []string{"--request-timeout", "2s"} })
+	r := own(t, func(o *testkit.Options) { o.ParentArgs = []string{"--request-timeout", "2s"} })
 	probe := r.caller(t, "probe", sealed.EncodingRecord)
-	all := []string{stack.KMS, stack.Enclave, stack.Parent}
-	for _, parts := range [][]string{{stack.KMS}, {stack.Enclave}, {stack.Parent}, all} {
+	all := []string{testkit.KMS, testkit.Enclave, testkit.Parent}
+	for _, parts := range [][]string{{testkit.KMS}, {testkit.Enclave}, {testkit.Parent}, all} {
 		for name, fault := range map[string]func(*testing.T, []string){"stopped": r.stopped, "killed": r.killed} {
 			t.Run(name+" "+strings.Join(parts, "+"), func(t *testing.T) {
 				stop := make(chan struct{})
@@ -72,7 +71,7 @@ func TestPartsStoppedAndKilledOneByOneAndTogetherComeBack(t *testing.T) {
 				r.whole(t, probe)
 				close(stop)
 				wait()
-				y.judge(t, slices.Contains(parts, stack.Parent))
+				y.judge(t, slices.Contains(parts, testkit.Parent))
 			})
 		}
 	}
@@ -85,7 +84,7 @@ func (r *rig) whole(t *testing.T, probe *caller) {
 		_, err := r.get("http://" + r.Addresses.KMS + "/_admin/counters")
 		return err == nil
 	})
-	fresh := &caller{rec: r.seal(t, record.Options{Context: true})}
+	fresh := &caller{rec: r.seal(t, testkit.RecordOptions{Context: true})}
 	var err error
 	if fresh.body, err = fresh.rec.Request(nil).JSON(); err != nil {
 		t.Fatal(err)

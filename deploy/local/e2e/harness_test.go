@@ -14,7 +14,7 @@ import (
 
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/test/kms"
 	"redoubt/wire/kit/test/proctest"
 )
@@ -26,14 +26,14 @@ var ctx = context.Background()
 
 // rig is a running stack and a client.
 type rig struct {
-	*stack.Stack
+	*testkit.Stack
 	log    *proctest.Buffer
 	client *http.Client
 	kms    *awskms.Client
 	state  string
 }
 
-func start(edit ...func(*stack.Options)) (*rig, error) {
+func start(edit ...func(*testkit.Options)) (*rig, error) {
 	state, err := os.MkdirTemp("", "rds")
 	if err != nil {
 		return nil, err
@@ -42,14 +42,14 @@ func start(edit ...func(*stack.Options)) (*rig, error) {
 		log: &proctest.Buffer{}, state: state,
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 20 * time.Second},
 	}
-	opts := stack.Options{Bin: bin, State: state, FreePorts: true, Log: r.log}
+	opts := testkit.Options{Bin: bin, State: state, FreePorts: true, Log: r.log}
 	for _, e := range edit {
 		e(&opts)
 	}
-	if r.Stack, err = stack.Start(ctx, opts); err != nil {
+	if r.Stack, err = testkit.Start(ctx, opts); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(state))
 	}
-	r.kms = stack.KMSClient(r.Addresses.KMS)
+	r.kms = testkit.KMSClient(r.Addresses.KMS)
 	return r, nil
 }
 
@@ -79,7 +79,7 @@ func (r *rig) close() error {
 }
 
 // own is a stack of the test's own.
-func own(t *testing.T, edit ...func(*stack.Options)) *rig {
+func own(t *testing.T, edit ...func(*testkit.Options)) *rig {
 	t.Helper()
 	r, err := start(edit...)
 	if err != nil {
@@ -121,7 +121,7 @@ func (s *sharedRig) close() error {
 // alive demands that the processes are those that were started.
 func (r *rig) alive(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{stack.KMS, stack.Enclave, stack.API, stack.Parent} {
+	for _, name := range []string{testkit.KMS, testkit.Enclave, testkit.API, testkit.Parent} {
 		select {
 		case <-r.Process(name).Done():
 			t.Fatalf("%s died: %v\n%s", name, r.Process(name).Err(), strings.Join(r.Process(name).Tail(), "\n"))

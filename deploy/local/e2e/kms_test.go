@@ -12,8 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
-	"redoubt/deploy/local/internal/record"
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/test/kms"
 )
 
@@ -36,11 +35,11 @@ next:
 }
 
 func TestAnEnclaveWithoutTheMeasurementIsDeniedTheKey(t *testing.T) {
-	r := own(t, func(o *stack.Options) {
+	r := own(t, func(o *testkit.Options) {
 		o.RequirePCRs = map[int]string{0: strings.Repeat("ab", 48)}
 		o.EnclaveConfig = map[string]any{"hmac_key": ""}
 	})
-	rec := r.seal(t, record.Options{Context: true})
+	rec := r.seal(t, testkit.RecordOptions{Context: true})
 	for _, route := range []string{"/decrypt", "/v1/decrypt"} {
 		wantRefusal(t, r.ask(t, route, rec.Request(nil)), route, 403, "key_denied")
 	}
@@ -59,7 +58,7 @@ func TestAnEnclaveWithoutTheMeasurementIsDeniedTheKey(t *testing.T) {
 
 func TestNobodyOutsideTheEnclaveIsGivenTheKey(t *testing.T) {
 	r := shared.get(t)
-	rec := r.seal(t, record.Options{Context: true})
+	rec := r.seal(t, testkit.RecordOptions{Context: true})
 	_, err := r.kms.Decrypt(ctx, &awskms.DecryptInput{
 		CiphertextBlob: rec.WrappedKey, EncryptionContext: map[string]string{"vault_id": rec.VaultID}, DryRun: aws.Bool(true),
 	})
@@ -74,7 +73,7 @@ func TestFalseAnswersOfKMSAreRefused(t *testing.T) {
 	for i, kind := range []string{kms.FaultPlaintext, kms.FaultWrongKeyID, kms.FaultNoCMS, kms.FaultCorruptCMS} {
 		t.Run(kind, func(t *testing.T) {
 			r.admin(t, "POST", "faults", `{"kind":"`+kind+`","operation":"Decrypt"}`)
-			rec := r.seal(t, record.Options{VaultID: fmt.Sprintf("v_false%d", i), Context: true})
+			rec := r.seal(t, testkit.RecordOptions{VaultID: fmt.Sprintf("v_false%d", i), Context: true})
 			a := r.ask(t, "/v1/decrypt", rec.Request(nil))
 			if a.Status/100 == 2 || strings.Contains(string(a.Raw), sentinel) {
 				t.Fatalf("status %d: %s", a.Status, a.Raw)
@@ -94,7 +93,7 @@ func TestTroubleOfKMSIsRiddenOutOrTyped(t *testing.T) {
 	fresh := 0
 	ask := func(t *testing.T) *answer {
 		fresh++
-		rec := r.seal(t, record.Options{VaultID: fmt.Sprintf("v_trouble%d", fresh), Context: true})
+		rec := r.seal(t, testkit.RecordOptions{VaultID: fmt.Sprintf("v_trouble%d", fresh), Context: true})
 		a := r.ask(t, "/v1/decrypt", rec.Request(nil))
 		if a.Status == 200 {
 			wantFields(t, a, rec.Fields)
@@ -136,10 +135,10 @@ func TestTroubleOfKMSIsRiddenOutOrTyped(t *testing.T) {
 
 // TestARevokedKeyWorksUntilItsTimeIsOver shows what the documentation says: cached keys go on for their TTL alone.
 func TestARevokedKeyWorksUntilItsTimeIsOver(t *testing.T) {
-	r := own(t, func(o *stack.Options) {
+	r := own(t, func(o *testkit.Options) {
 		o.EnclaveConfig = map[string]any{"cache": map[string]any{"key_ttl": "2s"}}
 	})
-	rec := r.seal(t, record.Options{Context: true})
+	rec := r.seal(t, testkit.RecordOptions{Context: true})
 	wantFields(t, r.ask(t, "/v1/decrypt", rec.Request(nil)), rec.Fields)
 	r.admin(t, "PUT", "keys/state", `{"state":"Disabled"}`)
 	eventually(t, "the cached key ends", 10*time.Second, func() bool {

@@ -13,15 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/local/internal/record"
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/sealed"
 )
 
 // caller is one source of load with a record and sentinels of its own.
 type caller struct {
 	tag  string
-	rec  *record.Record
+	rec  *testkit.Record
 	body []byte
 	want map[string]string
 }
@@ -29,7 +28,7 @@ type caller struct {
 func (r *rig) caller(t *testing.T, tag string, encoding sealed.Encoding) *caller {
 	t.Helper()
 	c := &caller{tag: tag}
-	c.rec = r.seal(t, record.Options{VaultID: "v_" + tag, Encoding: encoding, Context: true, Fields: person(tag)})
+	c.rec = r.seal(t, testkit.RecordOptions{VaultID: "v_" + tag, Encoding: encoding, Context: true, Fields: person(tag)})
 	c.want = map[string]string{"tail": "1120", "all": c.rec.Fields["first_name"] + c.rec.Fields["dob"]}
 	body := c.rec.Request(map[string]string{"tail": "ssn9.last(4)", "all": "first_name + dob"})
 	for name, value := range c.rec.Fields {
@@ -58,7 +57,7 @@ func (c *caller) own(a *answer) bool {
 
 func TestConcurrentCallersGetTheirOwnAnswers(t *testing.T) {
 	// With the default target a machine that has other work refuses some, as it should; here none may be.
-	r := own(t, func(o *stack.Options) {
+	r := own(t, func(o *testkit.Options) {
 		o.EnclaveConfig = map[string]any{"work": map[string]any{"queue_target": "10s"}}
 	})
 	const each = 150
@@ -165,7 +164,7 @@ func TestAKilledEnclaveUnderLoadCostsTypedErrorsAndComesBackWithinTwoSeconds(t *
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := own(t, func(o *stack.Options) { o.Bin = programs })
+	r := own(t, func(o *testkit.Options) { o.Bin = programs })
 	probe := r.caller(t, "probe", sealed.EncodingRecord)
 	answered := func() bool {
 		a, err := r.post("/v1/decrypt", probe.body)
@@ -177,7 +176,7 @@ func TestAKilledEnclaveUnderLoadCostsTypedErrorsAndComesBackWithinTwoSeconds(t *
 		y, wait := r.load(t, stop)
 		enough := func() bool { y.mu.Lock(); defer y.mu.Unlock(); return y.statuses[200] > 50 }
 		eventually(t, "load", 20*time.Second, enough)
-		r.Process(stack.Enclave).Kill()
+		r.Process(testkit.Enclave).Kill()
 		eventually(t, "refusals while it is away", 5*time.Second, func() bool {
 			y.mu.Lock()
 			defer y.mu.Unlock()
@@ -186,7 +185,7 @@ func TestAKilledEnclaveUnderLoadCostsTypedErrorsAndComesBackWithinTwoSeconds(t *
 		if a, err := r.get("http://" + r.Addresses.Parent + "/health"); err != nil {
 			t.Errorf("health %s, %v", a, err)
 		}
-		if err := r.Restart(stack.Enclave); err != nil {
+		if err := r.Restart(testkit.Enclave); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the enclave listens", 10*time.Second, func() bool {
@@ -215,9 +214,9 @@ func TestAKilledEnclaveUnderLoadCostsTypedErrorsAndComesBackWithinTwoSeconds(t *
 
 func TestAKilledParentAndAKilledStandInComeBack(t *testing.T) {
 	r := own(t)
-	rec := r.seal(t, record.Options{Context: true})
+	rec := r.seal(t, testkit.RecordOptions{Context: true})
 	wantFields(t, r.ask(t, "/v1/decrypt", rec.Request(nil)), rec.Fields)
-	for _, name := range []string{stack.KMS, stack.Parent} {
+	for _, name := range []string{testkit.KMS, testkit.Parent} {
 		r.Process(name).Kill()
 		if err := r.Restart(name); err != nil {
 			t.Fatal(err)
@@ -228,9 +227,9 @@ func TestAKilledParentAndAKilledStandInComeBack(t *testing.T) {
 		_, err := r.get("http://" + r.Addresses.KMS + "/_admin/counters")
 		return err == nil
 	})
-	fresh := r.seal(t, record.Options{Context: true})
+	fresh := r.seal(t, testkit.RecordOptions{Context: true})
 	eventually(t, "service", 15*time.Second, func() bool {
-		for _, body := range []*record.Record{rec, fresh} {
+		for _, body := range []*testkit.Record{rec, fresh} {
 			data, err := body.Request(nil).JSON()
 			if err != nil {
 				t.Fatal(err)
@@ -244,7 +243,7 @@ func TestAKilledParentAndAKilledStandInComeBack(t *testing.T) {
 }
 
 func TestAStalledEnclaveIsAnsweredForByItsDeadline(t *testing.T) {
-	r := own(t, func(o *stack.Options) { o.ParentArgs = []string{"--request-timeout", "2s"} })
+	r := own(t, func(o *testkit.Options) { o.ParentArgs = []string{"--request-timeout", "2s"} })
 	c := r.caller(t, "stall", sealed.EncodingRecord)
 	ask := func() (*answer, time.Duration) {
 		begin := time.Now()
@@ -257,7 +256,7 @@ func TestAStalledEnclaveIsAnsweredForByItsDeadline(t *testing.T) {
 	if a, _ := ask(); a.Status != 200 {
 		t.Fatalf("status %d", a.Status)
 	}
-	enclave := r.Process(stack.Enclave)
+	enclave := r.Process(testkit.Enclave)
 	if err := enclave.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

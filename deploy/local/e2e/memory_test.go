@@ -12,12 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 )
 
 // searchParent looks for plaintexts in the parent's memory while requests are answered, and after them.
 func searchParent(t *testing.T, r *rig, request []byte) {
-	pid := r.Process(stack.Parent).PID()
+	pid := r.Process(testkit.Parent).PID()
 	if _, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid)); os.IsPermission(err) && os.Geteuid() != 0 {
 		t.Skip("the parent's memory is closed to its own user; only root can search it")
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/sealed"
 	"redoubt/wire/kit/test/kms"
 )
@@ -29,7 +29,7 @@ func (r *rig) ready(t *testing.T, query string) (status int, body string) {
 // TestKMSThatDeniesEverythingIsAnOutageAndKeepsANewHostFromServing is check 51, with a true enclave. Measurements that
 // are mistyped in the key's policy do the same to a host that starts: it is never ready, and so does not signal.
 func TestKMSThatDeniesEverythingIsAnOutageAndKeepsANewHostFromServing(t *testing.T) {
-	r := own(t, func(o *stack.Options) { o.ProbeEvery = 300 * time.Millisecond })
+	r := own(t, func(o *testkit.Options) { o.ProbeEvery = 300 * time.Millisecond })
 	cached := r.caller(t, "cached", sealed.EncodingRecord)
 	opens := func() bool {
 		a, err := r.post("/v1/decrypt", cached.body)
@@ -67,7 +67,7 @@ func TestKMSThatDeniesEverythingIsAnOutageAndKeepsANewHostFromServing(t *testing
 		t.Error("the metric does not say so")
 	}
 
-	r.killed(t, []string{stack.Enclave, stack.Parent})
+	r.killed(t, []string{testkit.Enclave, testkit.Parent})
 	eventually(t, "the new host to say why it is not ready", 15*time.Second, func() bool {
 		if status, body := r.ready(t, ""); status == http.StatusOK {
 			t.Fatalf("a new host that cannot decrypt is ready: %s", body)

@@ -6,8 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/deploy/local/internal/record"
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/test/kms"
 )
 
@@ -37,8 +36,8 @@ func (r *rig) purge(t *testing.T, body string) {
 }
 
 func TestAfterAPurgeKMSIsAskedAgain(t *testing.T) {
-	r := own(t, func(o *stack.Options) { o.EnclaveConfig = map[string]any{"hmac_key": ""} }) // one key to count
-	rec := r.seal(t, record.Options{Context: true})
+	r := own(t, func(o *testkit.Options) { o.EnclaveConfig = map[string]any{"hmac_key": ""} }) // one key to count
+	rec := r.seal(t, testkit.RecordOptions{Context: true})
 	opened := func(when string, want int) {
 		t.Helper()
 		if a := r.ask(t, "/v1/decrypt", rec.Request(nil)); a.Status != http.StatusOK {

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/deploy/local/internal/record"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/sealed"
 	"redoubt/wire/parentapi"
 )
@@ -49,9 +49,9 @@ func TestWhatDoesNotBelongTogetherIsRefused(t *testing.T) {
 	r := shared.get(t)
 	for _, encoding := range []sealed.Encoding{sealed.EncodingHex, sealed.EncodingField, sealed.EncodingRecord} {
 		one := map[string]string{"ssn9": sentinel + "078051120"}
-		rec := r.seal(t, record.Options{VaultID: "v_one", Encoding: encoding, Context: true, Fields: one})
-		other := r.seal(t, record.Options{VaultID: "v_two", Encoding: encoding, Context: true, Fields: one})
-		loose := r.seal(t, record.Options{VaultID: "v_one", Encoding: encoding, Fields: one})
+		rec := r.seal(t, testkit.RecordOptions{VaultID: "v_one", Encoding: encoding, Context: true, Fields: one})
+		other := r.seal(t, testkit.RecordOptions{VaultID: "v_two", Encoding: encoding, Context: true, Fields: one})
+		loose := r.seal(t, testkit.RecordOptions{VaultID: "v_one", Encoding: encoding, Fields: one})
 		tests := []struct {
 			name   string
 			status int
@@ -128,7 +128,7 @@ func wantRefusal(t *testing.T, a *answer, route string, status int, code string)
 
 func TestOneBadFieldDoesNotSpoilTheOthers(t *testing.T) {
 	r := shared.get(t)
-	rec := r.seal(t, record.Options{})
+	rec := r.seal(t, testkit.RecordOptions{})
 	body := rec.Request(nil)
 	mutate(t, body, "ssn9", flip(-1))
 	for _, route := range []string{"/decrypt", "/v1/decrypt"} {
@@ -146,7 +146,7 @@ func TestOneBadFieldDoesNotSpoilTheOthers(t *testing.T) {
 // alone.
 func TestARecordThatIsHalfHexHalfBinaryOpens(t *testing.T) {
 	r := shared.get(t)
-	rec := r.seal(t, record.Options{Encoding: sealed.EncodingHex})
+	rec := r.seal(t, testkit.RecordOptions{Encoding: sealed.EncodingHex})
 	body := rec.Request(nil)
 	binary := strings.ReplaceAll(body.Fields["dob"], "#", "")
 	blob, err := hex.DecodeString(binary)
@@ -171,7 +171,7 @@ func TestARecordThatIsHalfHexHalfBinaryOpens(t *testing.T) {
 
 func TestBodiesBeyondTheLimitsAreRefusedAndTheProcessesLive(t *testing.T) {
 	r := shared.get(t)
-	rec := r.seal(t, record.Options{Fields: map[string]string{"f": sentinel}})
+	rec := r.seal(t, testkit.RecordOptions{Fields: map[string]string{"f": sentinel}})
 	many := func(fields, expressions int) *parentapi.Request[string] {
 		b := rec.Request(nil)
 		b.Fields, b.Expressions = map[string]string{}, map[string]string{}
@@ -217,7 +217,7 @@ func TestBodiesBeyondTheLimitsAreRefusedAndTheProcessesLive(t *testing.T) {
 
 func TestHostileExpressionsAreErrorEntriesAndNothingElse(t *testing.T) {
 	r := shared.get(t)
-	rec := r.seal(t, record.Options{Fields: map[string]string{"ssn9": sentinel + "1"}})
+	rec := r.seal(t, testkit.RecordOptions{Fields: map[string]string{"ssn9": sentinel + "1"}})
 	hostile := map[string]string{
 		"cut": "1 +", "open": "(", "dot": ".", "empty": "", "braces": "Foo{}", "scalar_map": "ssn9.map(x, x)",
 		"unknown": "nobody.sha256()", "no_function": "ssn9.explode()", "type": "ssn9 + 1", "null_byte": "'\x00' +",

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/local/internal/stack"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/test/tracetest"
 )
 
@@ -59,7 +59,7 @@ func (r *rig) openTraced(t *testing.T, id string, headers ...string) string {
 // collector the spans of both make one tree; the enclave hears nothing of it.
 func TestOneTraceAndOneRequestIDFromAPIToParent(t *testing.T) {
 	c := tracetest.StartCollector(t, nil)
-	r := own(t, func(o *stack.Options) {
+	r := own(t, func(o *testkit.Options) {
 		o.ParentArgs = append(o.ParentArgs, "--access-log", "--otlp-endpoint", c.URL)
 		o.APIArgs = append(o.APIArgs, "--otlp-endpoint", c.URL)
 	})
@@ -105,7 +105,7 @@ func TestOneTraceAndOneRequestIDFromAPIToParent(t *testing.T) {
 			t.Errorf("a span says too much: %v", s)
 		}
 	}
-	if told := strings.Join(r.Process(stack.Enclave).Tail(), "\n"); strings.Contains(told, tracetest.CallerTrace) {
+	if told := strings.Join(r.Process(testkit.Enclave).Tail(), "\n"); strings.Contains(told, tracetest.CallerTrace) {
 		t.Error("the enclave knows the trace")
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/deploy/local/internal/record"
+	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/attest"
 	"redoubt/wire/kit/sealed"
 	"redoubt/wire/kit/sealed/reply"
@@ -28,9 +28,9 @@ import (
 func TestOneBadItemOfABatchFailsAlone(t *testing.T) {
 	r := shared.get(t)
 	var items []*parentapi.Request[string]
-	var recs []*record.Record
+	var recs []*testkit.Record
 	for i := range 40 {
-		opts := record.Options{VaultID: fmt.Sprintf("v_batch%d", i), Context: true, Fields: person(fmt.Sprint("batch", i))}
+		opts := testkit.RecordOptions{VaultID: fmt.Sprintf("v_batch%d", i), Context: true, Fields: person(fmt.Sprint("batch", i))}
 		rec := r.seal(t, opts)
 		body := rec.Request(nil)
 		switch i {
@@ -165,7 +165,7 @@ func TestSealedRepliesOpenWithTheCallersKeyAloneAndLeaveNothingInTheParent(t *te
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := r.seal(t, record.Options{VaultID: "v_reply", Context: true})
+	rec := r.seal(t, testkit.RecordOptions{VaultID: "v_reply", Context: true})
 	body := rec.Request(map[string]string{"masked": "ssn9.mask(4)", "years": "date(dob).getFullYear()", "typo": "nam3"})
 	body.Include = []string{"first_name", "note"}
 	data, err := body.JSON()

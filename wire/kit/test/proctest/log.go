@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// Buffer keeps what a program under test writes, its log for example. The zero value is empty; all methods are safe for concurrent use.
+// Buffer keeps what a program under test writes, its log for example. The zero value is empty; all methods are safe for
+// concurrent use.
 type Buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -1,0 +1,5 @@
+//go:build dev && goexperiment.runtimesecret
+
+package enclaved
+
+const runtimeSecret = true
