@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -128,7 +127,7 @@ func newWalk(t *testing.T) *walk {
 // checkout is a copy of the files of this one.
 func checkout(t *testing.T) (dir string) {
 	t.Helper()
-	list := exec.Command("git", "-C", "../..", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	list := proctest.Command(t, "git", "-C", "../..", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	names, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
