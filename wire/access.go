@@ -34,7 +34,7 @@ func (r FieldRead) code() uint64 {
 	return code
 }
 
-// after says whether r follows other in a report.
+// after reports whether r follows other in a report.
 func (r FieldRead) after(other FieldRead) bool {
 	return r.Expression > other.Expression || r.Expression == other.Expression && r.Field > other.Field
 }

@@ -1,7 +1,7 @@
 package wire
 
 // Code says how a request, a field or an expression ended. The numbers are part of the protocol and never change
-// their meaning; a peer that meets a number it does not know treats it as [Internal].
+// their meaning. A peer that meets an unknown number treats it as [Internal].
 type Code uint8
 
 // The codes of the protocol. Zero is success.

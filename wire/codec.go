@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// reader walks a message. The first failure sticks; the getters then return zero values, so that a decoder checks
-// once at the end of a section.
+// reader walks over a message. The first failure is kept, and the getters then return zero values. So a decoder
+// checks once, at the end of a section.
 type reader struct {
 	b   []byte
 	err error
@@ -102,7 +102,7 @@ func (r *reader) bytes(limit int) []byte {
 	return v
 }
 
-// count reads a number of elements, each of which takes at least least bytes of what is left.
+// count reads a number of elements. Each element takes at least least bytes of what is left.
 func (r *reader) count(limit, least int) int {
 	n := r.uvarint()
 	if n > uint64(limit) {
@@ -130,7 +130,7 @@ func (r *reader) extension() (tag uint64, value []byte, ok bool) {
 	return tag, value, true
 }
 
-// skipExtensions checks the section of a message that knows none.
+// skipExtensions checks the section of a message that knows no extension.
 func (r *reader) skipExtensions() error {
 	for {
 		if _, _, ok := r.extension(); !ok {

@@ -16,7 +16,7 @@ func (m *ErrorBody) Append(dst []byte) []byte {
 	return binary.AppendUvarint(append(dst, byte(m.Code)), uint64(m.RetryAfterMS))
 }
 
-// Decode reads a body. An unknown code becomes Internal, and so does OK, which is no error.
+// Decode reads a body. An unknown code becomes Internal, and so does OK, which is not an error.
 func (m *ErrorBody) Decode(b []byte) error {
 	r := reader{b: b}
 	*m = ErrorBody{Code: knownCode(r.u8()), RetryAfterMS: r.u32()}
@@ -26,7 +26,7 @@ func (m *ErrorBody) Decode(b []byte) error {
 	return r.skipExtensions()
 }
 
-// Purge asks the enclave to forget keys and contexts: of one vault, or all when VaultID is empty.
+// Purge asks the enclave to forget keys and contexts: those of one vault, or all if VaultID is empty.
 type Purge struct {
 	VaultID []byte
 }
@@ -66,7 +66,7 @@ func (m *Purged) Decode(b []byte) error {
 	return r.skipExtensions()
 }
 
-// Ping asks whether the enclave lives; its answer is a [Pong].
+// Ping asks whether the enclave is alive. Its answer is a [Pong].
 type Ping struct {
 	// ClockMS is the sender's clock, Unix time in milliseconds.
 	ClockMS int64
@@ -82,13 +82,13 @@ func (m *Ping) Decode(b []byte) error {
 	return r.skipExtensions()
 }
 
-// Health is a set of bits about the enclave; a set bit is good news.
+// Health is a set of bits about the enclave. A set bit is good news.
 type Health uint32
 
 const (
 	// HealthSelfTest says that the last self-test (a vector opened, sealed and refused) passed.
 	HealthSelfTest Health = 1 << 0
-	// HealthCredentials says that the session that asks has given credentials that have not ended, and that KMS has not
+	// HealthCredentials says that the asking session has given credentials that have not ended, and that KMS has not
 	// refused lately.
 	HealthCredentials Health = 1 << 1
 	// HealthKMS says that KMS answered lately, or has not been needed.
@@ -97,11 +97,11 @@ const (
 	HealthClock Health = 1 << 3
 	// HealthEntropy says that the random number source is the one expected.
 	HealthEntropy Health = 1 << 4
-	// HealthAccepting says that new requests are taken, that is the enclave is not draining.
+	// HealthAccepting says that new requests are accepted: the enclave is not draining.
 	HealthAccepting Health = 1 << 5
 
-	// HealthReady is what an enclave needs to be given requests. KMS is not among it: keys that are cached open records
-	// while KMS is away.
+	// HealthReady is what an enclave needs in order to get requests. HealthKMS is not part of it: cached keys open
+	// records while KMS is unavailable.
 	HealthReady = HealthSelfTest | HealthCredentials | HealthClock | HealthEntropy | HealthAccepting
 )
 
@@ -134,7 +134,7 @@ type Pong struct {
 	Health Health
 	// ClockMS is the enclave's clock, Unix time in milliseconds.
 	ClockMS int64
-	// InFlight is the number of requests in work on all sessions; Queued of those, how many wait.
+	// InFlight is the number of requests in work on all sessions. Queued is how many of them wait.
 	InFlight, Queued uint32
 }
 
@@ -153,7 +153,7 @@ func (m *Pong) Decode(b []byte) error {
 	return r.skipExtensions()
 }
 
-// GoAway says that the sender takes no new requests on this session and ends it when those in flight are answered.
+// GoAway says that the sender accepts no new requests on this session, and ends it when those in flight are answered.
 type GoAway struct {
 	Code Code
 }

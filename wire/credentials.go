@@ -2,8 +2,8 @@ package wire
 
 import "log/slog"
 
-// Credentials are AWS credentials that the enclave signs its KMS requests with. They travel when they change.
-// They are secrets of the parent's, not of the data's: without the enclave's attestation they open nothing.
+// Credentials are the AWS credentials with which the enclave signs its KMS requests. They are sent when they change.
+// They are secrets of the parent, not of the data: without the enclave's attestation they open nothing.
 type Credentials struct {
 	AccessKeyID []byte
 	Secret      []byte
@@ -13,7 +13,7 @@ type Credentials struct {
 	ExpiresMS int64
 }
 
-// Reset empties the credentials. It does not wipe what they borrowed from: see Wipe.
+// Reset empties the credentials. It does not wipe the memory that they borrow: see Wipe.
 func (m *Credentials) Reset() { *m = Credentials{} }
 
 // Wipe overwrites secret and token with zeros, then empties the credentials.

@@ -28,10 +28,10 @@ const (
 
 // Field is one sealed field of a request.
 type Field struct {
-	// Name as sealed: trimmed and lower-cased by the one who sends it.
+	// Name is the name as sealed. The sender has trimmed and lower-cased it.
 	Name []byte
 	// Blob is the sealed value, raw bytes. Encodings 1 and 2: enc followed by ct (encoding 1 is hex-decoded by the
-	// sender, who drops the '#'). Encoding 3: with its leading 0x03.
+	// sender, which drops the '#'). Encoding 3: with its leading 0x03.
 	Blob []byte
 	// Include asks for the raw value under [IncludeListed].
 	Include bool

@@ -7,7 +7,7 @@
 // left before it loops or allocates, fails with an error that wraps [ErrMalformed] and quotes nothing, and
 // neither panics nor reads beyond its input. Decoding borrows from the input; encoding appends to the caller's slice;
 // neither allocates once a message has been used before (Reset keeps its slices). It does not encrypt or authenticate:
-// the transport's peer (a vsock context id, a socket's owner) is who it is, and the parent is trusted with no more
+// the transport identifies the peer (by a vsock context id or a socket's owner), and the parent is trusted with no more
 // than the enclave's threat model says.
 //
 // # Numbers
@@ -20,7 +20,7 @@
 // # Streams
 //
 // A connection carries one yamux session (version 0, as hashicorp/yamux has it); the parent is its client. Each
-// stream begins with four bytes from the one who opened it: 'R' 'd' type 0.
+// stream begins with four bytes from the side that opened it: 'R' 'd' type 0.
 //
 //	type 1  control, opened by the parent first, exactly one
 //	type 2  lane, opened by the parent, for single requests
@@ -28,9 +28,9 @@
 //	type 4  egress, opened by the enclave: u16 length (1..260) and "host:port"; the parent answers one byte (0 connected,
 //	        1 refused, 2 unreachable); after 0 the stream carries bytes both ways
 //
-// A stream of another type is closed by the one who accepts it; the session goes on.
-// yamux's pings are answered, and never sent; whoever has 16 answers unread and pings on loses the session. Only the
-// parent opens odd streams, only the enclave even ones, and none before the control stream: others end the session, as
+// The accepting side closes a stream of another type; the session goes on.
+// yamux's pings are answered, and never sent. A peer that leaves 16 answers unread and goes on pinging loses the
+// session. Only the parent opens odd streams, only the enclave even ones, and none before the control stream: others end the session, as
 // does an enclave that has more egress streams open than the parent's limit and 64. A write to the connection is at
 // most 31 KiB ([MaxWrite]).
 //

@@ -2,10 +2,11 @@ package wire
 
 import "errors"
 
-// ErrMalformed is what every failure to decode a message wraps: errors.Is(err, ErrMalformed).
+// ErrMalformed is wrapped by every failure to decode a message: errors.Is(err, ErrMalformed).
 var ErrMalformed = errors.New("malformed message")
 
-// What is wrong with a message. All of them wrap [ErrMalformed]; none tells anything of the message's contents.
+// These say what is wrong with a message. All of them wrap [ErrMalformed], and none tells anything of the message's
+// contents.
 var (
 	ErrTruncated = malformed("message is truncated")
 	ErrLimit     = malformed("message exceeds a limit")

@@ -5,9 +5,9 @@ import (
 	"strconv"
 )
 
-// ExpressionKind says why an expression failed, for the reasons that follow from the request's names and sources
-// alone. A failure that depends on a value has no kind: it would tell something of the value. The numbers are part of
-// the protocol and never change their meaning.
+// ExpressionKind says why an expression failed, for reasons that follow from the request's names and sources alone. A
+// failure that depends on a value has no kind, since a kind would tell something of the value. The numbers are part
+// of the protocol and never change their meaning.
 type ExpressionKind uint8
 
 // The kinds of the protocol. Zero says that nothing is told.
@@ -21,7 +21,7 @@ const (
 	ExpressionTooComplex
 	// ExpressionUndeclaredName: a name that is neither a field nor an expression of the request.
 	ExpressionUndeclaredName
-	// ExpressionUnknownFunction: no such function, or none that takes so many arguments.
+	// ExpressionUnknownFunction: no such function, or none that takes this number of arguments.
 	ExpressionUnknownFunction
 	// ExpressionCycle: the expression refers to itself by way of others.
 	ExpressionCycle
@@ -66,16 +66,16 @@ func (k ExpressionKind) Text() string {
 	return expressionKindTexts[k]
 }
 
-// Failure tells more of an expression whose code is [ExpressionFailed].
+// Failure says more about an expression whose code is [ExpressionFailed].
 type Failure struct {
 	// Index into the request's Expressions.
 	Index uint16
 	Kind  ExpressionKind
-	// Line and Column say where in the source, both from 1, the column in bytes; both 0 where no place is told.
+	// Line and Column say where in the source, both from 1, the column in bytes. Both are 0 if no place is given.
 	Line, Column uint32
 }
 
-// AppendFailures appends the extension of a response that holds failures; nothing when there are none.
+// AppendFailures appends the extension of a response that holds failures. It appends nothing if there are none.
 func AppendFailures(dst []byte, failures []Failure) []byte {
 	if len(failures) == 0 {
 		return dst
@@ -102,7 +102,7 @@ func FailuresSize(n int) int {
 	return 1 + binary.MaxVarintLen32 + 1 + n*maxFailure
 }
 
-// decodeFailures reads the extension. Kinds of a newer peer are passed over.
+// decodeFailures reads the extension. Kinds of a newer peer are skipped.
 func (m *DecryptResponse) decodeFailures(v []byte) error {
 	m.Failures = m.Failures[:0]
 	r := reader{b: v}

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Features are optional parts of the protocol; a session uses those that both sides announce. Bits never change their
-// meaning, and one that was given up is not given away again.
+// Features are optional parts of the protocol. A session uses those that both sides announce. Bits never change their
+// meaning, and a bit that was given up is not used again.
 type Features uint64
 
 // A new feature is a constant here and a row of featureTable. Both sides then announce it, logs name it, and
@@ -24,19 +24,20 @@ const (
 	FeatureAccessReport    Features = 1 << 9
 )
 
-// FeatureInfo describes a bit to those who show it.
+// FeatureInfo describes a bit, for showing it.
 type FeatureInfo struct {
 	// Name is the feature's name in snake_case, for logs.
 	Name string
 	// For says in a sentence what a peer that announces the feature does.
 	For string
-	// Since is the release that announces it first; empty for a feature that was given up and is announced by none.
+	// Since is the release that first announces it. It is empty for a feature that was given up and that no release
+	// announces.
 	Since string
 }
 
 const firstRelease = "the first release"
 
-// featureTable has the features by the number of their bit. A number that stands here twice does not compile.
+// featureTable has the features by the number of their bit. A number that occurs twice does not compile.
 var featureTable = [64]FeatureInfo{
 	0: {"batch_lane", "The peer takes a lane of its own for batches.", firstRelease},
 	1: {"egress", "The parent carries egress streams, and the enclave asks for them.", firstRelease},

@@ -3,12 +3,12 @@ package wire
 import "math"
 
 // Fine histograms carry the durations of a stage once more, in the buckets of Prometheus's native histograms: bounds
-// are powers of the square root of two, in seconds. They travel under stages of their own ([Stage.Fine]), which a
-// parent that does not know them passes over.
+// are powers of the square root of two, in seconds. They are sent under stages of their own ([Stage.Fine]), which a
+// parent that does not know them skips.
 //
-// A stage has both histograms, since neither can be computed from the other: the bounds of the classic one are 1, 2 and
-// 5 times powers of ten, which dashboards and Prometheus without native histograms read, and a parent of any release
-// takes. An observation counts in both.
+// A stage has both histograms, since neither can be computed from the other. The bounds of the classic one are 1, 2 and
+// 5 times powers of ten. Dashboards, and Prometheus without native histograms, read these, and a parent of any release
+// accepts them. An observation counts in both.
 const (
 	// fineStage is the number of the first stage's fine histogram.
 	fineStage Stage = 64
@@ -35,10 +35,10 @@ var FineBoundsNS = func() (out [FineBuckets - 1]uint64) {
 	return out
 }()
 
-// Fine is the number under which the stage's fine histogram travels.
+// Fine is the number under which the stage's fine histogram is sent.
 func (s Stage) Fine() Stage { return s + fineStage }
 
-// OfFine returns the stage whose fine histogram travels under s; ok is false if s is no such number.
+// OfFine returns the stage whose fine histogram is sent under s. ok is false if s is not such a number.
 func (s Stage) OfFine() (stage Stage, ok bool) {
 	if s < fineStage || s >= fineStage+Stage(Stages) {
 		return 0, false

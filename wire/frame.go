@@ -48,7 +48,7 @@ const (
 const (
 	// KindError carries an [ErrorBody] instead of the answer that was asked for.
 	KindError Kind = 254
-	// KindAck has no body: done, nothing to say.
+	// KindAck has no body: the request was carried out, and there is nothing to report.
 	KindAck Kind = 255
 )
 
@@ -66,8 +66,8 @@ type Header struct {
 	Length uint32
 	Kind   Kind
 	Flags  Flags
-	// ID ties an answer to its request. The one who asks chooses it; it is unique among the requests in flight
-	// on a stream.
+	// ID ties an answer to its request. The sender of the request chooses it. It is unique among the requests in
+	// flight on a stream.
 	ID uint64
 	// DeadlineMS is the time left when the frame was written, in milliseconds; 0 means no deadline.
 	DeadlineMS uint32
@@ -81,8 +81,8 @@ func AppendHeader(dst []byte, h Header) []byte {
 	return binary.LittleEndian.AppendUint32(dst, h.DeadlineMS)
 }
 
-// ParseHeader reads the header at the start of b. It returns [ErrTruncated] when b is shorter than a header,
-// and [ErrLimit] when the frame is longer than [MaxChunk], or says that more follow and is shorter than [MinChunk].
+// ParseHeader reads the header at the start of b. It returns [ErrTruncated] if b is shorter than a header, and
+// [ErrLimit] if the frame is longer than [MaxChunk], or if it says that more follow and is shorter than [MinChunk].
 func ParseHeader(b []byte) (Header, error) {
 	if len(b) < HeaderSize {
 		return Header{}, ErrTruncated

@@ -13,7 +13,7 @@ const (
 	extEnclaveID = 2
 )
 
-// PCR is a platform configuration register, as its owner states it. Only an attestation document proves it.
+// PCR is a platform configuration register, as the enclave states it. Only an attestation document proves it.
 type PCR struct {
 	Index uint8
 	Value []byte

@@ -1,16 +1,17 @@
 package wire
 
-// Hard limits. Every decoder checks them before it allocates or loops; an encoder that would exceed one returns
-// [ErrLimit] from its Validate. Sizes are bytes.
+// These are hard limits. Every decoder checks them before it allocates or loops. An encoder that would exceed one
+// returns [ErrLimit] from its Validate. Sizes are in bytes.
 const (
 	// MaxBody bounds the body of one message, all of its chunks together.
 	MaxBody = 2 << 20
 	// MaxChunk bounds the body of one frame. Longer messages are cut into chunks.
 	MaxChunk = 16 << 10
-	// MinChunk is the least body of a frame that says that more follow; it bounds the frames of one message.
+	// MinChunk is the least body of a frame that says that more follow. It bounds the number of frames of one
+	// message.
 	MinChunk = 4 << 10
-	// MaxAssembly bounds the messages of one lane that are half received, all together. A sender has no more than that
-	// begun and not finished.
+	// MaxAssembly bounds the messages of one lane that are half received, all together. A sender has no more than
+	// that begun and not finished.
 	MaxAssembly = 32 << 20
 	// MaxWrite bounds one write to the connection: larger ones have been corrupted by some vsock kernels.
 	MaxWrite = 31 << 10

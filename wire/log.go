@@ -25,7 +25,7 @@ type Log struct {
 	Level Level
 	// TimeMS is the enclave's clock, Unix time in milliseconds.
 	TimeMS int64
-	// Dropped counts the messages before this one that the rate limit or a full queue swallowed.
+	// Dropped counts the messages before this one that the rate limit or a full queue dropped.
 	Dropped uint64
 	Text    []byte
 	Numbers []LogNumber

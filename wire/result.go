@@ -21,10 +21,11 @@ const (
 	ValueString ValueKind = 1
 	// ValueJSON is the JSON text of a value.
 	ValueJSON ValueKind = 2
-	// ValueSealed is a value or its failure, padded and sealed to the request's reply key (package sealed/reply).
+	// ValueSealed is a value, or the reason why there is none, padded and sealed to the request's reply key (package
+	// sealed/reply).
 	ValueSealed ValueKind = 4
 
-	// valueUnpadded was a value sealed as it is. It told its length, and is refused.
+	// valueUnpadded was a value sealed without padding. It showed the value's length, and is refused.
 	valueUnpadded ValueKind = 3
 )
 
@@ -34,12 +35,12 @@ type Result struct {
 	// Index into the request's Fields or Expressions.
 	Index uint16
 	Code  Code
-	// ValueKind and Value; Value is empty when ValueKind is ValueAbsent.
+	// ValueKind says how to read Value, which is empty if ValueKind is ValueAbsent.
 	ValueKind ValueKind
 	Value     []byte
 }
 
-// DecryptResponse answers a [DecryptRequest]. When Code is not OK there are no results.
+// DecryptResponse answers a [DecryptRequest]. If Code is not OK there are no results.
 //
 // After Decode each Value borrows from the decoded frame. Reuse after Reset allocates nothing.
 type DecryptResponse struct {
@@ -47,7 +48,7 @@ type DecryptResponse struct {
 	// RetryAfterMS says when a retry may help, in milliseconds; 0 = unknown.
 	RetryAfterMS uint32
 	Results      []Result
-	// Failures tell more of expressions that failed: at most one for each, behind [FeatureExpressionKinds].
+	// Failures say more about expressions that failed: at most one for each, behind [FeatureExpressionKinds].
 	Failures []Failure
 	// AccessReported says that the answer has an access report; Reads is the report, in the order of expressions and, for
 	// each, of fields.
@@ -132,8 +133,8 @@ func (m *DecryptResponse) Append(dst []byte) []byte {
 	return dst
 }
 
-// AppendResponseHead appends the part of a response before its results: exactly n calls of [AppendResult] must
-// follow. The two let the enclave encode without gathering results first.
+// AppendResponseHead appends the part of a response before its results. Exactly n calls of [AppendResult] must
+// follow. With the two the enclave encodes without gathering results first.
 func AppendResponseHead(dst []byte, c Code, retryAfterMS uint32, n int) []byte {
 	dst = append(dst, byte(c))
 	dst = binary.AppendUvarint(dst, uint64(retryAfterMS))

@@ -1,10 +1,10 @@
 package wire
 
-// StatID names a counter or gauge of the enclave. Numbers never change their meaning; a receiver keeps those it does
-// not know apart or drops them ([StatID.Info] is empty for them).
+// StatID identifies a counter or gauge of the enclave. Numbers never change their meaning. A receiver keeps those it
+// does not know apart or drops them ([StatID.Info] is empty for them).
 type StatID uint32
 
-// Counters grow only; gauges, from 128 on, rise and fall.
+// Counters only grow. Gauges, from 128 on, rise and fall.
 const (
 	StatRequests             StatID = 0
 	StatFieldsOpened         StatID = 1
@@ -64,8 +64,8 @@ const (
 	firstGauge          StatID = 128
 )
 
-// StatInfo describes a number to those who show it. Numbers of one Family are one metric, whose Label has a Value for
-// each; a number that is a metric by itself has neither.
+// StatInfo describes a number, for showing it. Numbers of one Family form one metric, whose Label has a Value for
+// each. A number that is a metric by itself has neither.
 type StatInfo struct {
 	// Family is the metric's name in snake_case, its unit last, without a prefix and without a counter's suffix.
 	Family, Label, Value string
@@ -174,6 +174,6 @@ func (s StatID) Known() bool { return s.Info().Family != "" }
 // Gauge reports whether the value may fall.
 func (s StatID) Gauge() bool { return s >= firstGauge }
 
-// Stat counts the expressions that failed with this kind; that of [ExpressionUntold] counts all that failed in their
-// evaluation.
+// Stat is the number that counts the expressions that failed with this kind. That of [ExpressionUntold] counts all
+// that failed in their evaluation.
 func (k ExpressionKind) Stat() StatID { return statExpressionKinds + StatID(k) }

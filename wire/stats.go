@@ -29,8 +29,9 @@ func (s Stage) String() string {
 	return stageNames[s]
 }
 
-// BucketBoundsUS are the upper bounds, in microseconds and inclusive, of the buckets of every histogram of version 1;
-// a last bucket without a bound follows. Bounds travel with no message: another set would be another [Stage].
+// BucketBoundsUS are the upper bounds, in microseconds and inclusive, of the buckets of every histogram of version 1.
+// A last bucket without a bound follows. Messages do not carry bounds: another set of bounds would be another
+// [Stage].
 var BucketBoundsUS = [...]uint32{
 	1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000,
 	1_000_000, 2_000_000, 5_000_000, 10_000_000,
@@ -45,7 +46,7 @@ type Stat struct {
 	Value int64
 }
 
-// Histogram counts the durations of one stage since the enclave began.
+// Histogram counts the durations of one stage since the enclave started.
 type Histogram struct {
 	Stage Stage
 	// SumUS is the sum of all durations in microseconds.

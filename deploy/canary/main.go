@@ -153,7 +153,7 @@ func (c *cli) serveMetrics(l net.Listener, m *probe.Metrics, failed chan<- error
 	return func() { _ = s.Close() }
 }
 
-// tell logs what went wrong; never a value.
+// tell logs what failed, and never a value.
 func tell(log *slog.Logger, r probe.Result) {
 	if r.RoundTrip != nil {
 		log.Error("round trip fails", slog.Any("error", r.RoundTrip))

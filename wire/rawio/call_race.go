@@ -4,7 +4,7 @@ package rawio
 
 import "golang.org/x/sys/unix"
 
-// With the race detector the calls are the usual ones, which tell it that what was written before is seen by who reads.
+// With the race detector the usual calls are used. They tell the detector that a reader sees what was written before.
 
 func read(fd uintptr, b []byte) (int, error) { return unix.Read(int(fd), b) }
 

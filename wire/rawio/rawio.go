@@ -1,10 +1,11 @@
-// Package rawio reads and writes sockets that do not block, with system calls that the scheduler is not told of.
+// Package rawio reads and writes non-blocking sockets for the sessions, with system calls of which the scheduler is
+// not told.
 //
-// A system call that may block makes Go's scheduler ready to give the processor away: it hands over to a monitor,
-// which it wakes with a system call of its own when the process was idle, and may have to queue for a processor
-// afterwards. At one request in flight this costs about as much as the read or the write itself. A call on
-// a socket that is in non-blocking mode never waits, so none of it is needed: Conn tries first, and waits in
-// the runtime's poller, as package net does, only when the socket has nothing to read or no room.
+// A system call that may block makes Go's scheduler prepare to give the processor away. It hands over to a monitor,
+// which it wakes with a system call of its own if the process was idle, and afterwards it may have to queue for a
+// processor. At one request in flight this costs about as much as the read or the write itself. A call on a socket in
+// non-blocking mode never waits, so none of this is needed. Conn tries first. It waits in the runtime's poller, as
+// package net does, only if the socket has nothing to read or no room.
 package rawio
 
 import (
@@ -16,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Conn is a connection whose descriptor is in non-blocking mode. One goroutine at a time may read and one may write;
-// deadlines and Close are those of the connection below, and may come from any goroutine.
+// Conn is a connection whose descriptor is in non-blocking mode. One goroutine at a time may read and one may write.
+// Deadlines and Close are those of the connection below, and may come from any goroutine.
 type Conn struct {
 	net.Conn
 	raw syscall.RawConn
@@ -25,21 +26,21 @@ type Conn struct {
 	r, w op
 	now  op // a read that does not wait
 
-	ready func(fd uintptr) bool // WaitRead's
+	ready func(fd uintptr) bool // the function that was passed to WaitRead
 }
 
-// op is one direction: its arguments and results pass through here, so that the callback is made once.
+// op is one direction. Its arguments and results pass through here, so that the callback is made once.
 type op struct {
 	b    []byte
 	n    int
 	err  error
-	wait bool // for the socket, rather than come back with nothing done
+	wait bool // wait for the socket, instead of returning with nothing done
 	dry  bool // there was nothing to read, or no room
 	call func(fd uintptr) bool
 	ctl  func(fd uintptr)
 }
 
-// New wraps c. It reports false when c has no descriptor or one that blocks; then c must be used as it is.
+// New wraps c. It reports false if c has no descriptor, or one that blocks. Then c must be used as it is.
 func New(c net.Conn) (*Conn, bool) {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
@@ -86,7 +87,8 @@ func (o *op) do(transfer func(uintptr, []byte) (int, error), fd uintptr) bool {
 // SyscallConn implements syscall.Conn.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
 
-// CloseWrite ends this side's half of the connection. Errors: errors.ErrUnsupported when the connection below has none.
+// CloseWrite ends this side's half of the connection. Error: errors.ErrUnsupported if the connection below cannot do
+// that.
 func (c *Conn) CloseWrite() error {
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok {
@@ -114,8 +116,8 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return c.r.n, nil
 }
 
-// TryRead reads what there is at once, which may be nothing: 0 and no error. Unlike Read it may be called while another
-// goroutine is in WaitRead; of TryRead and Read together one goroutine at a time.
+// TryRead reads what is there at once, which may be nothing: then it returns 0 and no error. Unlike Read it may be
+// called while another goroutine is in WaitRead. Only one goroutine at a time may call TryRead or Read.
 func (c *Conn) TryRead(b []byte) (int, error) {
 	c.now.b, c.now.n, c.now.err, c.now.wait, c.now.dry = b, 0, nil, false, false
 	err := c.raw.Control(c.now.ctl)
@@ -131,9 +133,9 @@ func (c *Conn) TryRead(b []byte) (int, error) {
 	return c.now.n, nil
 }
 
-// WaitRead calls ready, and again whenever there may be more to read, until it returns true or the read deadline has
-// passed. ready must be the same function in each call, and may use TryRead. What another goroutine takes by TryRead as
-// it comes wakes nobody here.
+// WaitRead calls ready, and calls it again whenever there may be more to read, until ready returns true or the read
+// deadline has passed. ready must be the same function in each call, and may use TryRead. Bytes that another
+// goroutine takes by TryRead as they come do not wake WaitRead.
 func (c *Conn) WaitRead(ready func() bool) error {
 	if c.ready == nil {
 		c.ready = func(uintptr) bool { return ready() }
@@ -170,7 +172,7 @@ func (c *Conn) write(b []byte, wait bool) (int, error) {
 	return c.w.n, nil
 }
 
-// Listener gives accepted connections as Conn, those that cannot be one as they are.
+// Listener returns accepted connections as Conn if they can be one, and otherwise as they are.
 type Listener struct{ net.Listener }
 
 // Accept implements net.Listener.

@@ -19,13 +19,13 @@ var (
 	ErrHandshake = errors.New("hybrid vsock handshake failed")
 	// ErrInUse: another process listens on the socket.
 	ErrInUse = errors.New("socket is in use")
-	// ErrNotSocket: the path exists and is no socket, so that it is not replaced.
+	// ErrNotSocket: the path exists and is not a socket, so it is not replaced.
 	ErrNotSocket = errors.New("path is not a socket")
 	// ErrAllowList: a vsock listener was given no context ids to accept.
 	ErrAllowList = errors.New("no context ids are allowed")
 	// ErrPrivilege: the process may not bind a vsock port below 1024.
 	ErrPrivilege = errors.New("CAP_NET_BIND_SERVICE is needed to connect to an enclave from a vsock port below 1024")
-	// ErrPorts: other connections hold all of them.
+	// ErrPorts: other connections hold all of these ports.
 	ErrPorts = errors.New("every vsock port below 1024 is in use")
 )
 
@@ -102,7 +102,7 @@ func parseVsock(u *url.URL) (address, error) {
 	return a, nil
 }
 
-// parsePort takes 1 to 2^32-2: the highest number means any port.
+// parsePort accepts 1 to 2^32-2: the highest number means any port.
 func parsePort(s string) (uint32, error) {
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || n == 0 || n == math.MaxUint32 {

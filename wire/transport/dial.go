@@ -15,13 +15,13 @@ import (
 type Dialer struct {
 	url  string
 	addr address
-	// Of vsock: what opens a socket, and the ports that it may connect from; nil for any.
+	// These are for vsock: open opens a socket, and ports are those from which it may connect; nil for any.
 	open  func() (vsockSocket, error)
 	ports *privilegedPorts
 }
 
-// NewDialer parses a URL. It does not connect. Over vsock the dialer connects from a port below 1024: an enclave takes
-// nobody else for its parent. Errors wrap ErrURL and do not quote the URL.
+// NewDialer parses a URL. It does not connect. Over vsock the dialer connects from a port below 1024, since an
+// enclave accepts only such peers as its parent. Errors wrap ErrURL and do not quote the URL.
 func NewDialer(rawURL string) (*Dialer, error) {
 	a, err := parse(rawURL)
 	if err != nil {
@@ -33,8 +33,8 @@ func NewDialer(rawURL string) (*Dialer, error) {
 	return &Dialer{url: rawURL, addr: a, open: openVsock, ports: ports}, nil
 }
 
-// FromAnyPort returns a dialer to the same address that binds no port and needs no privilege: for a peer that does not
-// look at the port.
+// FromAnyPort returns a dialer to the same address that binds no port and needs no privilege. It is for a peer that
+// does not check the port.
 func (d *Dialer) FromAnyPort() *Dialer {
 	free := *d
 	free.ports = nil
@@ -57,7 +57,7 @@ func (d *Dialer) Dial(ctx context.Context) (net.Conn, error) {
 	return d.dialUnix(ctx)
 }
 
-// String is the URL.
+// String returns the URL.
 func (d *Dialer) String() string { return d.url }
 
 func (d *Dialer) dialUnix(ctx context.Context) (net.Conn, error) {
@@ -87,7 +87,7 @@ func (d *Dialer) dialHybrid(ctx context.Context) (net.Conn, error) {
 // maxLine is more than "OK 4294967295\n".
 const maxLine = 32
 
-// handshake asks for the port and reads the answer byte by byte: what follows it belongs to the caller.
+// handshake asks for the port and reads the answer byte by byte, since the bytes after it belong to the caller.
 func handshake(c io.ReadWriter, port uint32) error {
 	if _, err := io.WriteString(c, "CONNECT "+strconv.FormatUint(uint64(port), 10)+"\n"); err != nil {
 		return fmt.Errorf("%w: %w", ErrHandshake, err)

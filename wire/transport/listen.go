@@ -17,17 +17,18 @@ import (
 
 // ListenConfig says who may connect.
 type ListenConfig struct {
-	// AllowedCIDs are the only peers whose vsock connections Accept returns; others are closed at once. It must not be
-	// empty for vsock, and does not matter for the others (there the file's permissions, 0600, decide).
+	// AllowedCIDs are the only peers whose vsock connections Accept returns; others are closed at once. It must not
+	// be empty for vsock. The other transports ignore it: there the file's permissions, 0600, decide.
 	AllowedCIDs []uint32
 	// AnyPort accepts peers whose vsock port is above 1023 too. Without it they are closed at once: any process of the
 	// parent's host could be such a peer.
 	AnyPort bool
-	// OnRefused is told of each peer that was refused. May be nil.
+	// OnRefused is called for each peer that was refused. May be nil.
 	OnRefused func(Refusal)
 }
 
-// Refusal is a vsock peer that was closed unread. An address that is no vsock's has the highest numbers.
+// Refusal is a vsock peer that was closed unread. If its address is not a vsock address, both numbers are the
+// highest.
 type Refusal struct {
 	CID, Port uint32
 	// Unprivileged: the context id may connect, but not from a port above 1023.
@@ -37,7 +38,7 @@ type Refusal struct {
 // Listener accepts connections on one address. It implements net.Listener.
 type Listener struct {
 	url  string
-	path string // of the socket file, if there is one
+	path string // path of the socket file, if there is one
 	cfg  ListenConfig
 	vs   bool
 	net.Listener
@@ -78,11 +79,11 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if !l.vs || l.allowed(c.RemoteAddr()) {
 			return c, nil
 		}
-		_ = c.Close() // it is not to be heard
+		_ = c.Close() // a refused peer is not read
 	}
 }
 
-// allowed fails closed: an address that is not a vsock's is nobody's.
+// allowed fails closed: an address that is not a vsock address is not allowed.
 func (l *Listener) allowed(addr net.Addr) bool {
 	r := Refusal{CID: cidAny, Port: cidAny}
 	if a, ok := addr.(*vsock.Addr); ok {
@@ -103,15 +104,15 @@ func (l *Listener) allowed(addr net.Addr) bool {
 // Close stops listening and removes the socket file.
 func (l *Listener) Close() error { return l.Listener.Close() }
 
-// String is the URL.
+// String returns the URL.
 func (l *Listener) String() string { return l.url }
 
 func listenUnix(path string) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	// On Linux the mode of the socket before it is bound becomes the file's: there is no moment at which others could
-	// connect, and no need to touch the process's umask.
+	// On Linux the mode of the socket before it is bound becomes the file's. So there is no moment at which others
+	// could connect, and no need to change the process's umask.
 	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var cerr error
 		err := raw.Control(func(fd uintptr) { cerr = unix.Fchmod(int(fd), 0o600) })
@@ -124,10 +125,10 @@ func listenUnix(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// staleTimeout bounds the try to reach a listener that may not be there.
+// staleTimeout bounds the attempt to reach a listener that may not be there.
 const staleTimeout = time.Second
 
-// removeStale removes a socket file that nobody listens on.
+// removeStale removes a socket file on which no process listens.
 func removeStale(path string) error {
 	fi, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {

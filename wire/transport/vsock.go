@@ -21,7 +21,7 @@ import (
 // maxPrivileged is the highest port that a process may bind only with CAP_NET_BIND_SERVICE.
 const maxPrivileged = 1023
 
-// vsockSocket is what a dial uses of a socket. *socket.Conn implements it.
+// vsockSocket is the part of a socket that a dial uses. *socket.Conn implements it.
 type vsockSocket interface {
 	io.ReadWriteCloser
 	syscall.Conn
@@ -41,9 +41,9 @@ func openVsock() (vsockSocket, error) {
 	return s, nil
 }
 
-// privilegedPorts hands out the ports to try. Each is the one below the last, from 1023 down to 1 and round again. So a
-// port that was just given up is the last to be taken: the peer's kernel may still know its old connection, and then it
-// answers nothing to a new one from there.
+// privilegedPorts hands out the ports to try. Each is the one below the last, from 1023 down to 1 and round again. So
+// a port that was just given up is tried last: the peer's kernel may still know its old connection, and then does not
+// answer a new one from that port.
 type privilegedPorts struct{ taken atomic.Uint32 }
 
 func (p *privilegedPorts) next() uint32 { return maxPrivileged - (p.taken.Add(1)-1)%maxPrivileged }
@@ -157,20 +157,21 @@ func (r vsockRaw) Write(f func(fd uintptr) (done bool)) error {
 	return r.c.failed("raw-write", r.raw.Write(f))
 }
 
-// failed makes the error of a system call that of a net.Conn. A connection that its peer has ended reads as io.EOF.
+// failed turns the error of a system call into that of a net.Conn. A connection that its peer has ended reads as
+// io.EOF.
 func (c *vsockConn) failed(op string, err error) error {
 	if err == nil {
 		return nil
 	}
 	var path *os.PathError
 	if errors.As(err, &path) {
-		err = path.Err // whose path is no file's
+		err = path.Err // the path is not a file's
 	}
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, unix.ENOTCONN):
 		return io.EOF
 	case errors.Is(err, os.ErrClosed), errors.Is(err, unix.EBADF), strings.Contains(err.Error(), "use of closed"):
-		err = net.ErrClosed // a raw connection's error has that text and no name
+		err = net.ErrClosed // a raw connection's error has that text but no type
 	}
 	return &net.OpError{Op: op, Net: "vsock", Source: c.local, Addr: c.remote, Err: err}
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// CLI is what the manager needs of nitro-cli.
+// CLI is the part of nitro-cli that the manager uses.
 type CLI interface {
 	Describe(ctx context.Context) ([]Enclave, error)
 	Run(ctx context.Context, s RunSpec) error
@@ -25,14 +25,14 @@ type RunSpec struct {
 	CPUs, MemoryMiB int
 }
 
-// Names of nitro-cli's commands, for errors and metrics.
+// These are the names of nitro-cli's commands, for errors and metrics.
 const (
 	cmdDescribe  = "describe-enclaves"
 	cmdRun       = "run-enclave"
 	cmdTerminate = "terminate-enclave"
 )
 
-// Limits of one run of nitro-cli. Starting an enclave copies its image into memory, which can take a minute.
+// These bound one run of nitro-cli. Starting an enclave copies its image into memory, which can take a minute.
 const (
 	describeTimeout = 15 * time.Second
 	runTimeout      = 3 * time.Minute
@@ -40,7 +40,7 @@ const (
 	maxOutput       = 1 << 20
 )
 
-// Errors of nitro-cli. Its own output is not repeated: it names files and addresses of the host.
+// These are errors of nitro-cli. Its own output is not repeated, since it names files and addresses of the host.
 var (
 	ErrExec   = errors.New("nitro-cli cannot be run")
 	ErrFailed = errors.New("nitro-cli failed")
@@ -83,7 +83,7 @@ func (n NitroCLI) run(ctx context.Context, timeout time.Duration, args ...string
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, n.Path, args...) // no shell
-	// It gets nothing of our environment but what a program needs to run.
+	// Of our environment it gets only what a program needs to run.
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 	cmd.WaitDelay = killDelay
 	var out limited
@@ -103,7 +103,7 @@ func (n NitroCLI) run(ctx context.Context, timeout time.Duration, args ...string
 	return out.buf.Bytes(), nil
 }
 
-// limited keeps the first maxOutput bytes written to it. It does not embed the buffer, whose ReadFrom would go round
+// limited keeps the first maxOutput bytes written to it. It does not embed the buffer, whose ReadFrom would bypass
 // the limit.
 type limited struct {
 	buf  bytes.Buffer

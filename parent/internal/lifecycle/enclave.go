@@ -24,7 +24,7 @@ type Enclave struct {
 // running is the state of an enclave that can serve.
 const running = "RUNNING"
 
-// firstCID is the least CID of an enclave: 0 to 3 have meanings of their own (vsock(7), and 3 is the parent's).
+// firstCID is the lowest CID of an enclave: 0 to 3 have meanings of their own (vsock(7); 3 is the parent's).
 const firstCID = 4
 
 // usable reports whether the enclave is ours by name, runs, and may be trusted.
@@ -32,13 +32,13 @@ func (e *Enclave) usable(prefix string, want map[string]string) bool {
 	return e.ours(prefix) && e.State == running && e.flaw(want) == ""
 }
 
-// unfit reports whether the enclave is ours and runs, but can never be used: it only holds what a good one needs.
+// unfit reports whether the enclave is ours and runs, but can never be used: it only occupies what a good one needs.
 func (e *Enclave) unfit(prefix string, want map[string]string) bool {
 	return e.ours(prefix) && e.State == running && e.flaw(want) != ""
 }
 
-// flaw is why an enclave may not be trusted, "" when it may: it has no CID of an enclave, is in debug mode (whose
-// console shows everything and whose PCRs are zero), or lacks the wanted measurements.
+// flaw says why an enclave may not be trusted, and is "" if it may. The reasons: its CID is not an enclave's, it is
+// in debug mode (whose console shows everything and whose PCRs are zero), or it lacks the wanted measurements.
 func (e *Enclave) flaw(want map[string]string) string {
 	if e.CID < firstCID || e.CID > 1<<32-2 {
 		return "address"
@@ -64,7 +64,7 @@ func AppendJSON(dst []byte, list []Enclave) []byte {
 	}
 	b, err := json.Marshal(list)
 	if err != nil {
-		return append(dst, "[]"...) // cannot be: the type has no value that JSON lacks
+		return append(dst, "[]"...) // cannot happen: JSON can express every value of the type
 	}
 	return append(dst, b...)
 }

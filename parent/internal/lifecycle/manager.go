@@ -12,13 +12,13 @@ import (
 	"redoubt/parent/internal/pool"
 )
 
-// Pool is told where the enclaves are, and knows how they do.
+// Pool is told where the enclaves are, and knows how they are doing.
 type Pool interface {
 	Set(urls []string) error
 	Enclaves() []pool.Status
 }
 
-// Observer is told of what is done.
+// Observer is told of the manager's actions.
 type Observer interface {
 	Launched(ok bool)
 	Terminated()
@@ -34,7 +34,7 @@ type Options struct {
 	CPUs, MemoryMiB int
 	// Name is the beginning of our enclaves' names.
 	Name string
-	// Measurements an enclave must have to be used, PCR name to hex; empty for any.
+	// Measurements that an enclave must have to be used, PCR name to hex. If empty, any will do.
 	Measurements map[string]string
 	// Port that enclaves listen on.
 	Port uint32
@@ -42,7 +42,7 @@ type Options struct {
 	Wanted int
 	// Passive managers use what runs, but neither start nor end anything.
 	Passive bool
-	// Every is the time between two looks while all is well.
+	// Every is the time between two rounds while all is well.
 	Every    time.Duration
 	Observer Observer
 	Log      *slog.Logger
@@ -50,26 +50,26 @@ type Options struct {
 
 // The pace of the manager.
 const (
-	// hurry is the time between two looks while something is missing.
+	// hurry is the time between two rounds while an enclave is missing.
 	hurry = time.Second
 	// WedgedAfter is how long an enclave may leave pings unanswered. It covers the boot of a large enclave.
 	WedgedAfter = 2 * time.Minute
-	// lasting is how long all enclaves must have run for the pace to fall back.
+	// lasting is how long all enclaves must have run before the pace falls back.
 	lasting = 2 * time.Minute
 	// firstGap and lastGap bound the time between two starts.
 	firstGap = 5 * time.Second
 	lastGap  = 5 * time.Minute
-	// reapGap is the least time between two terminations; it doubles to lastGap as they follow one another.
+	// reapGap is the least time between two terminations. It doubles to lastGap as they follow one another.
 	reapGap = 30 * time.Second
 )
 
 // Manager keeps the enclaves of this host running. Make one with New.
 type Manager struct {
 	o           Options
-	pace, reaps pace // of starts and of terminations; touched by Run alone
+	pace, reaps pace // for starts and for terminations; only Run uses them
 
 	mu      sync.Mutex
-	list    []Enclave // ours, as last described
+	list    []Enclave // our enclaves, as last described
 	failing bool
 	strange int // enclaves of ours that cannot be used, as last logged
 }
@@ -86,7 +86,7 @@ func (m *Manager) Enclaves() []Enclave {
 	return slices.Clone(m.list)
 }
 
-// Run looks after the enclaves until ctx ends. It leaves them running then: the next parent adopts them.
+// Run looks after the enclaves until ctx ends. It leaves them running then, and the next parent adopts them.
 func (m *Manager) Run(ctx context.Context) {
 	for {
 		wait := m.look(ctx)
@@ -151,8 +151,8 @@ func (m *Manager) remember(ours []Enclave, usable int) {
 	}
 }
 
-// launch starts one enclave when one is missing and the pace allows. It reports whether it did. An unfit enclave takes
-// a place until it is ended, or the wrong image would be started until the host is full.
+// launch starts one enclave if one is missing and the pace allows it. It reports whether it did. An unfit enclave
+// takes a place until it is ended. Otherwise the wrong image would be started until the host is full.
 func (m *Manager) launch(ctx context.Context, ours []Enclave, usable int) bool {
 	now := time.Now()
 	starting, unfit := 0, 0
@@ -188,7 +188,7 @@ func (m *Manager) launch(ctx context.Context, ours []Enclave, usable int) bool {
 	return true
 }
 
-// freeName is prefix, or prefix and a number, whichever none of the enclaves has.
+// freeName is prefix, or prefix and a number: the first name that none of the enclaves has.
 func freeName(prefix string, ours []Enclave) string {
 	name := prefix
 	for n := 2; slices.ContainsFunc(ours, func(e Enclave) bool { return e.Name == name }); n++ {
@@ -197,7 +197,7 @@ func freeName(prefix string, ours []Enclave) string {
 	return name
 }
 
-// silent reports whether an enclave has no session now.
+// silent reports whether an enclave has no session at present.
 func (m *Manager) silent() bool {
 	return slices.ContainsFunc(m.o.Pool.Enclaves(), func(s pool.Status) bool { return s.Sessions == 0 })
 }
@@ -210,7 +210,7 @@ func (m *Manager) failed(ctx context.Context, command string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if command == cmdDescribe && m.failing {
-		return // said once
+		return // logged already
 	}
 	m.failing = m.failing || command == cmdDescribe
 	m.o.Log.Warn("nitro-cli failed", slog.String("command", command), slog.String("cause", cause(err)))

@@ -2,17 +2,17 @@ package lifecycle
 
 import "time"
 
-// pace says when an enclave may be started or ended, so that enclaves that die at once, cannot start, or start as what
-// nobody can use, never cause a storm. It is a bucket of such steps: burst at first, then one per gap; the gap doubles
-// from first to lastGap with each step, and all is forgotten when no step was needed for long.
+// pace says when an enclave may be started or ended. So enclaves that die at once, cannot start, or start in an
+// unusable state never cause a storm. It is a bucket of such steps: burst at first, then one per gap. The gap doubles
+// from first to lastGap with each step. When no step was needed for long, everything is forgotten.
 type pace struct {
 	burst int
 	first time.Duration
 
-	spent int           // steps since all was last well
-	gap   time.Duration // before the next step, once burst is spent
+	spent int           // steps since everything was last well
+	gap   time.Duration // before the next step, once burst is used up
 	next  time.Time
-	since time.Time // when all became well; zero when it is not
+	since time.Time // when everything became well; zero while it is not
 }
 
 // ready reports whether a step would be allowed.
@@ -34,7 +34,7 @@ func (p *pace) take(now time.Time) bool {
 	return true
 }
 
-// ill says that not all is well, though no step can mend it now.
+// ill says that not everything is well, though no step can improve it now.
 func (p *pace) ill() { p.since = time.Time{} }
 
 // well says that no step is needed now.

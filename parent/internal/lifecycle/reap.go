@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// victim is an enclave that should be ended, and why.
+// victim is an enclave that should be ended, with the reason.
 type victim struct {
 	Enclave
 	why string
 }
 
-// reap ends one enclave that can never be used or has not answered for long, if the pace allows. It reports whether it
-// did.
+// reap ends one enclave that can never be used or has not answered for long, if the pace allows it. It reports
+// whether it did.
 func (m *Manager) reap(ctx context.Context, ours []Enclave) bool {
 	now := time.Now()
 	victims := append(m.useless(ours), m.wedged(ours, now)...)
@@ -22,7 +22,7 @@ func (m *Manager) reap(ctx context.Context, ours []Enclave) bool {
 		m.reaps.well(now)
 		return false
 	}
-	v := victims[m.reaps.spent%len(victims)] // in turn: one that cannot be ended is not in the way of the others
+	v := victims[m.reaps.spent%len(victims)] // in turn, so that one that cannot be ended does not block the others
 	if !m.reaps.take(now) {
 		return false
 	}
@@ -36,7 +36,7 @@ func (m *Manager) reap(ctx context.Context, ours []Enclave) bool {
 	return true
 }
 
-// useless are the enclaves of ours that run but may not be trusted.
+// useless lists our enclaves that run but may not be trusted.
 func (m *Manager) useless(ours []Enclave) (out []victim) {
 	for _, e := range ours {
 		if e.unfit(m.o.Name, m.o.Measurements) {
@@ -46,8 +46,8 @@ func (m *Manager) useless(ours []Enclave) (out []victim) {
 	return out
 }
 
-// wedged are the enclaves that have not answered for long. While none could be replaced there are none: they may
-// recover.
+// wedged lists the enclaves that have not answered for long. While none could be replaced it lists none, since they
+// may recover.
 func (m *Manager) wedged(ours []Enclave, now time.Time) (out []victim) {
 	if !m.pace.ready(now) {
 		return nil

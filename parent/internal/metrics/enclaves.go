@@ -20,13 +20,13 @@ type Enclaves interface {
 	Stats(ctx context.Context, url string, m *wire.Stats) error
 }
 
-// family is a metric of an enclave, fed by one number or by several, told apart by a label.
+// family is a metric of an enclave, fed by one number, or by several that a label distinguishes.
 type family struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
 }
 
-// collector turns the state of enclaves into metrics when asked. An enclave that is gone has none.
+// collector turns the state of enclaves into metrics on demand. An enclave that is gone has no metrics.
 type collector struct {
 	source Enclaves
 
@@ -75,7 +75,7 @@ func (m *Metrics) AddEnclaves(source Enclaves) {
 	m.Registry.MustRegister(c)
 }
 
-// metricOf is the name of the metric that a number is part of, without the prefix.
+// metricOf is the name of the metric to which a number belongs, without the prefix.
 func metricOf(id wire.StatID) string {
 	if id.Gauge() {
 		return id.Info().Family
@@ -141,7 +141,7 @@ func (c *collector) status(ch chan<- prometheus.Metric, s pool.Status) {
 	}
 }
 
-// clean keeps an enclave's own words within what a label may be.
+// clean limits an enclave's own words to what a label may be.
 func clean(s string) string {
 	b := []byte(s)
 	for i, c := range b {
@@ -156,7 +156,7 @@ func (c *collector) stats(ch chan<- prometheus.Metric, url string, m *wire.Stats
 	seen := map[wire.StatID]bool{}
 	for _, v := range m.Values {
 		if !v.ID.Known() || seen[v.ID] {
-			continue // of a newer enclave, or twice: a scrape must not fail for it
+			continue // from a newer enclave, or a duplicate: a scrape must not fail because of it
 		}
 		seen[v.ID] = true
 		labels := []string{url}

@@ -1,4 +1,5 @@
-// Package metrics counts what the parent does and exposes it, and what enclaves tell of themselves, to Prometheus.
+// Package metrics counts the parent's work, and exposes to Prometheus these counts and what enclaves report of
+// themselves.
 //
 // Label values are closed sets: routes, codes and statuses of the server, the enclaves of this host (only those that
 // exist now), stages and outcomes of the wire protocol. No label and no value depends on the content of a request.
@@ -19,7 +20,8 @@ import (
 // Namespace begins the name of each of the parent's metrics.
 const Namespace = "redoubt_parent"
 
-// latency buckets, seconds: a hot field takes a tenth of a millisecond, a cold one some, KMS ten and more.
+// latency has the buckets in seconds: a hot field takes a tenth of a millisecond, a cold one a few tenths, KMS ten
+// milliseconds and more.
 var latency = []float64{
 	.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30,
 }
@@ -29,7 +31,7 @@ type Metrics struct {
 	Registry *prometheus.Registry
 
 	requests  *prometheus.CounterVec
-	known     map[outcome]prometheus.Counter // of requests, for the usual outcomes
+	known     map[outcome]prometheus.Counter // for the usual outcomes of requests
 	durations [front.Routes]latencyHistogram
 	items     *prometheus.CounterVec
 	shed      [h1.Sheds]prometheus.Counter
@@ -50,7 +52,7 @@ type Metrics struct {
 	purges, probes *prometheus.CounterVec
 }
 
-// latencyHistogram is what client_golang's histograms are.
+// latencyHistogram is the interface of client_golang's histograms.
 type latencyHistogram interface {
 	prometheus.Observer
 	prometheus.ExemplarObserver
@@ -63,7 +65,7 @@ type outcome struct {
 	code   string
 }
 
-// New makes a registry with all metrics at zero. Build is the version to tell.
+// New makes a registry with all metrics at zero. build is the version to show.
 func New(build string) *Metrics {
 	m := &Metrics{Registry: prometheus.NewRegistry(), known: map[outcome]prometheus.Counter{}}
 	m.Registry.MustRegister(

@@ -90,7 +90,7 @@ func (m *Metrics) Terminated() { m.ended.Inc() }
 // CommandFailed implements lifecycle.Observer; command is one of nitro-cli's that we use.
 func (m *Metrics) CommandFailed(command string) { m.commands.WithLabelValues(command).Inc() }
 
-// Purged counts purges; ok says that every enclave confirmed.
+// Purged counts purges. ok says that every enclave confirmed.
 func (m *Metrics) Purged(ok bool) { m.purges.WithLabelValues(word(ok)).Inc() }
 
 func word(ok bool) string {

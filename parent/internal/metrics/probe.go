@@ -29,7 +29,7 @@ func (m *Metrics) AddProbe(source Probes) {
 // Describe implements prometheus.Collector.
 func (c *probeCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 
-// Collect implements prometheus.Collector. Of several keys in one region the worst counts.
+// Collect implements prometheus.Collector. If a region has several keys, the worst counts.
 func (c *probeCollector) Collect(ch chan<- prometheus.Metric) {
 	regions := map[string]float64{}
 	for _, s := range c.source.States() {

@@ -10,8 +10,8 @@ import (
 )
 
 // stages exposes the histograms of an enclave's stages: classic buckets, and native ones beside them if the enclave
-// sends those too and both agree. What is of a newer enclave, or there twice, is left out: a scrape must not fail for
-// it.
+// sends those too and both agree. A stage of a newer enclave, or a duplicate, is left out: a scrape must not fail
+// because of it.
 func (c *collector) stages(ch chan<- prometheus.Metric, url string, m *wire.Stats) {
 	classic := map[wire.Stage]*wire.Histogram{}
 	fine := map[wire.Stage]*wire.Histogram{}
@@ -48,7 +48,7 @@ func sum(counts []uint64) (n uint64) {
 	return n
 }
 
-// both is a classic histogram with the buckets of a native one, which are those of a fine histogram.
+// both is a classic histogram that also has the buckets of a native one, which are those of a fine histogram.
 type both struct {
 	prometheus.Metric
 
@@ -78,7 +78,7 @@ func (b both) Write(out *dto.Metric) error {
 		h.PositiveDelta = append(h.PositiveDelta, int64(n)-last)
 		last, end = int64(n), index+1
 	}
-	if len(h.GetPositiveSpan()) == 0 { // by which a scraper knows an empty native histogram
+	if len(h.GetPositiveSpan()) == 0 { // by this a scraper recognises an empty native histogram
 		h.PositiveSpan = []*dto.BucketSpan{{Offset: new(int32(0)), Length: new(uint32(0))}}
 	}
 	return nil

@@ -12,20 +12,20 @@ import (
 // maxAttempts bounds how often a request is sent, each time on another session.
 const maxAttempts = 3
 
-// usable is what an enclave must have to be asked when none is wholly ready: without credentials it still answers
-// from its cache of keys, and gives a typed error for the rest.
+// usable is what an enclave must have to be asked if none is fully ready. Without credentials it still answers from
+// its cache of keys, and returns a typed error for the rest.
 const usable = wire.HealthReady &^ wire.HealthCredentials
 
 // maxLost bounds on how many sessions a request may be that end before they answer it.
 const maxLost = 2
 
-// tried remembers the sessions that a request has been sent on.
+// tried remembers the sessions on which a request has been sent.
 type tried struct {
 	clients [maxAttempts]*session.Client
-	enclave *enclave // of the last
+	enclave *enclave // the enclave of the last session
 	n       int
-	lost    int           // sessions that ended while their enclave may have had the request
-	need    wire.Features // what a session must have
+	lost    int           // sessions that ended when their enclave may already have had the request
+	need    wire.Features // features that a session must have
 }
 
 func (t *tried) add(l *link, c *session.Client) {
@@ -56,8 +56,8 @@ func (t *tried) again(err error) bool {
 }
 
 // pick returns the best session: of a ready enclave rather than a usable one, on another enclave than the last that
-// failed, with the fewest requests in flight. Enclaves take turns; of an enclave's sessions that are alike it is the
-// first, so that requests that come one at a time find its other end awake. Nil when there is none.
+// failed, with the fewest requests in flight. Enclaves take turns. Of an enclave's equal sessions it returns the
+// first, so that requests that come one at a time find its other end awake. It returns nil if there is none.
 func (p *Pool) pick(t *tried) (*link, *session.Client) {
 	links := *p.links.Load()
 	if len(links) == 0 {
@@ -118,7 +118,7 @@ func (p *Pool) Do(
 		}
 		call.Release()
 		t.add(l, c)
-		// Callers that pick at the same moment may pick the same session; another can have room.
+		// Callers that pick at the same moment may pick the same session. Another one may have room.
 		if full = errors.Is(err, session.ErrInFlight); full && t.n < maxAttempts {
 			continue
 		}
@@ -129,7 +129,7 @@ func (p *Pool) Do(
 	}
 }
 
-// appendFor appends msg without what the enclave of a session does not know.
+// appendFor appends msg without the parts that the enclave of a session does not know.
 func appendFor(f wire.Features, dst []byte, msg *wire.DecryptRequest) []byte {
 	if !msg.ReportAccess || f.Has(wire.FeatureAccessReport) {
 		return msg.Append(dst)
@@ -139,7 +139,7 @@ func appendFor(f wire.Features, dst []byte, msg *wire.DecryptRequest) []byte {
 	return known.Append(dst)
 }
 
-// give returns what the caller of a request that failed with err is told, when it is not sent again.
+// give returns the error for the caller of a request that failed with err and is not sent again.
 func (p *Pool) give(err error) error {
 	if elsewhere(err) && errors.Is(err, session.ErrSentUnknown) {
 		p.o.Observer.NotRetried()
@@ -148,7 +148,7 @@ func (p *Pool) give(err error) error {
 	return translate(err)
 }
 
-// noneFor says why there is no session to use for a request.
+// noneFor says why there is no session for a request.
 func (p *Pool) noneFor(t *tried) error {
 	if t.need != 0 {
 		t.need = 0
@@ -159,7 +159,7 @@ func (p *Pool) noneFor(t *tried) error {
 	return p.none()
 }
 
-// none says why there is no session to use.
+// none says why there is no session.
 func (p *Pool) none() error {
 	if len(*p.links.Load()) == 0 {
 		return ErrNoEnclave
@@ -167,7 +167,7 @@ func (p *Pool) none() error {
 	return ErrNoneReady
 }
 
-// elsewhere reports whether another session may answer what this one did not: it ended, or drains.
+// elsewhere reports whether another session may answer a request that this one did not: it ended, or drains.
 func elsewhere(err error) bool {
 	var we *wire.Error
 	if errors.As(err, &we) {
@@ -188,7 +188,7 @@ func elsewhere(err error) bool {
 	return true
 }
 
-// Errors that calls end with, made once.
+// These are the errors with which calls end, made once.
 var (
 	errDeadline   = &wire.Error{Code: wire.DeadlineExceeded}
 	errOverloaded = &wire.Error{Code: wire.Overloaded}
@@ -197,7 +197,7 @@ var (
 	errInternal   = &wire.Error{Code: wire.Internal}
 )
 
-// translate turns a session's error into what callers of the pool may see.
+// translate turns a session's error into one that callers of the pool may see.
 func translate(err error) error {
 	var we *wire.Error
 	switch {

@@ -16,16 +16,16 @@ type enclave struct {
 	links  []*link
 	stop   func()
 	since  time.Time // when the pool learned of it
-	// alive is when it last answered a ping; nil before the first. With its monotonic reading: by the wall clock, a step
-	// would make every enclave look wedged at once.
+	// alive is when the enclave last answered a ping. It is nil before the first. It has its monotonic reading: by
+	// the wall clock, a step would make every enclave look wedged at once.
 	alive atomic.Pointer[time.Time]
 
 	started  atomic.Int64 // its latest start by its own clock, Unix milliseconds; 0 before the first session
 	restarts atomic.Int64
 }
 
-// met takes what an enclave says at the beginning of a session: one that started later than the one before is another
-// process at the same address.
+// met takes in what an enclave says at the beginning of a session. An enclave that started later than the one before
+// is another process at the same address.
 func (e *enclave) met(hello *wire.Hello) {
 	for {
 		old := e.started.Load()
@@ -59,7 +59,7 @@ func newEnclave(url string, d *transport.Dialer, sessions int) *enclave {
 
 func (l *link) health() wire.Health { return wire.Health(l.bits.Load()) }
 
-// pong keeps what a pong says.
+// pong records what a pong says.
 func (l *link) pong(m wire.Pong, rtt time.Duration) {
 	now := time.Now()
 	l.bits.Store(uint32(m.Health))
@@ -70,12 +70,12 @@ func (l *link) pong(m wire.Pong, rtt time.Duration) {
 // Status describes one enclave.
 type Status struct {
 	URL string
-	// ID, Build and PCRs are what the enclave says of itself; empty while there is no session.
+	// ID, Build and PCRs are what the enclave says of itself. They are empty while there is no session.
 	ID, Build string
 	PCRs      []wire.PCR
-	// Started is the enclave's start by its own clock, Unix milliseconds; 0 when unknown.
+	// Started is the enclave's start by its own clock, Unix milliseconds; 0 if unknown.
 	Started int64
-	// Sessions that are open, and of those, how many are at an enclave that is ready.
+	// Sessions is the number of open sessions, and Ready how many of them are at an enclave that is ready.
 	Sessions, Ready int
 	// Lanes of those sessions, for single requests and for batches together.
 	Lanes    int

@@ -7,9 +7,9 @@ import (
 	"redoubt/wire/session"
 )
 
-// Fresh makes the enclave at url forget the keys of msg's vault, and then asks that enclave to open msg. So the enclave
-// must ask KMS for the key: the answer tells what KMS says now, not what a cache remembers. It waits no longer than
-// ctx. The caller MUST Release the call. Errors are those of Do.
+// Fresh makes the enclave at url forget the keys of msg's vault, and then asks that enclave to open msg. So the
+// enclave must ask KMS for the key, and the answer shows what KMS says now, not what a cache remembers. It waits no
+// longer than ctx. The caller MUST Release the call. Errors are those of Do.
 func (p *Pool) Fresh(ctx context.Context, url string, msg *wire.DecryptRequest) (*session.Call, error) {
 	for _, l := range *p.links.Load() {
 		c := l.client.Load()

@@ -17,14 +17,14 @@ const (
 	dialTimeout = 3 * time.Second
 	// firstRetry is the first backoff.
 	firstRetry = 50 * time.Millisecond
-	// steady is how long a session must have lived for the backoff to start over.
+	// steady is how long a session must have lived before the backoff starts over.
 	steady = 5 * time.Second
-	// pushTimeout bounds giving credentials; pushRetry is the wait after a failure.
+	// pushTimeout bounds the transfer of credentials. pushRetry is the wait after a failure.
 	pushTimeout = 3 * time.Second
 	pushRetry   = time.Second
 	// missedPings is how many pings a session may leave unanswered.
 	missedPings = 3
-	// drainTimeout bounds the end of a session whose enclave was taken from the pool.
+	// drainTimeout bounds the end of a session whose enclave was removed from the pool.
 	drainTimeout = 10 * time.Second
 )
 
@@ -69,10 +69,10 @@ func (p *Pool) keep(ctx context.Context, l *link) {
 	}
 }
 
-// errLived wraps why a session ended that had been open.
+// errLived wraps the reason why a session ended that had been open.
 var errLived = errors.New("session ended")
 
-// cause is a session's end as a static text: a peer has no say in what is logged.
+// cause turns a session's end into a static text: a peer must not decide what is logged.
 func cause(err error) string {
 	for _, known := range []error{
 		session.ErrHello, session.ErrVersion, session.ErrProtocol, session.ErrLiveness, session.ErrWriteTimeout,
@@ -86,7 +86,8 @@ func cause(err error) string {
 	return "cannot connect"
 }
 
-// guarded is session. A panic on the way of what an enclave says ends that session, and not the process.
+// guarded is session with recovery. A panic while an enclave's bytes are processed ends that session, and not the
+// process.
 func (p *Pool) guarded(ctx context.Context, l *link) (err error) {
 	defer func() {
 		if recover() != nil {
@@ -102,7 +103,7 @@ func (p *Pool) panicked(l *link) {
 	p.o.Log.Error("a session panicked and was ended", slog.String("enclave", l.enclave.url))
 }
 
-// session opens one session and serves it until it ends; with ctx it drains.
+// session opens one session and serves it until it ends. When ctx ends, the session drains.
 func (p *Pool) session(ctx context.Context, l *link) error {
 	c, err := p.connect(ctx, l)
 	if err != nil {
@@ -167,8 +168,8 @@ func (p *Pool) hello() wire.Hello {
 
 var started = time.Now()
 
-// push gives the session the current credentials. It returns what to wait for before the next push: a change, and
-// after a failure a while.
+// push gives the session the current credentials. It returns what to wait for before the next push: a change and,
+// after a failure, a pause.
 func (p *Pool) push(ctx context.Context, c *session.Client) (changed <-chan struct{}, wait <-chan time.Time) {
 	if p.o.Credentials == nil {
 		return nil, nil
@@ -202,8 +203,8 @@ func (p *Pool) ping(ctx context.Context, l *link, c *session.Client) {
 	}
 }
 
-// enclaveLog forwards the enclave's log. Its text is static at the other end, but is treated as foreign here: it is
-// only ever an attribute.
+// enclaveLog forwards the enclave's log. Its text is static at the other end, but it is treated as foreign here: it
+// is only ever an attribute.
 func (p *Pool) enclaveLog(ctx context.Context, url string) func(*wire.Log) {
 	log := p.o.Log.With(slog.String("enclave", url))
 	levels := [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}

@@ -15,31 +15,31 @@ import (
 	"redoubt/wire/transport"
 )
 
-// Errors of requests beside *wire.Error.
+// These are errors of requests beside *wire.Error.
 var (
 	// ErrNoEnclave: the pool has no enclave at all.
 	ErrNoEnclave = errors.New("no enclave is known")
-	// ErrNoneReady: there are enclaves, but none can be asked now.
+	// ErrNoneReady: there are enclaves, but none can be asked at present.
 	ErrNoneReady = errors.New("no enclave is ready")
-	// ErrUnanswered: an enclave may have got the request, its session ended, and the request is not sent to another lest
-	// it end that as well.
+	// ErrUnanswered: an enclave may have got the request, and its session ended. The request is not sent to another
+	// enclave, since it might end that session as well.
 	ErrUnanswered = errors.New("the enclave did not answer, and the request was not sent to another")
-	// ErrNoPaddedReply: a request has a reply key, and each enclave that can be asked is of a version that does not pad
-	// what it seals.
+	// ErrNoPaddedReply: a request has a reply key, and each enclave that can be asked is of a version that does not
+	// pad sealed answers.
 	ErrNoPaddedReply = errors.New("no enclave pads sealed replies")
 )
 
-// Credentials is where the pool takes the enclaves' credentials from.
+// Credentials is the pool's source of the enclaves' credentials.
 type Credentials interface {
-	// With calls use with the current credentials, which use must not keep; use is not called when there are none.
+	// With calls use with the current credentials, which use must not keep. If there are none, use is not called.
 	With(use func(m *wire.Credentials) error) error
 	// Changed returns a channel that is closed at the next change.
 	Changed() <-chan struct{}
 }
 
-// Observer is told of what happens to sessions. Methods must be quick and safe for concurrent use.
+// Observer is told what happens to sessions. Methods must be quick and safe for concurrent use.
 type Observer interface {
-	// SessionOpened and SessionLost come in pairs; DialFailed instead of both.
+	// SessionOpened and SessionLost come in pairs. If dialling fails, DialFailed comes instead of both.
 	SessionOpened()
 	SessionLost()
 	DialFailed()
@@ -47,7 +47,7 @@ type Observer interface {
 	SessionPanicked()
 	// Retried counts requests that were sent again on another session.
 	Retried()
-	// NotRetried counts requests whose session ended and that were not sent on another, see ErrUnanswered.
+	// NotRetried counts requests whose session ended and that were not sent on another; see ErrUnanswered.
 	NotRetried()
 	// CredentialsPushed counts attempts to give an enclave credentials.
 	CredentialsPushed(ok bool)
@@ -61,16 +61,17 @@ type Options struct {
 	Sessions int
 	// MaxInFlight bounds the requests in flight on one session.
 	MaxInFlight int
-	// PingEvery is the time between pings; a session that has no answer for three of them is replaced.
+	// PingEvery is the time between pings. A session that does not answer three of them is replaced.
 	PingEvery time.Duration
-	// Memory bounds what all sessions hold of long answers, half received or not yet released, and of requests that are
-	// not written yet, in bytes. An answer that finds no room is wire.Overloaded to its caller. 0: DefaultMemory.
+	// Memory bounds, in bytes, what all sessions hold of long answers, half received or not yet released, and of
+	// requests that are not written yet. An answer that finds no room is wire.Overloaded to its caller. 0:
+	// DefaultMemory.
 	Memory int64
 	// RetryMax bounds the wait between two attempts to connect.
 	RetryMax time.Duration
 	// Credentials may be nil: then enclaves get none.
 	Credentials Credentials
-	// Egress connects an enclave to the outside, see session.ClientConfig.OnEgress. Nil refuses all.
+	// Egress connects an enclave to the outside, see session.ClientConfig.OnEgress. Nil refuses every target.
 	Egress func(ctx context.Context, target string) (net.Conn, error)
 	// Observer MUST NOT be nil.
 	Observer Observer
@@ -79,15 +80,15 @@ type Options struct {
 	Build string
 }
 
-// DefaultMemory is room for 128 of the largest answers at once: far more than a parent answers in the time that one
-// takes, and a small part of the memory of any host that has enclaves.
+// DefaultMemory is room for 128 of the largest answers at once. That is far more than a parent answers in the time
+// that one takes, and a small part of the memory of any host that has enclaves.
 const DefaultMemory = 256 << 20
 
 // Pool is a changing set of enclaves and the sessions to them. All methods are safe for concurrent use.
 type Pool struct {
 	o      Options
 	budget *session.Budget
-	links  atomic.Pointer[[]*link] // of all enclaves; never changed in place
+	links  atomic.Pointer[[]*link] // links of all enclaves; the slice is never changed in place
 	turn   atomic.Uint32
 	ctx    context.Context //nolint:containedctx // the life of the pool's goroutines, ended by Close
 	cancel context.CancelFunc
@@ -109,8 +110,8 @@ func New(o Options) *Pool {
 	return p
 }
 
-// Set makes the pool's enclaves those at the given URLs. Sessions of enclaves that stay are not touched; those of
-// others drain. A malformed URL is an error, and nothing changes.
+// Set makes the enclaves at the given URLs the pool's enclaves. Sessions of enclaves that stay are not touched; those
+// of others drain. A malformed URL is an error, and nothing changes.
 func (p *Pool) Set(urls []string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,10 +164,10 @@ func (p *Pool) Known() int {
 	return len(p.enclaves)
 }
 
-// Ready reports whether an enclave is there that says it is ready, see wire.HealthReady.
+// Ready reports whether some enclave reports that it is ready, see wire.HealthReady.
 func (p *Pool) Ready() bool { return p.Any(wire.HealthReady) }
 
-// Any reports whether an enclave is there that says all of want of itself.
+// Any reports whether some enclave reports all bits of want.
 func (p *Pool) Any(want wire.Health) bool {
 	return slices.ContainsFunc(*p.links.Load(), func(l *link) bool {
 		c := l.client.Load()
@@ -174,8 +175,8 @@ func (p *Pool) Any(want wire.Health) bool {
 	})
 }
 
-// Close drains all sessions and ends them, at the latest when ctx ends, whose error it then returns. The pool is of no
-// use afterwards.
+// Close drains all sessions and ends them, at the latest when ctx ends, whose error it then returns. The pool is
+// unusable afterwards.
 func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true

@@ -8,19 +8,19 @@ import (
 	"redoubt/wire"
 )
 
-// Purged is what came of a purge at one enclave.
+// Purged is the outcome of a purge at one enclave.
 type Purged struct {
 	URL string `json:"enclave"`
-	// ID is the enclave's own word; empty while there is no session.
+	// ID is what the enclave says of itself. It is empty while there is no session.
 	ID string `json:"id"`
-	// Confirmed says that the enclave has purged. Otherwise it may not have.
+	// Confirmed says that the enclave has purged. If it is false, it may not have.
 	Confirmed bool `json:"confirmed"`
 	// Keys and Contexts that were dropped.
 	Keys     uint64 `json:"keys"`
 	Contexts uint64 `json:"contexts"`
 }
 
-// Purge makes every enclave forget what m says, and returns what came of it, in the order given to Set. It waits no
+// Purge makes every enclave forget what m names, and returns the outcomes in the order given to Set. It waits no
 // longer than ctx.
 func (p *Pool) Purge(ctx context.Context, m *wire.Purge) []Purged {
 	p.mu.Lock()
@@ -35,8 +35,8 @@ func (p *Pool) Purge(ctx context.Context, m *wire.Purge) []Purged {
 	return out
 }
 
-// purge asks over one session after the other until one answers: all lead to the same caches, and to purge twice does
-// no harm.
+// purge asks over one session after the other until one answers. All sessions lead to the same caches, and a second
+// purge does no harm.
 func (e *enclave) purge(ctx context.Context, m *wire.Purge) Purged {
 	out := Purged{URL: e.url}
 	for _, l := range e.links {

@@ -16,7 +16,7 @@ import (
 // VaultID is the vault id of every probe key: its wrapped private key has the encryption context {"vault_id": VaultID}.
 const VaultID = "redoubt-probe"
 
-// ErrFile is returned for a file that is not the output of generate-data-key-pair-without-plaintext.
+// ErrFile reports a file that is not the output of generate-data-key-pair-without-plaintext.
 var ErrFile = errors.New("not a probe key: give the JSON that " +
 	"`aws kms generate-data-key-pair-without-plaintext` prints, asked with the key's ARN and " +
 	"--encryption-context vault_id=" + VaultID)
@@ -34,7 +34,7 @@ type Key struct {
 	wrapped []byte
 }
 
-// suiteOf finds the first suite for key pairs that KMS calls so.
+// suiteOf finds the first suite whose key pairs have this name in KMS.
 func suiteOf(spec string) (sealed.Suite, error) {
 	var known []string
 	for _, s := range sealed.Suites() {
@@ -46,8 +46,8 @@ func suiteOf(spec string) (sealed.Suite, error) {
 	return 0, fmt.Errorf("%w: KeyPairSpec is none of %s", ErrFile, strings.Join(known, ", "))
 }
 
-// Parse reads the JSON that the AWS CLI prints for GenerateDataKeyPairWithoutPlaintext. Members that it does not know
-// are left alone: KMS adds some over time. All failures wrap ErrFile and hold nothing of the file.
+// Parse reads the JSON that the AWS CLI prints for GenerateDataKeyPairWithoutPlaintext. It ignores members that it
+// does not know, since KMS adds some over time. All failures wrap ErrFile and hold nothing of the file.
 func Parse(data []byte) (*Key, error) {
 	var in struct {
 		KeyID   string `json:"KeyId"`
@@ -76,8 +76,8 @@ func Parse(data []byte) (*Key, error) {
 	return &Key{ARN: in.KeyID, Region: arn[3], suite: suite, public: public, wrapped: in.Wrapped}, nil
 }
 
-// question seals a fresh random value to the key. The request opens only with the private key, and the answer must hold
-// that value.
+// question seals a fresh random value to the key. The request opens only with the private key, and the answer must
+// hold that value.
 func (k *Key) question() (msg *wire.DecryptRequest, want []byte, err error) {
 	var random [16]byte
 	if _, err := rand.Read(random[:]); err != nil {
@@ -96,7 +96,7 @@ func (k *Key) question() (msg *wire.DecryptRequest, want []byte, err error) {
 	return msg, want, nil
 }
 
-// judge reads an answer to a question: wire.OK when it holds the value.
+// judge reads an answer to a question. It returns wire.OK if the answer holds the value.
 func judge(answer, want []byte) wire.Code {
 	var m wire.DecryptResponse
 	switch err := m.Decode(answer); {

@@ -1,20 +1,20 @@
-// Package probe tells whether KMS still lets this host's enclaves open what they are there to open.
+// Package probe checks for the parent's operators whether KMS still lets this host's enclaves decrypt.
 //
-// A probe key is a key pair that KMS made for nobody's vault. Again and again the parent seals a fresh random value to
-// its public key and sends it to each enclave as an ordinary request, after the enclave was told to forget the key. So
-// the enclave must make an attested Decrypt, and the answer proves that KMS allowed it: credentials, the way to KMS,
-// the key's policy with its measurements, and the key's state are right. A request of a caller does not prove that,
-// since enclaves remember keys, and a denied one does not prove the opposite, since callers may send keys that are not
-// ours.
+// A probe key is a key pair that KMS made and that belongs to no vault. Again and again the parent seals a fresh
+// random value to its public key and sends it to each enclave as an ordinary request, after it told the enclave to
+// forget the key. So the enclave must make an attested Decrypt, and the answer proves that KMS allowed it:
+// credentials, the way to KMS, the key's policy with its measurements, and the key's state are right. A caller's
+// request does not prove that, since enclaves remember keys. A caller's denied request does not prove the opposite,
+// since callers may send keys that are not ours.
 //
 // # Against whom
 //
-// Nobody: it is for operators. The parent holds no secret of a probe key, sees only random values of its own, and gains
-// no way round the enclave. A hostile enclave or host can lie about the outcome.
+// It protects against nobody: it is for operators. The parent holds no secret of a probe key, sees only random values
+// of its own, and cannot use the probe to bypass the enclave. A hostile enclave or host can lie about the outcome.
 //
 // # Limits
 //
-// One Decrypt of KMS per probe key, enclave and [Options.Every]; what it says is as old as that at the most.
+// A probe takes one Decrypt of KMS per probe key, enclave and [Options.Every]. The state is at most that old.
 package probe
 
 import (
@@ -30,15 +30,15 @@ import (
 )
 
 const (
-	// sooner is how much sooner an enclave is asked again that failed its last probe.
+	// sooner is how many times sooner an enclave that failed its last probe is asked again.
 	sooner = 6
-	// tick is how often the prober looks which probes are due: a new enclave waits no longer for its first.
+	// tick is how often the prober checks which probes are due. A new enclave waits no longer for its first.
 	tick = 500 * time.Millisecond
 	// timeout bounds one probe: KMS calls inside the enclave are tried again within it.
 	timeout = 10 * time.Second
 )
 
-// Words of Key.State beside the codes of package wire.
+// These are words of State.Said beside the codes of package wire.
 const (
 	// NotAsked: no enclave has been asked since it started.
 	NotAsked = "not_asked"
@@ -46,7 +46,7 @@ const (
 	noSession = "no_enclave"
 )
 
-// Enclaves is what the prober asks: the pool.
+// Enclaves is what the prober asks. The pool implements it.
 type Enclaves interface {
 	Enclaves() []pool.Status
 	Fresh(ctx context.Context, url string, msg *wire.DecryptRequest) (*session.Call, error)
@@ -55,10 +55,11 @@ type Enclaves interface {
 // Options of a Prober.
 type Options struct {
 	Enclaves Enclaves
-	// Observer is told the outcome of each probe: the name of a code of package wire, or no_enclave.
+	// Observer gets the outcome of each probe: the name of a code of package wire, or no_enclave.
 	Observer func(outcome string)
 	Log      *slog.Logger
-	// Every is the time between two probes of an enclave that passed the last one; of one that failed it is a sixth.
+	// Every is the time between two probes of an enclave that passed the last one. For one that failed it is a sixth
+	// of that.
 	Every time.Duration
 }
 
@@ -76,7 +77,7 @@ type about struct{ url, arn string }
 
 // outcome of the last probe.
 type outcome struct {
-	started int64 // of the enclave: another one has not been asked
+	started int64 // start of the enclave: one with another start has not been asked
 	at      time.Time
 	said    string
 }
@@ -84,7 +85,7 @@ type outcome struct {
 // New makes a prober without keys.
 func New(o Options) *Prober { return &Prober{o: o, last: map[about]outcome{}} }
 
-// ErrTwice is returned for two probe keys under one key of KMS.
+// ErrTwice reports two probe keys under one key of KMS.
 var ErrTwice = errors.New("two probe keys are wrapped by the same KMS key: give one for each")
 
 // SetKeys replaces the keys. On an error nothing changes.
@@ -102,17 +103,17 @@ func (p *Prober) SetKeys(keys []*Key) error {
 	return nil
 }
 
-// State of one key at all enclaves together.
+// State is the state of one key at all enclaves together.
 type State struct {
 	ARN, Region string
-	// Said is "ok" when every enclave with a session passed its last probe, else why one did not.
+	// Said is "ok" if every enclave with a session passed its last probe, and otherwise the reason why one did not.
 	Said string
 }
 
 // OK reports whether the key opens.
 func (s State) OK() bool { return s.Said == wire.OK.String() }
 
-// States are those of all keys, in their order.
+// States are the states of all keys, in their order.
 func (p *Prober) States() []State {
 	enclaves := p.o.Enclaves.Enclaves()
 	p.mu.Lock()
@@ -199,7 +200,8 @@ func (p *Prober) due(e pool.Status, k *Key) bool {
 	return !asked || o.started != e.Started || time.Since(o.at) >= wait
 }
 
-// note keeps an outcome, and logs it when it is another than before. Keys that were replaced meanwhile are forgotten.
+// note records an outcome, and logs it if it differs from the one before. Keys that were replaced meanwhile are
+// forgotten.
 func (p *Prober) note(ctx context.Context, e pool.Status, k *Key, said string) {
 	if ctx.Err() != nil {
 		return
@@ -227,7 +229,7 @@ func (p *Prober) note(ctx context.Context, e pool.Status, k *Key, said string) {
 	p.o.Log.Error("KMS does not open the probe key: the enclave decrypts nothing that it does not remember", attrs...)
 }
 
-// probe asks one enclave to open a fresh value, and says what came of it.
+// probe asks one enclave to open a fresh value, and returns the outcome.
 func (p *Prober) probe(ctx context.Context, url string, k *Key) string {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

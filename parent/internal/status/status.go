@@ -1,10 +1,10 @@
-// Package status is the page at the metrics listener's root: how this parent and its enclaves are, for those without a
-// dashboard.
+// Package status serves the page at the root of the parent's metrics listener. It shows operators without a dashboard
+// how this parent and its enclaves are.
 //
-// It is one HTML page without anything from elsewhere; its script reads /metrics of the same listener every two seconds
-// and shows what is there. The Content-Security-Policy allows its own script and style by hash and no other source
-// (beside an empty icon), so a label that were markup could do nothing (and is set as text besides). The page holds no
-// data itself. How it looks and behaves in a browser is tested in deploy/screenshots.
+// It is one HTML page that loads nothing from elsewhere. Its script reads /metrics of the same listener every two
+// seconds and shows the numbers. The Content-Security-Policy allows its own script and style by hash and no other
+// source (beside an empty icon). So a label that contained markup could do nothing, and labels are set as text
+// besides. The page itself holds no data. Its look and behaviour in a browser are tested in deploy/screenshots.
 package status
 
 import (

@@ -16,7 +16,8 @@ type Metrics struct {
 	identity *prometheus.GaugeVec
 }
 
-// NewMetrics makes a registry. There are no results in it until the first Set: what was not asked is not told.
+// NewMetrics makes a registry. It holds no results until the first Set, so that nothing is reported that was not
+// asked.
 func NewMetrics(version string) *Metrics {
 	m := &Metrics{
 		Registry: prometheus.NewRegistry(),
@@ -49,7 +50,7 @@ func NewMetrics(version string) *Metrics {
 // Set takes a result.
 func (m *Metrics) Set(r Result, now time.Time) {
 	for _, c := range []prometheus.Collector{m.ok, m.last, m.took, m.identity} {
-		_ = m.Registry.Register(c) // the first time; after that it is there already
+		_ = m.Registry.Register(c) // it succeeds the first time, and later the metric is registered already
 	}
 	m.ok.Set(number(r.RoundTrip == nil))
 	if r.RoundTrip == nil {
@@ -61,7 +62,7 @@ func (m *Metrics) Set(r Result, now time.Time) {
 	}
 }
 
-// EMF is a result in CloudWatch's embedded metric format: a Lambda logs it, CloudWatch makes metrics of it.
+// EMF is a result in CloudWatch's embedded metric format: a Lambda logs it, and CloudWatch makes metrics of it.
 func EMF(r Result, now time.Time) map[string]any {
 	unit := func(name, unit string) map[string]string { return map[string]string{"Name": name, "Unit": unit} }
 	return map[string]any{

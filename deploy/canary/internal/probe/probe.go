@@ -1,17 +1,17 @@
-// Package probe asks a deployment of Redoubt, from outside, two things that must hold.
+// Package probe checks for operators, from outside, two things that must hold in a deployment of Redoubt.
 //
 // The round trip: a synthetic record is created through the API, opened again, compared and deleted. The identity: a
-// principal whom IAM and the key's policy let decrypt inside of measured enclaves asks KMS, without an attestation
-// document, to open a wrapped key; the policy's conditions must refuse. The wrapped key is made for the purpose, with a
-// record's encryption context, so that a refusal is the policy's and not that of a bad ciphertext. KMS is asked with
-// DryRun: a policy that would allow is found without any key being let out.
+// principal that IAM and the key's policy let decrypt inside of measured enclaves asks KMS, without an attestation
+// document, to open a wrapped key. The policy's conditions must refuse this. The wrapped key is made for the purpose,
+// with a record's encryption context, so that a refusal is the policy's and not that of a bad ciphertext. KMS is
+// asked with DryRun: a policy that would allow the decrypt is found without releasing any key.
 //
-// Whoever runs the probe MUST be named where the policy allows Decrypt: another principal is refused whatever becomes
-// of the conditions, and KMS's answer does not tell.
+// The principal that runs the probe MUST be named where the policy allows Decrypt. Another principal is refused
+// whatever the conditions say, and KMS's answer does not show that.
 //
-// The three ends of that question are kept apart, since "not allowed" is good news only when KMS said so itself, of the
-// key's policy: a principal without the right to ask by its own policies learns nothing of the key's, and says so.
-// No error here holds a value, a token or a ciphertext.
+// The three outcomes of that question are kept apart. "Not allowed" is good news only if KMS said so itself, because
+// of the key's policy. If the principal's own policies give it no right to ask, it learns nothing of the key's
+// policy, and the result says so. No error here holds a value, a token or a ciphertext.
 package probe
 
 import (
@@ -35,7 +35,7 @@ import (
 // Identity is how KMS answered a Decrypt from outside an enclave.
 type Identity int
 
-// The ends of the question. CouldNotAsk is the zero value: nothing is known until KMS has answered.
+// These are the outcomes of the question. CouldNotAsk is the zero value: nothing is known until KMS has answered.
 const (
 	CouldNotAsk Identity = iota
 	Refused
@@ -47,7 +47,8 @@ func (i Identity) String() string {
 	return [...]string{"could_not_ask", "refused", "succeeded"}[i]
 }
 
-// Options of a probe. Token and Credentials are two ways to be known to the API; either, or none on loopback.
+// Options of a probe. Token and Credentials are two ways to authenticate to the API: either of them, or none on
+// loopback.
 type Options struct {
 	API         string // URL, with or without the stage v1
 	Token       string
@@ -58,15 +59,15 @@ type Options struct {
 	Timeout     time.Duration
 }
 
-// Result of one probe. RoundTrip is nil when all of it was right.
+// Result of one probe. RoundTrip is nil if all of it was right.
 type Result struct {
 	RoundTrip     error
 	Took          time.Duration
 	Identity      Identity
-	IdentityError error // why KMS could not be asked
+	IdentityError error // the reason why KMS could not be asked
 }
 
-// Probe asks. Not for concurrent use.
+// Probe makes the checks. It is not for concurrent use.
 type Probe struct {
 	o   Options
 	api *client.Client
@@ -96,7 +97,7 @@ func ReadToken(path string) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
-// Once asks both things, one after the other, each within the timeout.
+// Once makes both checks, one after the other, each within the timeout.
 func (p *Probe) Once(ctx context.Context) (r Result) {
 	start := time.Now()
 	r.RoundTrip = p.roundTrip(ctx)
@@ -126,7 +127,7 @@ func (p *Probe) identity(ctx context.Context) (Identity, error) {
 		return CouldNotAsk, bare(err)
 	}
 	switch api.ErrorCode() {
-	case "DryRunOperationException": // KMS's way to say: I would have
+	case "DryRunOperationException": // KMS's way to say that it would have decrypted
 		return Succeeded, nil
 	case "AccessDeniedException":
 		if !ownPolicies(api.ErrorMessage()) {
@@ -140,7 +141,7 @@ func (p *Probe) identity(ctx context.Context) (Identity, error) {
 // errNotAllowedToAsk stands for a denial that is not the key's.
 var errNotAllowedToAsk = errors.New("denied by a policy of the canary's own")
 
-// ownPolicies tells whether a denial was by a policy of the caller's rather than the key's. IAM names the kind of
+// ownPolicies reports whether a denial came from a policy of the caller's and not of the key's. IAM names the kind of
 // policy in its text: IAM User Guide, "Troubleshoot access denied error messages".
 func ownPolicies(text string) bool {
 	for _, kind := range []string{
@@ -154,7 +155,7 @@ func ownPolicies(text string) bool {
 	return false
 }
 
-// errNoAnswer stands for what happens below KMS's own answers.
+// errNoAnswer reports a failure below KMS's own answers.
 var errNoAnswer = errors.New("no answer")
 
 // bare reduces an error of the SDK to its code: texts of KMS can name principals.

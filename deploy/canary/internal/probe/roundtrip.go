@@ -12,13 +12,13 @@ import (
 	"redoubt/wire/kit/awsconfig"
 )
 
-// recordLife bounds how long a synthetic record stays whose deletion failed.
+// recordLife bounds how long a synthetic record stays if its deletion failed.
 const recordLife = time.Hour
 
-// ErrWrongValue is returned when the record that came back is not the one that was stored.
+// ErrWrongValue reports that the returned record is not the one that was stored.
 var ErrWrongValue = errors.New("what was opened is not what was stored")
 
-// StepError tells which step of the round trip failed, and with what status (0: no answer).
+// StepError names the step of the round trip that failed, and the status (0: no answer).
 type StepError struct {
 	Step   string
 	Status int
@@ -32,7 +32,7 @@ func (e *StepError) Error() string {
 	return fmt.Sprintf("%s: status %d", e.Step, e.Status)
 }
 
-// step keeps of an error what may be logged: the step and the API's status.
+// step reduces an error to what may be logged: the step and the API's status.
 func step(name string, err error) error {
 	var e *client.Error
 	none := awsconfig.NoCredentials(err)
@@ -49,7 +49,7 @@ func step(name string, err error) error {
 	return &StepError{Step: name}
 }
 
-// roundTrip creates, opens and deletes. The record is deleted whatever opening gave.
+// roundTrip creates, opens and deletes a record. It deletes the record whatever the opening returned.
 func (p *Probe) roundTrip(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()

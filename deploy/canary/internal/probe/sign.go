@@ -15,7 +15,7 @@ import (
 	"redoubt/wire/kit/awsconfig"
 )
 
-// errCannotSign is returned when there are no credentials to sign with.
+// errCannotSign reports that there are no credentials to sign with.
 var errCannotSign = errors.New("cannot sign")
 
 // signer signs each request for API Gateway (SigV4, service execute-api).
