@@ -28,11 +28,10 @@
 //	type 4  egress, opened by the enclave: u16 length (1..260) and "host:port"; the parent answers one byte (0 connected,
 //	        1 refused, 2 unreachable); after 0 the stream carries bytes both ways
 //
-// The accepting side closes a stream of another type; the session goes on.
-// yamux's pings are answered, and never sent. A peer that leaves 16 answers unread and goes on pinging loses the
-// session. Only the parent opens odd streams, only the enclave even ones, and none before the control stream: others end the session, as
-// does an enclave that has more egress streams open than the parent's limit and 64. A write to the connection is at
-// most 31 KiB ([MaxWrite]).
+// The accepting side closes a stream of another type; the session goes on. yamux's pings are answered, and never sent.
+// A peer that leaves 16 answers unread and goes on pinging loses the session. Only the parent opens odd streams, only
+// the enclave even ones, and none before the control stream: others end the session, as does an enclave that has more
+// egress streams open than the parent's limit and 64. A write to the connection is at most 31 KiB ([MaxWrite]).
 //
 // # Frames
 //
