@@ -19,7 +19,7 @@ func rate(metric string) string { return "rate(" + metric + "[5m])" }
 
 func sum(metric string) string { return "sum(" + rate(metric) + ")" }
 
-// orNone is 0 where there is nothing to count.
+// orNone is the expression, or 0 if there is nothing to count.
 func orNone(expr string) string { return "(" + expr + " or vector(0))" }
 
 func by(labels, metric string) string { return "sum by (" + labels + ") (" + rate(metric) + ")" }
@@ -39,7 +39,7 @@ func dashboards() []dashboard {
 	return []dashboard{overview(), enclave(), kms(), capacity()}
 }
 
-// heard are the outcomes of the API's calls that say nothing against what was called.
+// heard are the outcomes of the API's calls that are no fault of the callee.
 const heard = "ok|not_found|exists|conflict|cursor|too_large|bad_request|decrypt_failed|expression_failed|canceled"
 
 func overview() dashboard {

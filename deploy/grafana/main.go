@@ -1,5 +1,5 @@
-// Command grafana writes the dashboards of this folder: go run ./deploy/grafana (from the repository's root).
-// A test demands that what is committed is what it writes.
+// Command grafana writes the dashboards of this folder: go run ./deploy/grafana (from the repository's root). A test
+// checks that the committed files are what it writes.
 package main
 
 import (

@@ -89,7 +89,7 @@ func (k *kmsCommand) Run(ctx context.Context) error {
 	return server.Serve(ctx, plain, encrypted, tlsConfig)
 }
 
-// policy is what the flags say of the key's policy, or nil when they say nothing.
+// policy is what the flags say about the key's policy, and nil if they say nothing.
 func (k *kmsCommand) policy() ([]byte, error) {
 	switch {
 	case k.Policy != "" && len(k.AllowPCR) > 0:

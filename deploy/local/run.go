@@ -38,7 +38,7 @@ type runCommand struct {
 	ProbeEvery time.Duration `help:"${help_probe}" default:"1m"`
 }
 
-// Run serves until ctx ends, which is no error.
+// Run serves until ctx ends, which is not an error.
 func (r *runCommand) Run(ctx context.Context) error {
 	if err := r.serve(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -90,7 +90,7 @@ type demoCommand struct {
 	Timeout time.Duration `help:"Longest time for all of it, more than 0." default:"2m"`
 }
 
-// Run succeeds when what came back is what was sealed.
+// Run succeeds if the returned values are those that were sealed.
 func (d *demoCommand) Run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()

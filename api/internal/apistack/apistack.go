@@ -1,6 +1,6 @@
-// Package apistack is what the api binary needs around it, for tests: the KMS stand-in, and a parent that opens fields
-// without an enclave by asking the stand-in for the key, under a policy that allows that to tests. Expressions are not
-// evaluated.
+// Package apistack provides what the api binary needs around it in tests: the KMS stand-in, and a parent that opens
+// fields without an enclave. That parent asks the stand-in for the key, under a policy that allows this to tests.
+// Expressions are not evaluated.
 package apistack
 
 import (
@@ -32,7 +32,7 @@ type Stack struct {
 	kms, parent *httptest.Server
 }
 
-// policy lets every known credential do everything, Decrypt without an enclave included: for tests alone.
+// policy lets every known credential do everything, also Decrypt without an enclave. It is only for tests.
 const policy = `{"Version":"2012-10-17","Statement":[
  {"Sid":"Tests","Effect":"Allow","Principal":{"AWS":"*"},"Action":"kms:*","Resource":"*"}]}`
 
@@ -70,7 +70,7 @@ func (s *Stack) Close() {
 	s.kms.Close()
 }
 
-// Env is an environment for the api binary: the stack's credentials, and nothing of AWS from outside.
+// Env is an environment for the api binary: the stack's credentials, and no AWS variables from outside.
 func (s *Stack) Env(more ...string) []string {
 	var env []string
 	for _, v := range os.Environ() {

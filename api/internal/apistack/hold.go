@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// Held is a parent that lets no decrypt go on before it is told to.
+// Held is a parent that holds every decrypt until it is released.
 type Held struct {
 	URL     string
-	Entered chan struct{} // gets one for each decrypt that has arrived
-	Release chan struct{} // is closed to let them go on
+	Entered chan struct{} // gets a value for each decrypt that has arrived
+	Release chan struct{} // closed to let them continue
 }
 
 // Hold puts a Held in front of a parent, for the test's duration.
@@ -36,7 +36,7 @@ func Hold(t *testing.T, parent string) *Held {
 	return h
 }
 
-// hold waits for the release; it is false if the caller gave up.
+// hold waits for the release. It returns false if the caller gave up.
 func (h *Held) hold(ctx context.Context) bool {
 	select {
 	case h.Entered <- struct{}{}:

@@ -1,8 +1,8 @@
-// Package apitest is the API over a real embedded store and a played key service and enclave (package vaulttest), for
-// tests. Every answer that passes through it, or through a [Transport] to a running one, is checked against the OpenAPI
-// document that the handler generates: that its status and content type are documented, and under the build tag
-// "contract" (make test-contract, which CI runs) by an independent validator, headers and body too. The tag exists
-// because that validator takes minutes to compile under the race detector.
+// Package apitest runs the API, for tests, over a real embedded store and a played key service and enclave (package
+// vaulttest). Every answer that passes through it, or through a [Transport] to a running API, is checked against the
+// OpenAPI document that the handler generates: its status and content type must be documented. Under the build tag
+// "contract" (make test-contract, which CI runs) an independent validator also checks headers and body. The tag
+// exists because that validator takes minutes to compile under the race detector.
 package apitest
 
 import (
@@ -30,7 +30,7 @@ type API struct {
 	Store   *bolt.Store
 	Vault   *vault.Service
 	Metrics *httpapi.Metrics
-	Handler http.Handler // validates what it answers
+	Handler http.Handler // validates its answers
 	Spec    []byte
 	Log     *proctest.Buffer
 
@@ -112,7 +112,7 @@ func (a *API) Do(method, path, body string, headers ...string) *Answer {
 	return &Answer{T: a.T, Status: rec.Code, Header: rec.Header(), Body: strings.TrimSuffix(rec.Body.String(), "\n")}
 }
 
-// Answer is what came back.
+// Answer is the answer to a request.
 type Answer struct {
 	T      *testing.T
 	Status int
@@ -120,7 +120,7 @@ type Answer struct {
 	Body   string
 }
 
-// Want fails the test unless status and body are these.
+// Want fails the test unless the answer has this status and body.
 func (a *Answer) Want(status int, body string) *Answer {
 	a.T.Helper()
 	if a.Status != status || a.Body != body {
@@ -129,7 +129,7 @@ func (a *Answer) Want(status int, body string) *Answer {
 	return a
 }
 
-// WantStatus fails the test unless the status is this.
+// WantStatus fails the test unless the answer has this status.
 func (a *Answer) WantStatus(status int) *Answer {
 	a.T.Helper()
 	if a.Status != status {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Transport is of clients of a running API whose answers are checked against the document that it serves. The test
-// fails where they differ.
+// Transport is for clients of a running API. It checks the API's answers against the document that the API serves,
+// and fails the test if they differ.
 type Transport struct {
 	T *testing.T
 

@@ -1,4 +1,4 @@
-// Package cli is bench's command line.
+// Package cli is bench's command line, for developers who measure Redoubt.
 package cli
 
 import (
@@ -20,7 +20,8 @@ import (
 	"redoubt/wire/kit/sealed"
 )
 
-// exitMissed is the exit status when a goal was missed, and nothing else was wrong. The others are package program's.
+// exitMissed is the exit status if a goal was missed, and nothing else was wrong. The other statuses are package
+// program's.
 const exitMissed = 3
 
 const description = `Measures Redoubt: its wire, its cryptography, and its tiers under load.
@@ -93,7 +94,7 @@ func status(err error, stderr io.Writer) int {
 	return failed
 }
 
-// onlyGoals reports whether nothing but goals was missed.
+// onlyGoals reports whether the only failures are missed goals.
 func onlyGoals(err error) bool {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {

@@ -69,7 +69,7 @@ func (c *httpCommand) Run(ctx context.Context, sink *measure.Sink) error {
 	return errors.Join(c.measure(ctx, s, factor, sink), stop())
 }
 
-// setup makes the requests, and the stack when it is to be a local one.
+// setup makes the requests, and starts the stack if it is a local one.
 func (c *httpCommand) setup(ctx context.Context, sink *measure.Sink) (s *httpload.Setup, stop func() error, err error) {
 	stop = func() error { return nil }
 	var records *corpus.Corpus
@@ -115,7 +115,7 @@ func (c *httpCommand) name() string {
 	return "http/" + c.Mix
 }
 
-// local starts a stack whose caches are small when the mix is to find them cold.
+// local starts a stack. Its caches are small if the mix must find them cold.
 func (c *httpCommand) local(ctx context.Context, sink *measure.Sink) (*tiers.Stack, *corpus.Corpus, error) {
 	o := corpus.Options{Vaults: 200, Fields: c.Fields, Writes: 1}
 	var config map[string]any

@@ -32,7 +32,7 @@ type recordCommand struct {
 	Prefix   string `help:"Beginning of the vault ids." default:"v_bench_"`
 }
 
-// Run makes a corpus: through an API when --url is given, else sealed here.
+// Run makes a corpus: through an API if --url is given, and otherwise by sealing here.
 func (c *recordCommand) Run(ctx context.Context, sink *measure.Sink) error {
 	suite, err := sealed.SuiteNamed(c.Suite)
 	if err != nil {

@@ -48,7 +48,7 @@ func (c *soakCommand) Run(ctx context.Context, sink *measure.Sink) error {
 
 type metaCommand struct{}
 
-// Run gives one line that says where and when.
+// Run writes one line that says where and when the measurement is made.
 func (c *metaCommand) Run(ctx context.Context, sink *measure.Sink) error {
 	now := time.Now().UTC()
 	l := measure.Value("meta", float64(now.Unix()), "s", 1)
@@ -58,7 +58,7 @@ func (c *metaCommand) Run(ctx context.Context, sink *measure.Sink) error {
 	return nil
 }
 
-// machine describes what a run depends on.
+// machine describes the machine, on which a run depends.
 func machine(ctx context.Context) map[string]string {
 	m := map[string]string{
 		"go": runtime.Version(), "arch": runtime.GOARCH, "cpus": strconv.Itoa(runtime.NumCPU()),
@@ -76,7 +76,7 @@ func machine(ctx context.Context) map[string]string {
 	return m
 }
 
-// firstAfter returns what follows "name :" in a file of the kernel's.
+// firstAfter returns the text after "name :" in a file of the kernel.
 func firstAfter(path, name string) string {
 	b, err := os.ReadFile(path)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"redoubt/wire/kit/program"
 )
 
-// where are the flags that say what is spoken to.
+// where are the flags that name the server to measure.
 type where struct {
 	URL        string `help:"Parent or API: http://HOST:PORT or https://HOST." placeholder:"URL"`
 	BearerFile string `help:"File with the key for 'Authorization: Bearer KEY'." type:"path" placeholder:"FILE"`
@@ -60,8 +60,8 @@ func (w *where) target() (*httpload.Target, error) {
 
 const askTimeout = 10 * time.Second
 
-// speaks refuses a corpus of an API's vaults for a parent, which knows no vaults: every request would be a 404. A
-// parent is told by its list of enclaves; where that is not shown, the load will tell.
+// speaks refuses a corpus of an API's vaults for a parent. A parent knows no vaults, so every request would be a 404.
+// It recognises a parent by its list of enclaves; if that is not shown, the load will fail.
 func (w *where) speaks(ctx context.Context, api bool) error {
 	if !api {
 		return nil

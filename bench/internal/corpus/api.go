@@ -23,8 +23,8 @@ type API struct {
 	Bearer string // empty: no Authorization header
 }
 
-// MakeAPI creates vaults through an API. Of the options, Vaults, Fields (at most len(APIFields)) and Prefix count; how
-// they are sealed is the API's to say.
+// MakeAPI creates vaults through an API. Of the options only Vaults, Fields (at most len(APIFields)) and Prefix
+// count. The API decides how the vaults are sealed.
 func MakeAPI(ctx context.Context, o Options, api API, progress func(done int)) (*Corpus, error) {
 	o.Writes = 1
 	if err := o.fill(); err != nil {

@@ -1,9 +1,9 @@
-// Package corpus makes and keeps the records that load is made of: sealed as the API tier seals them, their private
-// keys wrapped by KMS.
+// Package corpus makes and keeps the records from which bench makes its load: sealed as the API tier seals them,
+// their private keys wrapped by KMS.
 //
-// Plaintexts are made up from a record's numbers ([Plain]), so that every answer can be checked and a corpus file holds
-// none. Private keys are never written to a file; a corpus just made keeps them in memory for the stand-in of the
-// reference's enclave, which has no KMS.
+// Plaintexts are made from a record's numbers ([Plain]), so every answer can be checked, and a corpus file holds
+// none. Private keys are never written to a file. A corpus that was just made keeps them in memory, for the stand-in
+// of the reference's enclave, which has no KMS. (The reference is the AWS sample that Redoubt succeeds.)
 package corpus
 
 import (
@@ -39,7 +39,7 @@ type Options struct {
 	Prefix   string // of vault ids
 }
 
-// ErrOptions is a corpus that cannot be made.
+// ErrOptions reports options from which no corpus can be made.
 var ErrOptions = errors.New("a corpus needs 1 or more vaults, writes and fields (at most 100), of encoding 2 or 3")
 
 func (o *Options) fill() error {
@@ -75,7 +75,7 @@ type Corpus struct {
 // Vault is one record in one or more versions of its fields.
 type Vault struct {
 	ID      string
-	Label   string // of an API's vault: what its plaintexts are made of, instead of the ID
+	Label   string // for an API's vault: its plaintexts are made from this instead of the ID
 	Wrapped []byte
 	Context bool // Wrapped is bound to ID by KMS's encryption context
 	Writes  []map[string][]byte

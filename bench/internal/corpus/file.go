@@ -18,7 +18,7 @@ const maxVault = 64 << 20
 // format is the version of the file's form.
 const format = "redoubt-corpus-1"
 
-// ErrFile is a file that is no corpus.
+// ErrFile reports a file that is not a corpus.
 var ErrFile = errors.New("not a corpus file")
 
 // header is the first line of a file; each other line is a vault.

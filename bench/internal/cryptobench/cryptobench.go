@@ -1,9 +1,10 @@
-// Package cryptobench measures what sealing and opening cost, each as a ratio to one ECDH of the suite's curve.
+// Package cryptobench measures, for bench, what sealing and opening cost, each as a ratio to one ECDH of the suite's
+// curve.
 //
-// An operation and an ECDH are timed in turns, by the CPU time of the one thread that does both, so that neither what
-// else the machine runs nor its clock frequency shows in the ratio, which is that of the medians. Short operations are
-// repeated within one timing.
-// "cold" parses the private key and derives the context, "key-cached" derives it, "context-cached" opens only.
+// An operation and an ECDH are timed in turns, by the CPU time of the one thread that does both. So neither other
+// programs on the machine nor its clock frequency show in the ratio, which is that of the medians. Short operations
+// are repeated within one timing. "cold" parses the private key and derives the context, "key-cached" derives it,
+// "context-cached" only opens.
 package cryptobench
 
 import (
@@ -34,7 +35,7 @@ const vaultID = "v_bench"
 
 var plaintext = []byte("123-45-6789")
 
-// blocks is the number of samples that repetitions are gathered into.
+// blocks is the number of samples into which repetitions are gathered.
 const blocks = 9
 
 // bed is a key pair and what is needed to use it.
@@ -133,7 +134,7 @@ func measureOne(b *bed, op *operation, o *Options, sink *measure.Sink) error {
 // least is how long one timing should be, far above what reading the clock costs.
 const least = 100 * time.Microsecond
 
-// repeats says how often to do it within one timing; it also warms up.
+// repeats returns how often to repeat the operation within one timing. It also warms up.
 func repeats(do func() error) (int, error) {
 	for n := 1; ; n *= 2 {
 		h := measure.NewHist()
@@ -179,7 +180,7 @@ func thin(samples []float64) []float64 {
 	return few
 }
 
-// target is the design's for an operation, or nil.
+// target is the design's target for an operation, or nil.
 func target(s sealed.Suite, op *operation) *measure.Target {
 	switch {
 	case op.kind != keyCached:

@@ -1,11 +1,11 @@
-// Package httpload offers load to a parent or an API over HTTP/1.1, checks every answer, and says what was measured:
-// closed loops, open loops, the search for the peak, overload (loops.go).
+// Package httpload offers load to a parent or an API over HTTP/1.1 for bench, checks every answer, and reports what
+// was measured: closed loops, open loops, the search for the peak, overload (loops.go).
 //
-// Each caller has a connection of its own, kept open, and sends requests that were made before the run: what the load
-// itself costs is a write, a read and a comparison, since it shares the machine with what it measures. Over http one
-// thread does this for all callers (loop.go); over https, and where single requests are timed, each caller has a
-// goroutine. The first answer to a request is decoded and compared with the record's plaintexts; later ones must equal
-// it or are decoded too.
+// Each caller has a connection of its own, kept open, and sends requests that were made before the run. So the load
+// itself costs only a write, a read and a comparison, since it shares the machine with what it measures. Over http
+// one thread does this for all callers (loop.go). Over https, and where single requests are timed, each caller has a
+// goroutine. The first answer to a request is decoded and compared with the record's plaintexts. Later answers must
+// be equal to it, or are decoded too.
 package httpload
 
 import (
@@ -29,7 +29,7 @@ type Endpoint struct {
 	tls     *tls.Config
 }
 
-// ErrURL is an endpoint that is no http or https URL of a host.
+// ErrURL reports an endpoint that is not an http or https URL of a host.
 var ErrURL = errors.New("the URL must be http://HOST:PORT or https://HOST")
 
 // NewEndpoint reads a URL; roots may be nil for http.

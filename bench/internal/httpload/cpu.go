@@ -47,8 +47,9 @@ func readCPUTime() (cpuTime, error) {
 	return parseStat(stat)
 }
 
-// watchStolen begins to count; report gives the part of the CPUs' time since then in which the hypervisor ran something
-// else. That stops whatever ran here, this load included, so tails are not those of the measured where it is much.
+// watchStolen begins to count. report returns the part of the CPUs' time since then in which the hypervisor ran
+// something else. During that time everything here stops, this load included. So if that part is large, tails are not
+// those of the measured system.
 func watchStolen() (report func(sink *measure.Sink, name string)) {
 	began, err := readCPUTime()
 	return func(sink *measure.Sink, name string) {
@@ -60,8 +61,9 @@ func watchStolen() (report func(sink *measure.Sink, name string)) {
 	}
 }
 
-// watchCPU begins to count; report gives the CPU time that each process has taken since then for each of n requests.
-// It changes less from run to run than rates do, since what the hypervisor stole is not in it.
+// watchCPU begins to count. report returns the CPU time that each process has taken since then for each of n
+// requests. It varies less from run to run than rates do, since it does not include the time that the hypervisor
+// took.
 func watchCPU(s *Setup) (report func(sink *measure.Sink, name string, n int64)) {
 	if s.CPU == nil {
 		return func(*measure.Sink, string, int64) {}

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// line is a caller's connection as the loop has it: a socket that Go's poller does not know, so that an answer wakes
+// line is a caller's connection as the loop uses it: a socket that Go's poller does not know, so that an answer wakes
 // one thread and not two.
 type line struct {
 	caller  *caller
@@ -24,8 +24,8 @@ type line struct {
 	again   bool // the request in flight was sent before, on another
 }
 
-// errClosedUnused is a connection that ended before the first answer on it: the server had given it up when the request
-// was under way.
+// errClosedUnused reports a connection that ended before the first answer on it: the server had given it up while the
+// request was on its way.
 var errClosedUnused = errors.New("closed unused")
 
 func (c *line) dial() error {
@@ -63,7 +63,7 @@ func (c *line) send() error {
 	return c.transmit()
 }
 
-// transmit sends the request. What the socket does not take at once is waited for.
+// transmit sends the request. It waits for what the socket does not accept at once.
 func (c *line) transmit() error {
 	c.in = c.in[:0]
 	for rest := c.request.raw; len(rest) > 0; {
@@ -98,7 +98,7 @@ func (c *line) writable() error {
 	return nil
 }
 
-// receive reads what has come, and returns the answer when it is whole. It is valid until the next send.
+// receive reads what has come, and returns the answer when it is complete. The answer is valid until the next send.
 func (c *line) receive() (a answered, whole bool, err error) {
 	c.in = roomToRead(c.in)
 	n, err := unix.Read(c.fd, c.in[len(c.in):cap(c.in)])

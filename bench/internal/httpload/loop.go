@@ -12,16 +12,17 @@ import (
 	"redoubt/bench/internal/measure"
 )
 
-// arrivals say when requests are to be sent. Times are since the run's start.
+// arrivals say when requests must be sent. Times are since the run's start.
 type arrivals interface {
-	// due takes the next request that is due by now, and returns when it was.
+	// due takes the next request that is due by now, and returns when it became due.
 	due(now time.Duration) (at time.Duration, ok bool)
-	// next is when the one after that is due; false when none is known to come.
+	// next is when the request after that is due. It returns false if none is known to come.
 	next() (at time.Duration, ok bool)
 }
 
 // loop sends the requests of all callers and takes their answers on one thread, which waits in epoll for answers and
-// for the next arrival: a request then costs the load no change of threads, and its machine is not what is measured.
+// for the next arrival. So a request costs the load no change of threads, and the load's machine is not what is
+// measured.
 type loop struct {
 	arrivals  arrivals
 	refusable bool
@@ -99,7 +100,7 @@ func (l *loop) watch(fd int, index int32) error {
 
 func (l *loop) close() { _, _ = unix.Close(l.timer), unix.Close(l.epoll) }
 
-// sendDue sends what is due as long as there is a line for it.
+// sendDue sends the due requests as long as there is a line for them.
 func (l *loop) sendDue(now time.Duration) error {
 	for len(l.free) > 0 {
 		at, ok := l.arrivals.due(now)
@@ -169,8 +170,8 @@ func (l *loop) arm() error {
 	return nil
 }
 
-// take reads from a line and, when its answer is whole, records it. A line that waits for none has been closed: servers
-// do not keep connections for long that nothing comes on. It is opened again when it is needed.
+// take reads from a line and, when its answer is complete, records it. A line that waits for no answer has been
+// closed: servers do not keep idle connections for long. It is opened again when it is needed.
 func (l *loop) take(c *line) (whole bool, err error) {
 	if c.request == nil {
 		c.close()
@@ -209,7 +210,7 @@ func (l *loop) again(c *line) error {
 	return l.watch(c.fd, c.index)
 }
 
-// overdue ends the run when a line has waited for its answer for too long.
+// overdue ends the run if a line has waited for its answer for too long.
 func (l *loop) overdue() error {
 	now := time.Since(l.start)
 	for _, c := range l.lines {

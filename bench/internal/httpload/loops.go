@@ -41,7 +41,7 @@ func Latency(sink *measure.Sink, name string, h *measure.Hist) {
 	}
 }
 
-// Closed runs a closed loop in slices, whose median rate counts, and returns it.
+// Closed runs a closed loop in slices, and returns the median of their rates.
 func Closed(ctx context.Context, s *Setup, inFlight int, d time.Duration, sink *measure.Sink) (float64, error) {
 	l := s.load(inFlight)
 	defer l.Close()
@@ -91,7 +91,7 @@ func Peak(ctx context.Context, s *Setup, d time.Duration, sink *measure.Sink) (f
 	return peak, nil
 }
 
-// refused reports whether a loop ended because it was too much.
+// refused reports whether a loop ended because the load was too much.
 func refused(err error) bool {
 	var status *StatusError
 	return errors.As(err, &status) && status.Status == http.StatusServiceUnavailable
@@ -130,7 +130,7 @@ func Open(ctx context.Context, s *Setup, o OpenOptions, sink *measure.Sink) (*me
 	return r, nil
 }
 
-// Overload offers factor times the peak and says what became of it: goodput in relation to the peak, and how fast the
+// Overload offers factor times the peak and reports the result: goodput in relation to the peak, and how fast the
 // rest was refused.
 func Overload(ctx context.Context, s *Setup, peak, factor float64, d time.Duration, sink *measure.Sink) error {
 	o := OpenOptions{Rate: peak * factor, Callers: OverloadCallers, Duration: d}

@@ -41,7 +41,7 @@ type Source struct {
 	turn     atomic.Uint64
 }
 
-// ErrMix is a mix that a corpus has not the records for.
+// ErrMix reports a mix for which a corpus does not have the records.
 var ErrMix = errors.New("the corpus has not the records for this mix")
 
 // fieldsOf is the number of fields that every record has.

@@ -13,8 +13,8 @@ const (
 	maxAnswer = 64 << 20
 )
 
-// answered is what has been read of an answer, all of it. body borrows from what was parsed, and what follows it is
-// length bytes further on.
+// answered is a complete answer that was read. body borrows from what was parsed. What follows the answer is length
+// bytes further on.
 type answered struct {
 	status int
 	body   []byte
@@ -34,7 +34,8 @@ var (
 	chunkedCode = []byte("chunked")
 )
 
-// parse reads an answer of HTTP/1.1 (RFC 9112) from the beginning of b; false when it is not all there yet.
+// parse reads an answer of HTTP/1.1 (RFC 9112) from the beginning of b. It returns false if the answer is not
+// complete yet.
 func parse(b []byte) (a answered, whole bool, err error) {
 	end := bytes.Index(b, headEnd)
 	if end < 0 {
@@ -126,7 +127,7 @@ func roomToRead(b []byte) []byte {
 	return append(make([]byte, 0, 2*cap(b)+some), b...)
 }
 
-// StatusError is an answer that ends a run.
+// StatusError reports an answer that ends a run.
 type StatusError struct {
 	Status int
 	Body   string // its beginning: a parent's errors hold static texts alone

@@ -15,7 +15,7 @@ import (
 	"redoubt/wire/parentapi"
 )
 
-// Request is one request as it is sent, with what its answer must be.
+// Request is one request as it is sent, with the answer that it must get.
 type Request struct {
 	raw   []byte
 	want  []map[string]string // one for each item of a batch, else one
@@ -23,7 +23,7 @@ type Request struct {
 	seen  atomic.Pointer[[]byte] // an answer that was found right
 }
 
-// ErrAnswer is an answer that is not what was sealed.
+// ErrAnswer reports an answer that is not what was sealed.
 var ErrAnswer = errors.New("an answer is not what was sealed")
 
 // check compares a body with what is wanted.
@@ -90,7 +90,7 @@ var Expressions = []Expression{
 	{"marked", "FIELD + '!'", func(p string) string { return p + "!" }},
 }
 
-// item is what is asked of one write of a vault.
+// item is the request for one write of a vault.
 type item struct {
 	vault       *corpus.Vault
 	write       int
@@ -125,7 +125,7 @@ func (i *item) render(c *corpus.Corpus) (*parentapi.Request[string], map[string]
 	return b, want
 }
 
-// Target is a path of an endpoint and the header that it wants.
+// Target is a path of an endpoint, with the header that it needs.
 type Target struct {
 	Endpoint *Endpoint
 	Bearer   string // empty: no Authorization header

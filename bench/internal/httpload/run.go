@@ -54,7 +54,8 @@ func (l *Load) Close() {
 	}
 }
 
-// Warm sends each request once, so that what can be cached is, and each answer has been checked against the plaintexts.
+// Warm sends each request once. So everything that can be cached is, and each answer has been checked against the
+// plaintexts.
 func (l *Load) Warm() error {
 	next := make(chan *Request)
 	errs := make(chan error, len(l.callers))
@@ -102,7 +103,7 @@ func Fetch(t *Target, s *Source) ([]byte, error) {
 	return a.body, err
 }
 
-// send sends a request and checks the answer; refusals are outcomes only when they are expected.
+// send sends a request and checks the answer. Refusals count as outcomes only if they are expected.
 func (c *caller) send(r *Request, refusable bool) (measure.Outcome, error) {
 	a, err := c.conn.do(r.raw)
 	if err != nil {
@@ -144,7 +145,7 @@ func (l *Load) Closed(ctx context.Context, d time.Duration) (*measure.ClosedRun,
 	return l.closed(ctx, &untilThen{end: d})
 }
 
-// ClosedCount does so until n requests have been sent.
+// ClosedCount does the same until n requests have been sent.
 func (l *Load) ClosedCount(ctx context.Context, n int64) (*measure.ClosedRun, error) {
 	if l.endpoint.tls != nil {
 		return measure.ClosedCount(l.Trips(), n)
@@ -158,8 +159,8 @@ func (l *Load) closed(ctx context.Context, a arrivals) (*measure.ClosedRun, erro
 	return &measure.ClosedRun{N: h.N(), Elapsed: last, Hist: h}, err
 }
 
-// Open sends requests when a schedule says so, whether earlier ones were answered or not. What the system refuses is
-// an outcome as others are.
+// Open sends requests when a schedule says so, whether earlier ones were answered or not. A refusal of the system is
+// an outcome like any other.
 func (l *Load) Open(ctx context.Context, o measure.OpenOptions) (*measure.OpenRun, error) {
 	if l.endpoint.tls != nil {
 		if err := l.connect(); err != nil {
@@ -216,7 +217,7 @@ func (a *untilThen) due(now time.Duration) (time.Duration, bool) {
 
 func (*untilThen) next() (time.Duration, bool) { return 0, false }
 
-// scheduled are those of an open loop. What waits for a line stays in the schedule.
+// scheduled are the arrivals of an open loop. A request that waits for a line stays in the schedule.
 type scheduled struct {
 	schedule measure.Schedule
 	duration time.Duration

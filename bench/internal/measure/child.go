@@ -39,9 +39,9 @@ func OwnUsage() (Usage, error) {
 	return Usage{CPU: time.Duration(ru.Utime.Nano() + ru.Stime.Nano()), Mallocs: m.Mallocs}, nil
 }
 
-// Child is the other side of a measurement in a process of its own: this very program, started once more. It is told
-// what to do by one JSON value on its standard input and answers each later line with its [Usage]. It ends when its
-// standard input does, and so with its parent, however that ends.
+// Child is the other side of a measurement, in a process of its own: this very program, started again. It gets its
+// task as one JSON value on its standard input, and answers each later line with its [Usage]. It ends when its
+// standard input ends, and so with its parent, however that ends.
 type Child struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser

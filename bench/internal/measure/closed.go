@@ -10,7 +10,7 @@ import (
 // Trip is one round trip of a closed loop. Each caller has one of its own.
 type Trip func() error
 
-// ClosedRun is what a closed loop did.
+// ClosedRun is the result of a closed loop.
 type ClosedRun struct {
 	N       int64
 	Elapsed time.Duration
@@ -20,13 +20,13 @@ type ClosedRun struct {
 // Rate is the round trips per second.
 func (r *ClosedRun) Rate() float64 { return float64(r.N) / r.Elapsed.Seconds() }
 
-// ClosedFor lets the trips run side by side for d. The first error ends all.
+// ClosedFor runs the trips side by side for d. The first error ends all.
 func ClosedFor(trips []Trip, d time.Duration) (*ClosedRun, error) {
 	deadline := time.Now().Add(d)
 	return closedLoop(trips, func() bool { return time.Now().Before(deadline) })
 }
 
-// ClosedCount lets the trips run side by side until there were n.
+// ClosedCount runs the trips side by side until there were n.
 func ClosedCount(trips []Trip, n int64) (*ClosedRun, error) {
 	var left atomic.Int64
 	left.Store(n)

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Alpha is the greatest p at which a difference counts, MinSamples the least samples on each side.
+// Alpha is the greatest p at which a difference counts. MinSamples is the least number of samples on each side.
 const (
 	Alpha      = 0.05
 	MinSamples = 4
@@ -21,11 +21,11 @@ const (
 	Worse   Verdict = "worse"
 	Noise   Verdict = "noise"   // no difference beyond noise
 	Unknown Verdict = "too few" // samples to tell
-	Gone    Verdict = "gone"    // in the old set alone
-	Added   Verdict = "new"     // in the new set alone
+	Gone    Verdict = "gone"    // only in the old set
+	Added   Verdict = "new"     // only in the new set
 )
 
-// Change is what became of one measurement.
+// Change says how one measurement changed.
 type Change struct {
 	Name, Unit string
 	Old, New   float64 // medians

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// ErrGoal is a goal that was missed: the one reason for exit status 3.
+// ErrGoal reports a goal that was missed. It is the only reason for exit status 3.
 var ErrGoal = errors.New("goal missed")
 
-// ErrGoalUnknown is a goal that no measurement of the run answers to.
+// ErrGoalUnknown reports a goal whose name fits no measurement of the run.
 var ErrGoalUnknown = errors.New("no measurement has the name of this goal")
 
-// Goal is a bound that the caller sets: "p99=5ms", "rate=20000", "wire/ours/128/p50=50us". The name is a whole name or
-// the last parts of one; every line that it fits must reach it. Rates ("req/s") must be at least the bound, everything
-// else at most.
+// Goal is a bound that the caller sets: "p99=5ms", "rate=20000", "wire/ours/128/p50=50us". The name is a whole name
+// or the last parts of one. Every line that it fits must meet it. Rates ("req/s") must be at least the bound,
+// everything else at most.
 type Goal struct {
 	Name  string
 	Bound float64 // in microseconds for durations

@@ -9,7 +9,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// MaxTime is the longest duration that is told apart.
+// MaxTime is the longest duration that is recorded exactly.
 const MaxTime = 10 * time.Minute
 
 // Hist is a distribution of durations: an HDR histogram (hdrhistogram-go) of nanoseconds with three significant digits,
@@ -75,8 +75,8 @@ func Median(values []float64) float64 {
 	return s[len(s)/2]
 }
 
-// Shards is a distribution that many goroutines record in: a few histograms that they share, since one takes a quarter
-// of a MiB, and making one for each of a thousand callers would itself be the load.
+// Shards is a distribution in which many goroutines record: a few histograms that they share. One histogram takes a
+// quarter of a MiB, and making one for each of a thousand callers would itself be the load.
 type Shards struct{ shards []shard }
 
 type shard struct {
@@ -105,7 +105,7 @@ func (s *Shards) Add(i int, d time.Duration) {
 	part.Unlock()
 }
 
-// Merged gives all that was recorded, once nobody records any more. The shards are then used up.
+// Merged returns everything that was recorded, once no goroutine records any more. The shards are then used up.
 func (s *Shards) Merged() *Hist {
 	all := s.shards[0].h
 	for i := range s.shards[1:] {

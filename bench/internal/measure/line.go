@@ -1,35 +1,36 @@
-// Package measure is what all measurements of bench are made of: the loops that drive load, the process at the other
-// side of it, distributions of latency, the lines that say what was measured, and the comparison of two sets of lines.
+// Package measure holds the common parts of bench's measurements: the loops that drive load, the process at the other
+// side of it, distributions of latency, the lines that say what was measured, and the comparison of two sets of
+// lines.
 //
 // # Lines
 //
-// A measurement is a [Line]. With JSON lines, standard output holds one object a line and nothing else; progress and
-// tables go to standard error. What was not measured has no line. A missed target is "holds": false and no failure;
-// only a missed [Goal] is, and [ErrGoal] says so.
+// A measurement is a [Line]. With JSON lines, standard output holds one object a line and nothing else. Progress and
+// tables go to standard error. What was not measured has no line. A missed target is "holds": false, and is not a
+// failure. Only a missed [Goal] is a failure, and [ErrGoal] reports it.
 //
-// [Read] takes files of other builds: unknown members are skipped, lines that are no measurement are refused.
+// [Read] reads files of other builds: unknown members are skipped, and lines that are not measurements are refused.
 //
 // # Loops
 //
 // [ClosedFor] and [ClosedCount] drive a closed loop: a fixed number of callers, each of which sends its next request
 // when it has the answer to the last. A closed loop says how fast a system is when its callers wait for it. It says
-// little of latency under load: a stall stops the callers too, so the requests that would have suffered are never sent
-// (coordinated omission).
+// little of latency under load: a stall stops the callers too, so the requests that would have suffered are never
+// sent (coordinated omission).
 //
-// [Open] drives an open loop: requests start when a schedule says so, whether or not earlier ones were answered, as the
-// requests of independent callers do. Latency is counted from the intended start. When all callers are busy, or the
-// system stalls, a request that waits to be sent waits at its own cost, so nothing is left out. How late requests were
-// really sent is recorded beside it ([OpenRun.Late]): a median far from zero says that the load's own machine was the
-// limit. The schedule is kept by one thread of its own that sleeps in the kernel with a timer slack of a nanosecond:
-// the Go runtime's timers round up to a millisecond when it idles, which is longer than what is measured here.
+// [Open] drives an open loop: requests start when a schedule says so, whether or not earlier ones were answered, like
+// the requests of independent callers. Latency is counted from the intended start. If all callers are busy, or the
+// system stalls, the time for which a request waits to be sent counts as its latency, so nothing is left out.
+// [OpenRun.Late] records how late requests were really sent: a median far from zero says that the load's own machine
+// was the limit. A thread of its own keeps the schedule, and sleeps in the kernel with a timer slack of a nanosecond.
+// The Go runtime's timers round up to a millisecond when it idles, which is longer than what is measured here.
 //
 // # Comparisons
 //
 // [Compare] says what changed between two sets of lines, and what is noise. Measurements of one name belong together:
-// the samples of a line, and lines that repeat a name, as of several runs. As benchstat does, medians are compared, and
-// a change counts only when the Mann-Whitney U test finds the two sets unlikely (p < [Alpha]) to be of one
-// distribution; the test assumes nothing of the distribution. With fewer than [MinSamples] on a side the verdict is
-// [Unknown].
+// the samples of a line, and lines that repeat a name, as of several runs. As in benchstat, medians are compared, and
+// a change counts only if the Mann-Whitney U test finds the two sets unlikely (p < [Alpha]) to be of one
+// distribution. The test assumes nothing about the distribution. With fewer than [MinSamples] on a side the verdict
+// is [Unknown].
 package measure
 
 import (
@@ -53,12 +54,12 @@ type Line struct {
 	// Value is in Unit. A ratio has the unit "x" and is repeated in Ratio.
 	Value float64 `json:"value"`
 	Unit  string  `json:"unit"`
-	// N is the number of operations that the value rests on.
+	// N is the number of operations on which the value rests.
 	N int64 `json:"n"`
 	// Ratio is the value in relation to Against, measured in the same run.
 	Ratio   *float64 `json:"ratio"`
 	Against *string  `json:"against"`
-	// Target is the bound that Ratio, or else Value, is held to, and Holds whether it does.
+	// Target is the bound for Ratio, or else for Value. Holds says whether it is met.
 	Target *Target `json:"target"`
 	Holds  *bool   `json:"holds"`
 
@@ -68,7 +69,7 @@ type Line struct {
 	Curve [][2]float64 `json:"curve,omitempty"`
 	// Meta says where and when a run was made.
 	Meta map[string]string `json:"meta,omitempty"`
-	// Note says what the reader must know of this value, for instance what limits it.
+	// Note says what the reader must know about this value, for instance what limits it.
 	Note string `json:"note,omitempty"`
 }
 
@@ -78,7 +79,7 @@ type Target struct {
 	Bound   float64
 }
 
-// ErrTarget is a target that is not of the form "<= NUMBER" or ">= NUMBER".
+// ErrTarget reports a target that is not of the form "<= NUMBER" or ">= NUMBER".
 var ErrTarget = errors.New("target must be <= or >= and a number")
 
 // AtMost and AtLeast make targets.
@@ -154,7 +155,7 @@ func (l *Line) valid() bool {
 	return l.Name != "" && l.Unit != "" && (l.Target == nil) == (l.Holds == nil)
 }
 
-// Read reads JSON lines. The error names the line that is no measurement.
+// Read reads JSON lines. The error names the line that is not a measurement.
 func Read(r io.Reader) ([]Line, error) {
 	var lines []Line
 	s := bufio.NewScanner(r)

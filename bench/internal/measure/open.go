@@ -30,11 +30,12 @@ type OpenTrip func() (Outcome, error)
 type OpenOptions struct {
 	Schedule Schedule
 	Duration time.Duration
-	// MaxWaiting bounds the arrivals that wait for a caller; more end the run as hopeless. Default 1 << 20.
+	// MaxWaiting bounds the arrivals that wait for a caller. If there are more, the run ends as hopeless. Default 1
+	// << 20.
 	MaxWaiting int
 }
 
-// OpenRun is what an open loop saw.
+// OpenRun is the result of an open loop.
 type OpenRun struct {
 	By      [Outcomes]*Hist // latency from the intended start
 	Service *Hist           // of those that were OK: from when they were sent
@@ -64,7 +65,7 @@ func (r *OpenRun) Record(outcome Outcome, at, sent, done time.Duration) {
 	}
 }
 
-// ErrBehind is a run in which arrivals waited without bound.
+// ErrBehind reports a run in which arrivals waited without bound.
 var ErrBehind = errors.New("the load fell behind its schedule: too many requests wait to be sent")
 
 // openLoop is what the callers of a run have in common.
@@ -95,8 +96,8 @@ func (p *openLoop) result() *OpenRun {
 	return r
 }
 
-// Open offers load for o.Duration; each trip is a caller that takes the next arrival when it is free. It returns when
-// all that was offered is answered.
+// Open offers load for o.Duration. Each trip is a caller that takes the next arrival when it is free. Open returns
+// when everything that was offered is answered.
 func Open(ctx context.Context, o OpenOptions, trips []OpenTrip) (*OpenRun, error) {
 	if o.MaxWaiting == 0 {
 		o.MaxWaiting = 1 << 20
@@ -152,7 +153,7 @@ func dispatch(ctx context.Context, cancel context.CancelCauseFunc, start time.Ti
 ) (n int64) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)   // where it is refused, arrivals are a little late,
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)   // if it is refused, arrivals are a little late,
 	defer unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) //nolint:errcheck // which Late shows
 	for at := o.Schedule.Next(); at < o.Duration; at = o.Schedule.Next() {
 		if ctx.Err() != nil {
@@ -180,8 +181,8 @@ func sleepUntil(start time.Time, at time.Duration) {
 	}
 }
 
-// Schedule gives the intended start of each arrival, as time since the run's start. It depends on nothing but its
-// fields, so that a run can be repeated. The zero value is not useful: set Rate.
+// Schedule gives the intended start of each arrival, as time since the run's start. It depends only on its fields, so
+// that a run can be repeated. The zero value is not useful: set Rate.
 type Schedule struct {
 	Rate float64 // arrivals per second
 	// Even spaces the arrivals evenly. Otherwise they are a Poisson process, as of many independent callers.

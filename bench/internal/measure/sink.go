@@ -32,7 +32,7 @@ func NewSink(stdout, stderr io.Writer, asJSON bool, goals []Goal) *Sink {
 	return s
 }
 
-// Add takes one measurement. One that is no number was not measured, and is dropped.
+// Add takes one measurement. A value that is not a number was not measured, and is dropped.
 func (s *Sink) Add(l Line) {
 	if l.valid() {
 		s.mu.Lock()

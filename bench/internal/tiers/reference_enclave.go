@@ -31,7 +31,7 @@ import (
 // language, is not the same parent. It does less than either per request (no admission, no limits, no wiping, no
 // metrics), which makes it the harder thing to beat.
 
-// Roles of child processes.
+// These are roles of child processes.
 const (
 	enclaveRole = "reference-enclave"
 	parentRole  = "reference-parent"
@@ -40,7 +40,8 @@ const (
 // maxFrame is the reference's limit of a frame, in bytes.
 const maxFrame = 10 << 20
 
-// enclaveConfig is what an enclave's process is told. The keys are those of a sample corpus, and go by a pipe.
+// enclaveConfig is what an enclave's process is told. The keys are those of a sample corpus, and are passed through a
+// pipe.
 type enclaveConfig struct {
 	Socket   string            `json:"socket"`
 	Suite    sealed.Suite      `json:"suite"`

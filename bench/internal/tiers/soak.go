@@ -33,9 +33,9 @@ type series struct{ memory, goroutines, files []float64 }
 // Soak sends many requests through a local stack of its own and shows whether memory, goroutines and descriptors stay
 // flat.
 //
-// Each thirtieth of the run, the parent's and the enclave's resident memory, goroutines and descriptors are read. What
-// is compared is the median of the last third of these readings with that of the third before it: the first third is
-// for caches, pools and the garbage collector to find their size.
+// In each thirtieth of the run, the parent's and the enclave's resident memory, goroutines and descriptors are read.
+// The median of the last third of these readings is compared with that of the third before it. In the first third,
+// caches, pools and the garbage collector find their size.
 func Soak(ctx context.Context, o SoakOptions, sink *measure.Sink) (err error) {
 	if o.Requests < readings {
 		return fmt.Errorf("soak: at least %d requests are needed", readings)

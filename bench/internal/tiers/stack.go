@@ -192,8 +192,8 @@ func keepTo(n int) (undo func() error, err error) {
 	return func() error { return bind(&before) }, bind(&first)
 }
 
-// bind sets the CPUs of each thread. A thread that is made meanwhile has those of the one that made it, so the second
-// round finds each that the first has missed.
+// bind sets the CPUs of each thread. A thread that is made meanwhile has the CPUs of the thread that made it, so the
+// second round finds each thread that the first has missed.
 func bind(set *unix.CPUSet) error {
 	for range 2 {
 		tasks, err := os.ReadDir("/proc/self/task")

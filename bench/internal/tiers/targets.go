@@ -1,6 +1,7 @@
-// Package tiers measures the tiers under load: each row of the design's table of targets ([Run]), and whether they stay
-// flat over many requests ([Soak]). It starts the stack that is loaded ([StartStack]) and what it is compared with, the
-// stand-ins of the reference (reference_enclave.go). Ratios are measured within one run.
+// Package tiers measures the tiers under load, for bench: each row of the design's table of targets ([Run]), and
+// whether they stay flat over many requests ([Soak]). It starts the stack that is loaded ([StartStack]), and the
+// stand-ins of the reference with which it is compared (reference_enclave.go). The reference is the AWS sample that
+// Redoubt succeeds. Ratios are measured within one run.
 package tiers
 
 import (
@@ -44,7 +45,7 @@ func rows() []row {
 	}
 }
 
-// Run measures; what fails does not keep the others from being measured.
+// Run measures. A failed measurement does not keep the others from being made.
 func Run(ctx context.Context, o Options, sink *measure.Sink) error {
 	var errs []error
 	for _, r := range rows() {

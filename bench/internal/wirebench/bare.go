@@ -20,7 +20,7 @@ const bareHeader = 12
 const maxCallers = 16 << 10
 
 // bare is the ceiling: frames of length, id and body on the socket itself. Frames of concurrent callers are grouped
-// into one write, as a session does; there are no streams, limits, deadlines or wiping.
+// into one write, as a session does. There are no streams, limits, deadlines or wiping.
 type bare struct {
 	conn net.Conn
 

@@ -9,11 +9,11 @@ import (
 	"redoubt/wire/session"
 )
 
-// echo answers each request with its own body, on the lane's reader, as an enclave answers what is hot.
+// echo answers each request with its own body, on the lane's reader, as an enclave answers hot requests.
 type echo struct{}
 
 func (echo) Request(r *session.Request) {
-	// A session that has ended has nobody to tell.
+	// If the session has ended, nobody waits for the answer.
 	_ = r.Responder.Send(wire.KindDecrypted, append(r.Responder.Buffer(len(r.Body)), r.Body...))
 }
 func (echo) Credentials(*wire.Credentials) error            { return nil }

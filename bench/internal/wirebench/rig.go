@@ -1,9 +1,9 @@
-// Package wirebench measures round trips between two processes over unix sockets: through our session, by a yamux
-// stream for each request, by a connection for each request with the reference's framing, and by bare frames on the
-// socket, which is the ceiling.
+// Package wirebench measures round trips between two processes over unix sockets, for bench: through our session, by
+// a yamux stream for each request, by a connection for each request with the reference's framing, and by bare frames
+// on the socket, which is the ceiling. (The reference is the AWS sample that Redoubt succeeds.)
 //
-// The four are driven in turns of a fraction of a second within one run, so that what else the machine does hits all
-// alike; ratios are medians over the turns.
+// The four ways are driven in turns of a fraction of a second within one run, so that disturbances on the machine
+// affect all alike. Ratios are medians over the turns.
 package wirebench
 
 import (
@@ -98,7 +98,7 @@ func (r *rig) close() error {
 	return r.server.Close()
 }
 
-// rigs starts all modes; the function returned ends them.
+// rigs starts all modes. The returned function ends them.
 func rigs(ctx context.Context) (_ []*rig, stop func() error, err error) {
 	dir, err := os.MkdirTemp("", "rd")
 	if err != nil {

@@ -116,7 +116,7 @@ func report(sink *measure.Sink, mode string, inFlight int, t *total) {
 	sink.Add(measure.Value(at("allocs-server"), each(float64(t.server.Mallocs)), "allocs/req", n))
 }
 
-// the design's targets hold at this number in flight.
+// The design's targets hold at this number in flight.
 const targetInFlight = 128
 
 func ratios(sink *measure.Sink, inFlight int, totals map[string]*total) {

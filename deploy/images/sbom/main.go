@@ -1,6 +1,6 @@
-// Command sbom prints a software bill of materials (CycloneDX 1.5, JSON) of Go binaries, from what the linker recorded
-// in them: so it lists what is inside, not what a manifest asks for, and says by SHA-256 of which binaries. The same
-// binaries give the same bytes.
+// Command sbom prints a software bill of materials (CycloneDX 1.5, JSON) of Go binaries for a release, from what the
+// linker recorded in them. So it lists what is inside, not what a manifest asks for, and identifies the binaries by
+// SHA-256. The same binaries give the same bytes.
 //
 //	sbom BINARY... > redoubt.cdx.json
 package main
@@ -70,7 +70,7 @@ func run(w io.Writer, files []string) error {
 	return enc.EncodeVersion(bom, cdx.SpecVersion1_5)
 }
 
-// digest binds the bill to the binary that it is of.
+// digest binds the bill to its binary.
 func digest(file string) ([]cdx.Hash, error) {
 	f, err := os.Open(file)
 	if err != nil {

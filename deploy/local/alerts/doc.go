@@ -1,8 +1,9 @@
-// Package alerts causes, at the real programs beside a Prometheus, the fault that each alert of deploy/prometheus is
-// for, and demands that the alert fires; and that none fires while nothing is wrong.
+// Package alerts shows that each alert of deploy/prometheus fires. It causes the alert's fault in the real programs
+// beside a Prometheus, and requires the alert to fire, and no alert to fire while nothing is wrong.
 //
-// The rules are those files, with every time in them (for, ranges, offsets) a sixtieth: an hour is a minute. What
-// cannot be caused here is listed in the test with its reason, and is shown by alerts_test.yaml alone.
+// The rules are those files, with every time in them (for, ranges, offsets) divided by sixty: an hour becomes a
+// minute. The test lists the faults that cannot be caused here, each with its reason. For those only alerts_test.yaml
+// shows the alert.
 //
 // The test needs Prometheus, and so the build tag operate; `make test-operate` installs it and runs it.
 package alerts

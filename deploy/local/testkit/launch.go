@@ -12,7 +12,7 @@ import (
 	"redoubt/deploy/local/internal/proc"
 )
 
-// launch starts a program of the folder Bin under a name; env is beside what every process inherits.
+// launch starts a program of the folder Bin under a name. env comes in addition to what every process inherits.
 func (s *Stack) launch(name, program string, args []string, env ...string) error {
 	spec := proc.Spec{
 		Name: name, Path: filepath.Join(s.opts.Bin, program), Args: args, Log: s.opts.Log, Env: append(environment(), env...),
@@ -33,7 +33,7 @@ func (s *Stack) launch(name, program string, args []string, env ...string) error
 	return nil
 }
 
-// environment is what the processes inherit: nothing of AWS_*, which would change what an SDK does.
+// environment is what the processes inherit. It has no AWS_* variables, which would change what an SDK does.
 func environment() []string {
 	var out []string
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GORACE", "GODEBUG", "GOCOVERDIR", "GOTRACEBACK"} {
@@ -44,7 +44,7 @@ func environment() []string {
 	return out
 }
 
-// until polls check until it is nil; it fails when the process ends first, or after readyTimeout.
+// until polls check until it returns nil. It fails if the process ends first, or after readyTimeout.
 func (s *Stack) until(ctx context.Context, name string, check func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()

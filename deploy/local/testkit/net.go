@@ -8,7 +8,7 @@ import (
 	"net/http"
 )
 
-// client talks to the stack alone: no proxy, and no idle connection to a process that was replaced.
+// client talks only to the stack: it uses no proxy, and keeps no idle connection to a process that was replaced.
 var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
 // getJSON demands status 200 and, when into is not nil, reads the body into it.

@@ -59,7 +59,8 @@ type Options struct {
 	Addresses Addresses
 	FreePorts bool      // choose Addresses
 	Log       io.Writer // takes the processes' output by lines; must be safe for concurrent use
-	// RequirePCRs, when set, is the key policy's demand, instead of what the enclave has: index to hex.
+	// RequirePCRs, when set, are the measurements that the key policy requires, in place of the enclave's own: index
+	// to hex.
 	RequirePCRs map[int]string
 	// EnclaveConfig adds to, or replaces, members of the enclave's configuration.
 	EnclaveConfig map[string]any

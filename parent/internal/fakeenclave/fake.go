@@ -1,5 +1,5 @@
-// Package fakeenclave is an enclave for tests of the parent: a true session, and in place of cryptography a function.
-// Production code does not import it.
+// Package fakeenclave is an enclave for tests of the parent: it has a true session, and a function in place of
+// cryptography. Production code does not import it.
 package fakeenclave
 
 import (
@@ -40,14 +40,14 @@ type Enclave struct {
 	started  int64 // Unix milliseconds, another at each Up
 	wg       sync.WaitGroup
 
-	// Requests counts the requests that arrived, Sessions those that were opened.
+	// Requests counts the requests that arrived, Sessions the sessions that were opened.
 	Requests, Sessions atomic.Int64
 }
 
 // Start makes an enclave on a fresh socket; it ends with the test.
 func Start(t testing.TB, answer Answer) *Enclave { return StartOlder(t, answer, 0) }
 
-// StartOlder is Start of one that lacks features.
+// StartOlder is Start for an enclave that lacks features.
 func StartOlder(t testing.TB, answer Answer, lacks wire.Features) *Enclave {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "rd") // not t.TempDir: the path of a socket must be short
@@ -83,10 +83,10 @@ func (e *Enclave) SetAnswer(a Answer) {
 // SetHealth changes what pongs say.
 func (e *Enclave) SetHealth(h wire.Health) { e.health.Store(uint32(h)) }
 
-// Stall makes the enclave stop answering pings (and so look dead) without closing anything.
+// Stall makes the enclave stop answering pings (so that it looks dead) without closing anything.
 func (e *Enclave) Stall(on bool) { e.stuck.Store(on) }
 
-// Lack takes features from what sessions announce from the next Up on, as an enclave of an earlier release would.
+// Lack removes features from what sessions announce, from the next Up on, as in an enclave of an earlier release.
 func (e *Enclave) Lack(f wire.Features) { e.lacks.Store(uint64(f)) }
 
 // Credentials is how often credentials arrived; AccessKey is the last one's id.
@@ -97,7 +97,7 @@ func (e *Enclave) Credentials() (n int64, accessKey string) {
 	return e.creds.Load(), accessKey
 }
 
-// Purged is the vault of the last purge, empty for all, and whether there was one.
+// Purged is the vault of the last purge (empty for all), and whether there was one.
 func (e *Enclave) Purged() (vault string, ok bool) {
 	if v := e.purged.Load(); v != nil {
 		return *v, true
@@ -251,7 +251,7 @@ func (handler) Attest(_ context.Context, nonce []byte) ([]byte, error) {
 
 func (handler) Panicked(any) {}
 
-// Wait polls until ok, and fails the test when that takes longer than a generous limit.
+// Wait polls until ok returns true, and fails the test if that takes longer than a generous limit.
 func Wait(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(15 * time.Second); !ok(); <-time.After(2 * time.Millisecond) {

@@ -62,8 +62,8 @@ func Start(spec Spec) (*Process, error) {
 	return p, nil
 }
 
-// run starts the process and waits for it on one thread, since the kernel's "parent" of PR_SET_PDEATHSIG is the
-// thread: were it to end, the process would be killed.
+// run starts the process and waits for it on one thread. To the kernel the "parent" of PR_SET_PDEATHSIG is the
+// thread: if it ended, the process would be killed.
 func (p *Process) run(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -92,7 +92,7 @@ func (p *Process) run(started chan<- error) {
 		p.copyLines(read)
 	}()
 	err = p.cmd.Wait()
-	_ = p.signalGroup(syscall.SIGKILL) // whoever is left of the group holds the pipe
+	_ = p.signalGroup(syscall.SIGKILL) // a process that is left of the group holds the pipe
 	<-copied
 	_ = read.Close()
 	p.mu.Lock()
@@ -134,7 +134,7 @@ func (p *Process) Name() string { return p.spec.Name }
 // Done is closed when the process has ended and its output is read.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Err tells how the process ended: nil for status 0. Call it after Done.
+// Err says how the process ended: nil for status 0. Call it after Done.
 func (p *Process) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -156,7 +156,7 @@ func (p *Process) signalGroup(sig syscall.Signal) error { return syscall.Kill(-p
 // Kill ends the whole group at once (kill -9) and waits for it.
 func (p *Process) Kill() {
 	select {
-	case <-p.done: // the id may by now be another's
+	case <-p.done: // the id may by now belong to another process
 		return
 	default:
 	}
@@ -164,7 +164,7 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// ErrKilled is what Stop answers when the process did not end by itself within the grace.
+// ErrKilled is returned by Stop if the process did not end by itself in time.
 var ErrKilled = errors.New("did not end in time and was killed")
 
 // Stop asks the process to end (SIGTERM), waits for as long as grace, then kills it. It returns how it ended.
