@@ -42,7 +42,7 @@ func (s *Sink) Add(l Line) {
 	}
 }
 
-// Record writes a line as JSON, but shows it in no table and holds it to no goal: its caller has a table of its own.
+// Record writes a line as JSON. The line is shown in no table and held to no goal: its caller has a table of its own.
 func (s *Sink) Record(l Line) {
 	if l.valid() {
 		s.mu.Lock()
@@ -51,7 +51,7 @@ func (s *Sink) Record(l Line) {
 	}
 }
 
-// Tables is where tables go.
+// Tables is the writer of tables.
 func (s *Sink) Tables() io.Writer { return s.tables }
 
 func (s *Sink) write(l *Line) {
@@ -59,7 +59,7 @@ func (s *Sink) write(l *Line) {
 		return
 	}
 	e := json.NewEncoder(s.json)
-	e.SetEscapeHTML(false) // ">= 12" is to be read by people too
+	e.SetEscapeHTML(false) // ">= 12" must be readable by people too
 	s.err = errors.Join(s.err, e.Encode(l))
 }
 
@@ -82,14 +82,14 @@ func (s *Sink) Table(title string) {
 	s.err = errors.Join(s.err, WriteTable(s.tables, title, lines))
 }
 
-// Lines returns what was measured so far.
+// Lines returns the measurements so far.
 func (s *Sink) Lines() []Line {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Line(nil), s.lines...)
 }
 
-// Finish writes what no table showed yet and checks the goals. It returns ErrGoal, wrapped, for one that was missed.
+// Finish writes what no table has shown yet and checks the goals. It returns ErrGoal, wrapped, for a missed goal.
 func (s *Sink) Finish() error {
 	s.Table("")
 	s.mu.Lock()

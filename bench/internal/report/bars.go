@@ -9,16 +9,16 @@ import (
 	"redoubt/bench/internal/measure"
 )
 
-// bar is one bar of a chart. Bound, if any, is its target's, and good whether it holds.
+// bar is one bar of a chart. bound, if any, is its target's, and good says whether it is met.
 type bar struct {
 	name, text string
 	value      float64
 	bound      *float64
 	good       *bool
-	beside     bool // not ours: what ours is measured against
+	beside     bool // not ours: what ours is compared with
 }
 
-// class is the style of what holds, misses, or is not held to anything.
+// class is the style of a value that meets its target, misses it, or has none.
 func class(good *bool) string {
 	switch {
 	case good == nil:
@@ -70,7 +70,7 @@ func bars(title string, all []bar) chart {
 	return chart{Title: title, Plot: s.html()}
 }
 
-// margin says how far a value is from its target, by a factor, and draws it: to the right what is better.
+// margin says by which factor a value is from its target, and draws it: better values are to the right.
 func margin(l *measure.Line) (string, template.HTML) {
 	const wide, high, most = 120, 14, 10.0
 	ratio := l.Value / l.Target.Bound
@@ -78,7 +78,7 @@ func margin(l *measure.Line) (string, template.HTML) {
 		ratio = 1 / ratio
 	}
 	if l.Holds != nil && !*l.Holds && l.Target.Holds(l.Value) {
-		return "", "" // the value is no proof, as the line's note says
+		return "", "" // the value proves nothing, as the line's note says
 	}
 	if !(ratio > 0) || math.IsInf(ratio, 0) {
 		return "", ""

@@ -15,8 +15,8 @@ const (
 	charWidth = 7.7
 )
 
-// colors is how many the style sheet names, s0 and on; with marks of five shapes, forty series are told apart, and
-// without colour neighbours are still.
+// colors is how many colours the style sheet names, from s0 on. With marks of five shapes, forty series can be
+// distinguished, and without colour neighbours still can.
 const colors = 8
 
 // line is a named series of points. Labels, where there are any, stand beside their points.

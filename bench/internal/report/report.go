@@ -1,6 +1,6 @@
-// Package report draws measurements as one HTML page with SVG plots. The page loads nothing and runs no script, can be
-// read in light and in dark, and tells series apart by shape as well as by colour. How it looks in a browser is tested
-// in deploy/screenshots.
+// Package report draws bench's measurements as one HTML page with SVG plots. The page loads nothing and runs no
+// script, can be read in light and in dark, and distinguishes series by shape as well as by colour. Its look in a
+// browser is tested in deploy/screenshots.
 package report
 
 import (

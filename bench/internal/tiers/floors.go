@@ -10,9 +10,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// relayRole and answererRole are two processes that do between them the least that answering from a second process
-// takes: the first passes a request's body on over a connection that it keeps, by the goroutine that serves the
-// request and no other, and the second answers with given bytes. They are the floor of a request through two tiers.
+// relayRole and answererRole are two processes that together do the least that an answer from a second process takes.
+// The first passes a request's body on over a connection that it keeps, with the goroutine that serves the request
+// and no other. The second answers with given bytes. They are the floor of a request through two tiers.
 const (
 	relayRole    = "relay"
 	answererRole = "answerer"

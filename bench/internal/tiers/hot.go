@@ -45,8 +45,8 @@ func newWay(name, address string, c *corpus.Corpus, vaults, callers int) (*way, 
 	return w, w.load.Warm()
 }
 
-// static measures a hot request at one in flight beside a fasthttp server that answers the same bytes itself, and
-// beside the least that two processes take for that.
+// static measures a hot request at one in flight, compared with a fasthttp server that answers the same bytes itself,
+// and with the least that two processes take for that.
 func static(ctx context.Context, b *Stack, c *corpus.Corpus, o *Options, sink *measure.Sink) error {
 	t, s, err := hotSource(b.Addresses.Parent, c, 1)
 	if err != nil {
@@ -96,7 +96,7 @@ func static(ctx context.Context, b *Stack, c *corpus.Corpus, o *Options, sink *m
 	return nil
 }
 
-// floors starts servers that do the least. The first error stays, and what comes after it does nothing.
+// floors starts servers that do the least. The first error is kept, and later calls do nothing.
 type floors struct {
 	ctx  context.Context //nolint:containedctx // of one measurement
 	body []byte
@@ -163,8 +163,9 @@ func turns(ctx context.Context, ways []*way, d time.Duration) (h []*measure.Hist
 // kmsWait is the reference's wait for KMS in the design's targets.
 const kmsWait = 10 * time.Millisecond
 
-// reference measures hot requests of one field, 64 in flight, beside the reference's protocol, and beside that with
-// its wait for KMS. A fasthttp server that answers by itself tells how much of that any server could reach.
+// reference measures hot requests of one field, 64 in flight, compared with the reference's protocol, and with that
+// protocol and its wait for KMS. A fasthttp server that answers by itself shows how much of that any server could
+// reach.
 func reference(ctx context.Context, b *Stack, c *corpus.Corpus, o *Options, sink *measure.Sink) (err error) {
 	const inFlight = 64
 	dir, stop, err := socketFolder()

@@ -10,7 +10,7 @@ import (
 	"redoubt/wire/kit/sealed"
 )
 
-// What the design wants to fit into an enclave of 512 MiB.
+// The design wants these to fit into an enclave of 512 MiB.
 const (
 	wantKeys     = 200_000
 	wantContexts = 500_000
@@ -42,7 +42,7 @@ func grow(ctx context.Context, o *Options, co corpus.Options, mix httpload.MixOp
 	}
 	b, err := StartStack(ctx, StackOptions{Bin: o.Bin, EnclaveConfig: map[string]any{
 		"cache": map[string]any{"keys": bounds[0], "contexts": bounds[1]},
-		// All bounds together must fit, and here a cache is to have all of enclaveMiB: the rest comes on top.
+		// All bounds together must fit, and here a cache must have all of enclaveMiB. So the rest comes on top.
 		"memory":   map[string]any{"limit_mib": enclaveMiB + 128},
 		"work":     map[string]any{"workers": 2, "queue_mib": 8},
 		"sessions": map[string]any{"max": 2, "memory_mib": 4},

@@ -1,4 +1,4 @@
-// Package kerneltest makes files that look like kernels and modules to what reads them before a boot. Tests use it.
+// Package kerneltest makes files for tests that look like kernels and modules to code that reads them before a boot.
 package kerneltest
 
 import (
@@ -9,8 +9,8 @@ import (
 	"redoubt/deploy/eif/internal/image"
 )
 
-// Image is a kernel that says its version: the header of a bzImage, or the header and the banner of an arm64 Image that
-// lies at 2 MiB.
+// Image is a kernel that states its version: the header of a bzImage, or the header and the banner of an arm64 Image
+// that lies at 2 MiB.
 func Image(arch image.Arch, version string) []byte {
 	if arch == image.ARM64 {
 		b := make([]byte, 64)
@@ -25,7 +25,7 @@ func Image(arch image.Arch, version string) []byte {
 	return append(b[:0x280], version+" (builder) #1\x00"...)
 }
 
-// Config is what a kernel of that kind was configured with.
+// Config is the configuration of such a kernel.
 const Config = "CONFIG_MODULES=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_DEVTMPFS=y\nCONFIG_PROC_FS=y\nCONFIG_SYSFS=y\n" +
 	"CONFIG_VIRTIO_MMIO=y\nCONFIG_VSOCKETS=y\nCONFIG_VIRTIO_VSOCKETS=y\nCONFIG_HW_RANDOM=y\nCONFIG_NSM=m\n"
 

@@ -68,7 +68,7 @@ func (c *Config) dial(ctx context.Context, _, hostport string) (net.Conn, error)
 type httpDoer struct {
 	transport http.RoundTripper
 	host      string
-	answered  *atomic.Pointer[time.Time] // time of the last answer, nil: none; monotonic, since the host can step the clock
+	answered  *atomic.Pointer[time.Time] // time of the last answer, nil: none; monotonic: the host can step the clock
 	offset    *atomic.Int64              // KMS's clock minus ours, in nanoseconds
 }
 

@@ -42,8 +42,8 @@ var (
 	ErrNotServed = errors.New("the enclave did not get as far as serving")
 )
 
-// serving is the line of the enclave's log after which it takes connections. Modules, security module, entropy,
-// privileges and self-test are behind it then.
+// serving is the line of the enclave's log after which it accepts connections. By then modules, security module,
+// entropy, privileges and self-test are done.
 const serving = `"msg":"serving"`
 
 // emulation are parameters that a kernel under emulation needs beside the image's own. QEMU measures the image without
@@ -131,8 +131,8 @@ func (b *Boot) args(socket string) []string {
 	}
 }
 
-// watch runs the guest until its console says that the enclave serves, and returns after how long. The guest's time
-// begins here: what the machine that tries it needed before is not the enclave's.
+// watch runs the guest until its console says that the enclave serves, and returns after how long. The time begins
+// here, so the preparation of the machine that tries the image does not count.
 func (b *Boot) watch(ctx context.Context, qemu string, args []string, out Output) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.Timeout)
 	defer cancel()
@@ -178,7 +178,7 @@ func notServed(ctx context.Context, end error, last *tail) error {
 	return fmt.Errorf("%w: %s; the console's last lines:\n%s", ErrNotServed, why, last)
 }
 
-// find is the program that was given, or the first of the others that is there.
+// find is the given program, or the first of the others that exists.
 func find(given string, others ...string) (string, error) {
 	if given != "" {
 		others = []string{given}
@@ -192,7 +192,7 @@ func find(given string, others ...string) (string, error) {
 		"TESTBED names their folder)", ErrNoTool, strings.Join(others, ", or "))
 }
 
-// hasMachine says whether a QEMU is of the right kind: distributions build it without the machine as a rule.
+// hasMachine checks that QEMU has the machine for Nitro enclaves. Distributions as a rule build QEMU without it.
 func hasMachine(ctx context.Context, qemu string) error {
 	help, err := exec.CommandContext(ctx, qemu, "-M", "help").Output()
 	if err != nil {
@@ -205,7 +205,7 @@ func hasMachine(ctx context.Context, qemu string) error {
 	return nil
 }
 
-// errEnded is of a program that was to make a file.
+// errEnded reports that a program ended that was to make a file.
 var errEnded = errors.New("it ended")
 
 // appears waits for a file, or for the end of the program that makes it.

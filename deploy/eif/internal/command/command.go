@@ -1,4 +1,4 @@
-// Package command is the command line of eif.
+// Package command is the command line of eif, for those who build and check images.
 package command
 
 import (
@@ -38,7 +38,7 @@ type CLI struct {
 	ToolVersion kong.VersionFlag `name:"version" help:"Print the version and exit."`
 }
 
-// Output is where results go, and what is no result.
+// Output is where results go, and where everything else goes.
 type Output struct {
 	io.Writer
 	Warnings io.Writer // may be nil
@@ -62,9 +62,9 @@ type Result struct {
 	Kernel       KernelInfo         `json:"Kernel"`
 }
 
-// KernelInfo tells one kernel from another: PCR0 and PCR1 change with it.
+// KernelInfo identifies a kernel: PCR0 and PCR1 change with it.
 type KernelInfo struct {
-	Version string   `json:"Version,omitempty"` // as the kernel says it itself; empty when it does not
+	Version string   `json:"Version,omitempty"` // as the kernel itself says; empty if it does not
 	SHA256  string   `json:"SHA256"`
 	Bytes   int      `json:"Bytes"`
 	Cmdline string   `json:"Cmdline"`
@@ -150,7 +150,7 @@ func (b *Build) Run(out Output) error {
 	return out.json(res)
 }
 
-// kernel reads the kernel and what belongs to it, and refuses one that no enclave can run on.
+// kernel reads the kernel and its files, and refuses a kernel on which no enclave can run.
 func (b *Build) kernel(out Output) (*kernel.Kernel, error) {
 	modules, err := readModules(b.Module)
 	if err != nil {
@@ -287,7 +287,7 @@ func (b *Build) sign(im *image.Image) error {
 	return im.Sign(cert, key)
 }
 
-// readKey reads a P-384 key, PKCS#8 or SEC 1, whatever comes before it in the file (openssl writes parameters first).
+// readKey reads a P-384 key, PKCS#8 or SEC 1, whatever precedes it in the file (openssl writes parameters first).
 func readKey(file string) (*ecdsa.PrivateKey, error) {
 	rest, err := os.ReadFile(file)
 	if err != nil {
@@ -309,7 +309,7 @@ func readKey(file string) (*ecdsa.PrivateKey, error) {
 	}
 }
 
-// writeFile writes whole or not at all: a half-written image is never left under its name.
+// writeFile writes all or nothing: a half-written image is never left under its name.
 func writeFile(name string, data []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
 	if err != nil {

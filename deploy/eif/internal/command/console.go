@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// consoleTail is how many lines of the console a failure shows: so many before a panic of the kernel, and as many from
-// it on.
+// consoleTail is how many lines of the console a failure shows: this many before a panic of the kernel, and as many
+// from the panic on.
 const consoleTail = 40
 
 // panicked begins the kernel's account of its end. The trace that follows it may be longer than any tail, and varies.
 const panicked = "Kernel panic - not syncing"
 
-// tail is the end of a console. What the enclave said last stands before the kernel's panic, and is kept whatever the
+// tail is the end of a console. The enclave's last words stand before the kernel's panic, and are kept whatever the
 // kernel adds.
 type tail struct {
 	before, after []string

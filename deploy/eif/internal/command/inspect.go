@@ -58,10 +58,10 @@ type Verify struct {
 	PCRs string `name:"pcrs" required:"" type:"existingfile" help:"JSON as build prints it, or an object of PCRs."`
 }
 
-// ErrMismatch says that an image is not the expected one.
+// ErrMismatch reports that an image is not the expected one.
 var ErrMismatch = errors.New("the image's measurements are not the expected ones")
 
-// Run prints each register's outcome and fails on the first difference, after printing all.
+// Run prints each register's outcome. After printing all, it fails if any differs.
 func (v *Verify) Run(out Output) error {
 	im, m, err := load(v.File)
 	if err != nil {
@@ -129,7 +129,7 @@ func load(file string) (*image.Image, image.Measurements, error) {
 	return im, m, err
 }
 
-// readExpected takes {"Measurements": {...}} or the inner object, and insists on at least PCR0: a file that names
+// readExpected reads {"Measurements": {...}} or the inner object, and requires at least PCR0: a file that names
 // nothing must not verify anything.
 func readExpected(file string) (image.Measurements, error) {
 	b, err := os.ReadFile(file)

@@ -1,9 +1,8 @@
-// Package cpio writes the ramdisks of an enclave image: archives in the "newc" format that Linux unpacks as its
-// initramfs (kernel documentation, driver-api/early-userspace/buffer-format).
+// Package cpio writes the ramdisks of an enclave image for eif: archives in the "newc" format that Linux unpacks as
+// its initramfs (kernel documentation, driver-api/early-userspace/buffer-format).
 //
-// It guarantees that the same entries give the same bytes, whoever builds, when and where: no times, no owners,
-// inode numbers by position, parents before children in the order given. That is what makes PCR1 and PCR2
-// reproducible.
+// It guarantees that the same entries give the same bytes, whoever builds, when and where: no times, no owners, inode
+// numbers by position, parents before children in the order given. That makes PCR1 and PCR2 reproducible.
 package cpio
 
 import (

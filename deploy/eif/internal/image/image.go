@@ -1,11 +1,11 @@
-// Package image reads and writes AWS Nitro enclave images (EIF, format version 4) and computes the measurements
-// (PCR0, PCR1, PCR2, PCR8) that an enclave booted from one will have.
+// Package image reads and writes AWS Nitro enclave images (EIF, format version 4) for eif, and computes the
+// measurements (PCR0, PCR1, PCR2, PCR8) that an enclave booted from an image will have.
 //
 // It guarantees that the same parts give the same bytes. Source: the format's definition in the crate
 // aws-nitro-enclaves-image-format 0.8 and the Nitro Enclaves user guide ("Where to get an enclave's measurements").
 //
-// Layout, all numbers big-endian: a header of 548 bytes, then the sections, each with a header of 12 bytes
-// (type u16, flags u16, size u64) and its data. The header:
+// Layout, all numbers big-endian: a header of 548 bytes, then the sections, each with a header of 12 bytes (type u16,
+// flags u16, size u64) and its data. The header:
 //
 //	  0  magic ".eif"          4  version u16         6  flags u16 (bit 0: arm64)
 //	  8  default memory u64   16  default CPUs u64   24  reserved u16    26  number of sections u16

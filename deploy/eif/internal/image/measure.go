@@ -25,8 +25,8 @@ func extendBy(data []byte) PCR {
 	return sha512.Sum384(append(make([]byte, sha512.Size384), data...))
 }
 
-// Measurements are the registers that an image determines, in the shape that `nitro-cli build-enclave` prints.
-// PCR3 is not the image's: it is there when a role was given to [RolePCR3].
+// Measurements are the registers that an image determines, in the form that `nitro-cli build-enclave` prints. PCR3 is
+// not the image's: it is there if a role was given to [RolePCR3].
 type Measurements struct {
 	HashAlgorithm string `json:"HashAlgorithm"`
 	PCR0          string `json:"PCR0"`

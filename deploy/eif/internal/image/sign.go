@@ -93,8 +93,8 @@ func (im *Image) Sign(certPEM []byte, key *ecdsa.PrivateKey) error {
 	return nil
 }
 
-// VerifySignature checks the signature section against the image's own PCR0 and the certificate inside. It says
-// nothing of whether that certificate is to be trusted: compare PCR8 for that.
+// VerifySignature checks the signature section against the image's own PCR0 and the certificate inside. It does not
+// say whether that certificate is trusted: compare PCR8 for that.
 func (im *Image) VerifySignature() error {
 	if len(im.Signature) == 0 {
 		return errors.New("the image is not signed")

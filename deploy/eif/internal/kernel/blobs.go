@@ -14,9 +14,9 @@ const DefaultBlobs = "/usr/share/nitro_enclaves/blobs"
 // images are a kernel's file names, by processor. Its configuration has the same name and .config.
 var images = map[image.Arch]string{image.AMD64: "bzImage", image.ARM64: "Image"}
 
-// ReadBlobs reads a kernel from a folder laid out as AWS's: bzImage or Image, its .config, cmdline, and nsm.ko unless
-// the kernel has the driver built in. before are modules to load first, for a kernel that has more than one. What else
-// AWS's folder has (init, linuxkit) serves nitro-cli alone.
+// ReadBlobs reads a kernel from a folder with the layout of AWS's: bzImage or Image, its .config, cmdline, and nsm.ko
+// unless the kernel has the driver built in. before are modules to load first, for a kernel that has more than one.
+// The other files of AWS's folder (init, linuxkit) are only for nitro-cli.
 func ReadBlobs(dir fs.FS, arch image.Arch, before []Module) (*Kernel, error) {
 	k := &Kernel{Arch: arch, Modules: before}
 	var err error

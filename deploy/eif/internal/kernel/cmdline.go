@@ -9,16 +9,16 @@ import (
 // DefaultCmdline is the command line of an image whose kernel comes without one.
 const DefaultCmdline = "reboot=k panic=30 pci=off nomodules console=ttyS0 random.trust_cpu=off"
 
-// ours are the parameters that an enclave wants otherwise than a kernel's own command line may say: the processor's
-// random numbers alone do not make the generator ready.
+// ours are the parameters that an enclave needs whatever a kernel's own command line says: the processor's random
+// numbers alone do not make the generator ready.
 var ours = []string{"random.trust_cpu=off"}
 
-// refused are parameters, by their names, with which the enclave would not be the first process, or its ramdisks not be
-// there.
+// refused are parameters, by their names, with which the enclave would not be the first process, or would have no
+// ramdisks.
 var refused = []string{"init", "rdinit", "initrd", "noinitrd"}
 
-// Merge is a kernel's own command line with the parameters that an enclave wants otherwise: each takes the place of
-// the one of the same name, or comes last. The others stay as they are, in their order.
+// Merge is a kernel's own command line with the parameters that an enclave needs. Each of them replaces the one of
+// the same name, or comes last. The others stay as they are, in their order.
 func Merge(cmdline string) string {
 	words := strings.Fields(cmdline)
 	for _, own := range ours {
@@ -38,7 +38,7 @@ func name(word string) string {
 }
 
 // checkWords refuses parameters with which the enclave cannot start. AWS's own line says nomodules, which no kernel
-// knows; nomodule is another one.
+// knows; nomodule is a different parameter.
 func (k *Kernel) checkWords() error {
 	for _, word := range strings.Fields(k.Cmdline) {
 		switch n := name(word); {

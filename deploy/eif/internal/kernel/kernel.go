@@ -1,13 +1,13 @@
-// Package kernel reads what an enclave boots from and says whether the enclave can run on it: the kernel, its
-// configuration, its modules and its command line.
+// Package kernel reads, for eif, the files from which an enclave boots, and checks that the enclave can run on them:
+// the kernel, its configuration, its modules and its command line.
 //
-// It guarantees that a kernel without a driver for the Nitro Security Module makes no image, nor one whose modules
-// belong to another kernel, nor one whose random generator cannot be reseeded. Each of these would show only at the
-// first boot, on an instance that is gone minutes later.
+// It guarantees that no image is made of a kernel without a driver for the Nitro Security Module, of one whose
+// modules belong to another kernel, or of one whose random generator cannot be reseeded. Each of these faults would
+// otherwise show only at the first boot, on an instance that is gone minutes later.
 //
 // Sources: Documentation/arch/x86/boot.rst and Documentation/arch/arm64/booting.rst of Linux for the headers;
-// aws-nitro-enclaves-cli (blobs/, SPECS/) and aws-nitro-enclaves-sdk-bootstrap (kernel/, init/) for the folder of blobs
-// and for what a host does with an arm64 kernel.
+// aws-nitro-enclaves-cli (blobs/, SPECS/) and aws-nitro-enclaves-sdk-bootstrap (kernel/, init/) for the folder of
+// blobs and for what a host does with an arm64 kernel.
 package kernel
 
 import (
@@ -29,16 +29,16 @@ import (
 // Module is a kernel module: an uncompressed ELF object.
 type Module = ramdisk.Module
 
-// Kernel is a kernel with what belongs to it.
+// Kernel is a kernel with its files.
 type Kernel struct {
 	Arch    image.Arch
 	Image   []byte   // a bzImage (amd64) or Image (arm64)
-	Config  []byte   // what it was configured with (.config); nil when it is not known
+	Config  []byte   // its configuration (.config); nil if it is not known
 	Modules []Module // in load order
 	Cmdline string
 }
 
-// Errors of a kernel that no enclave can run on.
+// These are errors of a kernel on which no enclave can run.
 var (
 	ErrNoNSM = errors.New("the kernel has no driver for the Nitro Security Module")
 	ErrMixed = errors.New("the module is of another kernel")
@@ -52,8 +52,8 @@ var (
 // nsm is the module's name. The driver has the same one in AWS's own tree and in Linux since 6.8.
 const nsm = "nsm.ko"
 
-// Version is the kernel's release, for instance 6.6.79. It is empty when the image does not tell: an arm64 kernel may
-// be compressed.
+// Version is the kernel's release, for instance 6.6.79. It is empty if the image does not show it: an arm64 kernel
+// may be compressed.
 func (k *Kernel) Version() string {
 	const magic, versionAt = 0x202, 0x20e
 	if len(k.Image) > versionAt+2 && bytes.HasPrefix(k.Image[magic:], []byte("HdrS")) {
@@ -66,7 +66,7 @@ func (k *Kernel) Version() string {
 	return ""
 }
 
-// firstWord is the word at an offset, or nothing when there is none of a sane length.
+// firstWord is the word at an offset, and empty if there is none of a plausible length.
 func firstWord(b []byte, at int) string {
 	if at >= len(b) {
 		return ""
@@ -79,7 +79,8 @@ func firstWord(b []byte, at int) string {
 	return string(word[:end])
 }
 
-// Check says why no enclave can run on the kernel, or nil. Warnings are what is wrong on a Nitro instance alone.
+// Check returns the reason why no enclave can run on the kernel, or nil. Warnings are faults that show only on a
+// Nitro instance.
 func (k *Kernel) Check() (warnings []string, err error) {
 	options := k.options()
 	err = errors.Join(k.checkLoading(), k.checkNSM(options), k.checkModules(), k.checkAge(), k.checkWords())
@@ -103,8 +104,8 @@ func (k *Kernel) Check() (warnings []string, err error) {
 	return warnings, nil
 }
 
-// need is an option that the enclave needs, and the module that serves when the option is m. Without a module it has
-// to be built in.
+// need is an option that the enclave needs, and the module that is needed if the option is m. Without a module it
+// must be built in.
 type need struct{ option, module string }
 
 var needs = []need{
@@ -144,15 +145,15 @@ func (k *Kernel) options() map[string]string {
 	return set
 }
 
-// has says whether a module is among those that the image loads. The kernel takes - and _ in names for the same.
+// has reports whether a module is among those that the image loads. The kernel treats - and _ in names alike.
 func (k *Kernel) has(name string) bool {
 	same := func(s string) string { return strings.ReplaceAll(s, "-", "_") }
 	return slices.ContainsFunc(k.Modules, func(m Module) bool { return same(m.Name) == same(name) })
 }
 
-// checkLoading refuses an arm64 kernel that a Nitro host would not start: one that is compressed, which no boot loader
-// undoes there, and one whose header leaves it to the loader where it lies. Linux does so since 5.8; the host then puts
-// it at address 0.
+// checkLoading refuses an arm64 kernel that a Nitro host would not start. One kind is a compressed kernel, which no
+// boot loader unpacks there. The other is a kernel whose header lets the loader choose its place: Linux does so since
+// 5.8, and the host then puts it at address 0.
 func (k *Kernel) checkLoading() error {
 	const textOffset, magic = 8, 56
 	switch {
@@ -187,7 +188,7 @@ func (k *Kernel) checkNSM(options map[string]string) error {
 
 var machines = map[image.Arch]elf.Machine{image.AMD64: elf.EM_X86_64, image.ARM64: elf.EM_AARCH64}
 
-// checkModules demands that each module is one of this very kernel.
+// checkModules requires each module to be one of this very kernel.
 func (k *Kernel) checkModules() error {
 	version := k.Version()
 	for _, m := range k.Modules {
@@ -230,7 +231,7 @@ func modinfo(data []byte) (release string, machine elf.Machine, err error) {
 var release = regexp.MustCompile(`^(\d+)\.(\d+)(?:\.(\d+))?`)
 
 // reseeds is the first release of each series in which RNDRESEEDCRNG reseeds the generator from the pool that the
-// security module feeds. Before, it reseeded the generator from itself ("random: fix the RNDRESEEDCRNG ioctl").
+// security module feeds. Earlier releases reseeded the generator from itself ("random: fix the RNDRESEEDCRNG ioctl").
 var reseeds = map[[2]int]int{{4, 14}: 223, {4, 19}: 178, {5, 4}: 102, {5, 10}: 20, {5, 11}: 3}
 
 func (k *Kernel) checkAge() error {

@@ -1,7 +1,7 @@
-// Package ramdisk lays out the two ramdisks of a Redoubt enclave image.
+// Package ramdisk lays out, for eif, the two ramdisks of a Redoubt enclave image.
 //
-// The first, [Code], holds everything that runs: the enclave as /init and the kernel modules it loads, in order. It is
-// the same for every deployment, so PCR1 is a published measure of the code. The second, [Config], holds the
+// The first, [Code], holds everything that runs: the enclave as /init and the kernel modules that it loads, in order.
+// It is the same for every deployment, so PCR1 is a published measure of the code. The second, [Config], holds the
 // deployment's configuration and nothing else; PCR2 measures it. The kernel unpacks both into one root file system.
 package ramdisk
 
