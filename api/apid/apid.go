@@ -11,13 +11,14 @@ import (
 	"redoubt/api/internal/cli"
 )
 
-// Config is what the flags and variables of `api serve` say: see [Parse].
+// Config is the content of the flags and variables of `api serve`: see [Parse].
 type Config = cli.Serve
 
 // Parse reads the flags of `api serve` and their environment variables.
 func Parse(args []string, version string) (*Config, error) { return cli.ParseServe(args, version) }
 
-// Environment is what the configuration does not say. Credentials for AWS come from the process's own environment.
+// Environment has the settings that are not in the configuration. Credentials for AWS come from the process's own
+// environment.
 type Environment struct {
 	// Version names the build in the metrics.
 	Version string

@@ -27,10 +27,11 @@ import (
 	"redoubt/wire/kit/trace/otlp"
 )
 
-// Config is what the parent's flags and variables say: see [Parse].
+// Config is the content of the parent's flags and variables: see [Parse].
 type Config = config.Config
 
-// ExitError is what Parse returns when there is nothing to start, after --help for example: the status to exit with.
+// ExitError is returned by Parse if there is nothing to start, for example after --help. It is the status to exit
+// with.
 type ExitError = config.ExitError
 
 // Parse reads the parent's flags and environment variables. What --help and --version print goes to out.
@@ -38,7 +39,7 @@ func Parse(args []string, version string, out io.Writer) (*Config, error) {
 	return config.Parse(args, version, out)
 }
 
-// Environment is what the configuration does not say.
+// Environment has the settings that are not in the configuration.
 type Environment struct {
 	// Version names the build, to enclaves and in the metrics.
 	Version string
@@ -91,7 +92,7 @@ func (a *Parent) Wait() error {
 	return a.err
 }
 
-// Address is the host:port that requests are taken on.
+// Address is the host:port on which requests are accepted.
 func (a *Parent) Address() string { return a.frontLn.Addr().String() }
 
 // MetricsAddress is the host:port of the operator's routes, "" if there are none.

@@ -19,16 +19,17 @@ const (
 	PathBatch     = "/v1/decrypt/batch"
 )
 
-// Bounds of bodies in bytes; one beyond them is answered 413.
+// Bounds of bodies in bytes. A larger body is answered 413.
 const (
 	MaxBody      = 1 << 20
 	MaxBatchBody = 8 << 20
 )
 
-// Request asks for fields of one vault. B is []byte for those who have raw bytes, which JSON carries in standard
-// base64, and string for those who write that text themselves: fields of encoding 1 are hexadecimal text and no base64.
+// Request asks for fields of one vault. B is []byte for callers that have raw bytes, which JSON carries in standard
+// base64. It is string for callers that write this text themselves: fields of encoding 1 are hexadecimal text, not
+// base64.
 //
-// Members from Include on are known to /v1 alone: /decrypt ignores them.
+// Only /v1 knows the members from Include on: /decrypt ignores them.
 type Request[B string | []byte] struct {
 	VaultID    string       `json:"vault_id"`
 	Region     string       `json:"region"`
@@ -59,7 +60,7 @@ type Batch[B string | []byte] struct {
 	Items []*Request[B] `json:"items"`
 }
 
-// JSON is the request's, without encoding/json's escapes for HTML, which make a byte of a source six.
+// JSON is the request as JSON, without encoding/json's escapes for HTML, which turn one byte of a source into six.
 func (r *Request[B]) JSON() ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

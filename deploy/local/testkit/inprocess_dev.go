@@ -19,8 +19,8 @@ import (
 	"redoubt/wire/kit/test/proctest"
 )
 
-// Tiers are a set of tiers, and the stand-in, that run in this process. Those that were not asked for are nil; what
-// others need of them the caller starts by himself, at the same addresses, or names by further flags.
+// Tiers are a set of tiers, and the stand-in, that run in this process. Those that were not requested are nil. If the
+// others need one of them, the caller starts it at the same address, or names it by further flags.
 type Tiers struct {
 	Addresses Addresses
 	KeyARN    string // of the stand-in's key for vaults

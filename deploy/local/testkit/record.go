@@ -68,7 +68,7 @@ func Seal(ctx context.Context, client *awskms.Client, opts RecordOptions) (*Reco
 		plain[name] = []byte(value)
 	}
 	layout := opts.Encoding
-	if layout == sealed.EncodingHex { // the legacy writing of encoding 2
+	if layout == sealed.EncodingHex { // the older text form of encoding 2
 		layout = sealed.EncodingField
 	}
 	blobs, err := sealed.Seal(layout, opts.Suite, key, opts.VaultID, plain)

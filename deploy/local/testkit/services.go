@@ -50,20 +50,20 @@ func (s *Stack) startEnclave(ctx context.Context) error {
 	if err := s.launch(Enclave, "enclave", []string{"--config", s.state.path(enclaveFile)}); err != nil {
 		return err
 	}
-	// The socket's file is enough: to connect would open, and break, a session.
+	// The socket's file is enough. Connecting would open a session, and break it.
 	return s.until(ctx, Enclave, func(context.Context) error {
 		_, err := os.Stat(s.state.socket)
 		return err
 	})
 }
 
-// parentArgs are the flags of a parent before the enclave of the state folder.
+// parentArgs are the flags of a parent in front of the enclave of the state folder.
 func (s *state) parentArgs(a *Addresses) []string {
 	return []string{
 		"--listen", a.Parent, "--metrics-listen", a.ParentMetrics,
 		"--enclave", "unix://" + s.socket, "--region", kms.DefaultRegion, "--kms-egress", a.KMSTLS,
 		"--credentials", "static", "--static-credentials-file", s.path(credentialsFile),
-		// Nobody balances load here: there is no reason to wait for one to notice.
+		// No balancer is used here, so there is no reason to wait for one to notice.
 		"--ready-wait", "0s", "--drain-timeout", "3s",
 	}
 }
@@ -78,8 +78,8 @@ func (s *state) apiArgs(a *Addresses, keyARN string) []string {
 	}
 }
 
-// apiCredentials are the API's environment: it is an ordinary AWS client, whose credentials come from there, and from
-// nowhere else.
+// apiCredentials are the API's environment. The API is an ordinary AWS client, whose credentials come from there, and
+// from nowhere else.
 var apiCredentials = [][2]string{
 	{"AWS_ACCESS_KEY_ID", kms.DefaultAccessKey},
 	{"AWS_SECRET_ACCESS_KEY", kms.DefaultSecret},
@@ -102,7 +102,7 @@ func (s *Stack) startParent(ctx context.Context) error {
 	return s.until(ctx, Parent, s.ParentReady)
 }
 
-// startAPI starts the API with the embedded store. It is not ready before the parent is, but alive.
+// startAPI starts the API with the embedded store. Before the parent runs, the API is alive but not ready.
 func (s *Stack) startAPI(ctx context.Context) error {
 	args := append([]string{"serve"}, s.state.apiArgs(&s.Addresses, s.KeyARN)...)
 	var env []string

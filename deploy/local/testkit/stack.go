@@ -160,7 +160,8 @@ func (s *Stack) LastLines() string {
 	return text.String()
 }
 
-// Restart starts a process that has ended once more, as it was. It does not wait until it serves.
+// Restart starts a process that has ended once more, with the same arguments. It does not wait until the process
+// serves.
 func (s *Stack) Restart(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -178,7 +179,7 @@ func (s *Stack) Restart(name string) error {
 	return err
 }
 
-// Stop ends all processes, those that depend on others first, within 10 s, and unlocks the state folder.
+// Stop ends all processes within 10 s, dependent ones first, and unlocks the state folder.
 func (s *Stack) Stop() {
 	s.mu.Lock()
 	if s.stopping {
@@ -190,7 +191,7 @@ func (s *Stack) Stop() {
 	deadline := time.Now().Add(stopTimeout)
 	for _, name := range []string{API, Parent, Enclave, KMS} {
 		if p := s.Process(name); p != nil {
-			// How it ends is shown by its own last lines.
+			// The process's own last lines show how it ends.
 			_ = p.Stop(max(time.Until(deadline), 100*time.Millisecond))
 		}
 	}

@@ -125,8 +125,8 @@ func (s *state) writeCredentials() error {
 	return nil
 }
 
-// ensureHMACKey returns the key of hmac_sha256, wrapped by the stand-in; it is made once and lives in the clear for
-// the moment of wrapping alone.
+// ensureHMACKey returns the key of hmac_sha256, wrapped by the stand-in. The key is made once, and is in the clear
+// only while it is wrapped.
 func (s *state) ensureHMACKey(ctx context.Context, client *awskms.Client) (string, error) {
 	switch data, err := os.ReadFile(s.path(hmacKeyFile)); {
 	case err == nil:

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// How often a process that ends by itself is started again: after restartDelay, doubled each time up to
+// These say how often a process that ends by itself is started again: after restartDelay, doubled each time up to
 // maxRestartDelay, at most maxRestarts times within restartWindow.
 const (
 	restartDelay    = 250 * time.Millisecond
@@ -19,8 +19,8 @@ const (
 	restartWindow   = time.Minute
 )
 
-// Supervise starts processes that end by themselves, or are killed, once more, until ctx ends (nil) or one of them
-// ends too often (an [ExitError]).
+// Supervise restarts processes that end by themselves or are killed, until ctx ends (it then returns nil) or one of
+// them ends too often (an [ExitError]).
 func (s *Stack) Supervise(ctx context.Context, log *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
 	s.mu.Lock()
