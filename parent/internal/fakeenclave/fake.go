@@ -260,3 +260,52 @@ func Wait(t testing.TB, what string, ok func() bool) {
 		}
 	}
 }
+
+// Echo answers each wanted field with its blob as a string, and each expression with its source as JSON.
+func Echo(req *wire.DecryptRequest, resp *wire.DecryptResponse) {
+	for i := range req.Fields {
+		wanted := req.Compat || req.IncludeMode == wire.IncludeListed && req.Fields[i].Include ||
+			req.IncludeMode == wire.IncludeDefault && len(req.Expressions) == 0
+		if !wanted {
+			continue
+		}
+		kind := wire.ValueString
+		if len(req.ReplyKey) > 0 {
+			kind = wire.ValueSealed
+		}
+		resp.Add(wire.Result{
+			Kind: wire.ResultField, Index: uint16(i), ValueKind: kind, Value: req.Fields[i].Blob,
+		})
+	}
+	for i := range req.Expressions {
+		kind := wire.ValueJSON
+		if len(req.ReplyKey) > 0 {
+			kind = wire.ValueSealed
+		}
+		resp.Add(wire.Result{
+			Kind: wire.ResultExpression, Index: uint16(i), ValueKind: kind, Value: req.Expressions[i].Source,
+		})
+	}
+}
+
+// Refuse answers everything with a code.
+func Refuse(c wire.Code) Answer {
+	return func(_ *wire.DecryptRequest, resp *wire.DecryptResponse) { resp.Code = c }
+}
+
+// oddSession is the first session of an enclave, if it must say other things of the enclave than later sessions.
+type oddSession struct {
+	lacks    atomic.Uint32
+	opened   atomic.Bool
+	requests atomic.Int64
+}
+
+// isNext reports whether the session that is being opened is the first.
+func (o *oddSession) isNext() bool { return o.opened.CompareAndSwap(false, true) }
+
+// FirstLacks removes bits from the pongs of the enclave's first session alone, as if KMS refused that session's
+// credentials.
+func (e *Enclave) FirstLacks(h wire.Health) { e.odd.lacks.Store(uint32(h)) }
+
+// FirstRequests is how many requests came over the first session.
+func (e *Enclave) FirstRequests() int64 { return e.odd.requests.Load() }
