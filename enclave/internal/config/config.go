@@ -12,12 +12,12 @@ type Config struct {
 	Listen string `yaml:"listen"`
 
 	// AllowedCIDs lists the vsock context ids that may connect, 1 to 16 of them; every other peer is closed without a
-	// byte. The default is the parent instance of a Nitro Enclave. Without meaning on a unix socket.
+	// byte. The default is the parent instance of a Nitro Enclave. It has no meaning on a unix socket.
 	AllowedCIDs []uint32 `yaml:"allowed_cids"`
 
 	// PeerPorts says from which vsock ports a parent may connect: privileged (up to 1023, which only a process with
 	// CAP_NET_BIND_SERVICE binds) or any. Default [PortsPrivileged]. DANGEROUS: with any, every process of the parent
-	// instance can be the parent. Without meaning on a unix socket.
+	// instance can be the parent. It has no meaning on a unix socket.
 	PeerPorts string `yaml:"peer_ports"`
 
 	// Keys maps an AWS region to the ARN of the one KMS key that may be used there: a key ARN, never an alias, and
@@ -70,8 +70,8 @@ type Config struct {
 // KMS says how KMS is reached: always by an egress stream through the parent, TLS ending here.
 type KMS struct {
 	// Endpoint replaces https://kms.REGION.amazonaws.com for every region: an https URL with a host, a port if it is
-	// not 443, and no path. DANGEROUS: whoever holds this endpoint and a certificate for it sees
-	// attestation documents and answers with keys of its choice; it is for VPC endpoints and the local stack.
+	// not 443, and no path. It is for VPC endpoints and the local stack. DANGEROUS: anybody who holds this endpoint and
+	// a certificate for it sees attestation documents, and can answer with keys of their choice.
 	Endpoint string `yaml:"endpoint"`
 
 	// CAFile is a PEM file of certificates trusted for KMS beside Amazon's roots, by its absolute path. DANGEROUS
@@ -118,8 +118,8 @@ type Sessions struct {
 	// Max is how many sessions may be open at once; one more is closed at once. Default [DefaultSessions]; 1 to 1024.
 	Max int `yaml:"max"`
 
-	// MemoryMiB bounds what they hold, all together, of messages half received and answers not yet written, in MiB. What
-	// has no room is answered overloaded. Default [DefaultSessionsMiB]; 4 to 4096.
+	// MemoryMiB bounds the messages half received and the answers not yet written of all sessions together, in MiB. A
+	// request or an answer without room is answered overloaded. Default [DefaultSessionsMiB]; 4 to 4096.
 	MemoryMiB int `yaml:"memory_mib"`
 }
 
@@ -134,7 +134,7 @@ type Memory struct {
 	GCPercent int `yaml:"gc_percent"`
 
 	// AllowUnlocked lets secrets lie in memory that could not be locked, with one warning. Without it the enclave
-	// refuses to hold them. An enclave has no swap and its first process may lock what it likes; this is for
+	// refuses to hold them. An enclave has no swap, and its first process may lock any amount. So this is only for
 	// development machines with a low RLIMIT_MEMLOCK.
 	AllowUnlocked bool `yaml:"allow_unlocked"`
 }
@@ -149,8 +149,8 @@ type Machine struct {
 	// [DefaultEntropySources]; an empty list trusts any, or none.
 	EntropySources []string `yaml:"entropy_sources"`
 
-	// Heartbeat is the vsock URL that is told, by one byte and its echo, that the enclave has booted, when it is the
-	// machine's first process. Default [DefaultHeartbeat]. There nitro-cli waits. Empty for none.
+	// Heartbeat is the vsock URL to which the enclave reports, by one byte and its echo, that it has booted, if it is the
+	// machine's first process. Default [DefaultHeartbeat], where nitro-cli waits. Empty for none.
 	Heartbeat string `yaml:"heartbeat"`
 }
 
