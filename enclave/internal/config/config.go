@@ -150,7 +150,7 @@ type Machine struct {
 	EntropySources []string `yaml:"entropy_sources"`
 
 	// Heartbeat is the vsock URL to which the enclave reports, by one byte and its echo, that it has booted, if it is the
-	// machine's first process. Default [DefaultHeartbeat], where nitro-cli waits. Empty for none.
+	// machine's first process. Default [DefaultHeartbeat]. nitro-cli waits there. Empty: none.
 	Heartbeat string `yaml:"heartbeat"`
 }
 
