@@ -49,7 +49,7 @@ type outageKey struct{}
 
 // VerifySignature implements oidc.KeySet.
 func (k *issuerKeys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
-	jws, err := jose.ParseSigned(token, algorithms)
+	jws, err := jose.ParseSignedCompact(token, algorithms)
 	if err != nil || len(jws.Signatures) != 1 {
 		return nil, errSignature
 	}

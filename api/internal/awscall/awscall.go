@@ -46,7 +46,6 @@ func NewRetryer(again func(error) bool) aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = maxAttempts
 		o.Backoff = retry.BackoffDelayerFunc(pause)
-		o.RetryTimeoutCost = o.RetryCost
 		own := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
 			var late *attemptTimeoutError
 			if errors.As(err, &late) || again != nil && again(err) {
