@@ -114,13 +114,15 @@ var statTable = [MaxStats]StatInfo{
 	StatBadRequests:          {Family: "bad_requests", Help: "Requests the enclave could not make sense of."},
 	StatPanics:               {Family: "panics", Help: "Panics that were caught and answered."},
 	StatLogsDropped:          {Family: "logs_dropped", Help: "Log entries over the rate."},
-	StatPurges:               {Family: "purges", Help: "Purges of the caches, one a minute of the probe key's among them."},
-	StatAttestations:         {Family: "attestations", Help: "Attestation documents made for callers."},
-	StatProgramHits:          {"program_lookups", "outcome", "hit", helpProgramLookups},
-	StatProgramMisses:        {"program_lookups", "outcome", "miss", helpProgramLookups},
-	StatEgressOpened:         {Family: "egress_opened", Help: "Ways to KMS opened."},
-	StatEgressFailed:         {Family: "egress_failed", Help: "Ways to KMS that the parent did not open."},
-	StatKMSCredentials:       {"kms_calls", "outcome", "credentials", helpKMSCalls},
+	StatPurges: {
+		Family: "purges", Help: "Purges of the caches, one a minute of the probe key's among them.",
+	},
+	StatAttestations:   {Family: "attestations", Help: "Attestation documents made for callers."},
+	StatProgramHits:    {"program_lookups", "outcome", "hit", helpProgramLookups},
+	StatProgramMisses:  {"program_lookups", "outcome", "miss", helpProgramLookups},
+	StatEgressOpened:   {Family: "egress_opened", Help: "Ways to KMS opened."},
+	StatEgressFailed:   {Family: "egress_failed", Help: "Ways to KMS that the parent did not open."},
+	StatKMSCredentials: {"kms_calls", "outcome", "credentials", helpKMSCalls},
 	StatSealedReplies: {
 		Family: "sealed_replies", Help: "Answers sealed to a caller's key: what became of their results is not counted.",
 	},
@@ -151,7 +153,8 @@ var statTable = [MaxStats]StatInfo{
 	StatGaugeKMSDocumentAge:  {Family: "kms_document_age_seconds", Help: "Age of the attestation document in use."},
 	StatGaugeKMSRSAKeyAge:    {Family: "kms_rsa_key_age_seconds", Help: "Age of the RSA pair that KMS answers to."},
 	StatGaugeCredentialsLeft: {
-		Family: "credentials_left_seconds", Help: "Life of the credentials the enclave holds, of any session: those that end first. " +
+		Family: "credentials_left_seconds",
+		Help: "Life of the credentials the enclave holds, of any session: those that end first. " +
 			"The parent puts their end off, some minutes at a time, when it gets no new ones.",
 	},
 }

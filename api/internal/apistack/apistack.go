@@ -144,7 +144,9 @@ func (s *Stack) key(ctx context.Context, in *parentapi.Request[[]byte]) (*sealed
 	return key, suite, err
 }
 
-func open(key *sealed.PrivateKey, suite sealed.Suite, in *parentapi.Request[[]byte], name string, raw []byte) (string, error) {
+func open(
+	key *sealed.PrivateKey, suite sealed.Suite, in *parentapi.Request[[]byte], name string, raw []byte,
+) (string, error) {
 	encoding, err := sealed.ParseEncoding(in.Encoding)
 	if err != nil {
 		return "", err

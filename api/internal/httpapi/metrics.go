@@ -79,7 +79,8 @@ func (m *Metrics) Damaged(count func() uint64) { m.damaged = count }
 func (m *Metrics) damages() prometheus.Collector {
 	m.damaged = func() uint64 { return 0 }
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "redoubt_api_store_damaged_total", Help: "How often a record or an audit entry of the embedded store was met that cannot be read.",
+		Name: "redoubt_api_store_damaged_total",
+		Help: "How often a record or an audit entry of the embedded store was met that cannot be read.",
 	}, func() float64 { return float64(m.damaged()) })
 }
 

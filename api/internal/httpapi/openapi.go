@@ -83,7 +83,8 @@ func (d *document) operation(r *route, authenticated bool) *huma.Operation {
 	op := &huma.Operation{
 		OperationID: r.id, Method: r.method, Path: r.path, Summary: r.summary, Description: r.doc, Tags: []string{r.tag},
 		Responses: map[string]*huma.Response{}, Parameters: []*huma.Param{
-			header(requestID, "Names the request in logs and in the audit log; the API makes one up if it is absent or malformed"),
+			header(requestID, "Names the request in logs and in the audit log; "+
+				"the API makes one up if it is absent or malformed"),
 		},
 	}
 	if authenticated && !r.open {

@@ -28,7 +28,8 @@ func NewMetrics(version string) *Metrics {
 			Name: "redoubt_canary_round_trip_last_success_timestamp_seconds", Help: "End of the last right round trip.",
 		}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "redoubt_canary_round_trip_duration_seconds", Help: "Time of a right round trip: create, decrypt and delete together.",
+			Name:    "redoubt_canary_round_trip_duration_seconds",
+			Help:    "Time of a right round trip: create, decrypt and delete together.",
 			Buckets: prometheus.ExponentialBuckets(.005, 2, 13), NativeHistogramBucketFactor: 1.1,
 			NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 		}),
