@@ -186,8 +186,8 @@ test-asm: asm ## Key agreement with its machine code: 100,000 agreements, both f
 	$(GO) test -tags s2nbignum -timeout 30m $(TESTFLAGS) ./$(ASM) -agreements $(AGREEMENTS)
 	$(GO) test -race -tags s2nbignum -run 'Stack' $(TESTFLAGS) ./$(ASM)
 	GOEXPERIMENT=$(ERASING) $(GO) test -tags s2nbignum $(TESTFLAGS) ./wire/kit/sealed ./enclave/internal/keys
-	GOEXPERIMENT=$(ERASING) $(GO) test -tags dev,s2nbignum -run 'Memory|Time' -skip EveryBoundAtOnce $(TESTFLAGS) ./enclave/internal/app
-	command -v qemu-aarch64-static >/dev/null || { apt-get -o DPkg::Lock::Timeout=300 update -qq && apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends qemu-user-static >/dev/null; }
+	GOEXPERIMENT=$(ERASING) $(GO) test -tags dev,s2nbignum -run 'Memory|Time' -skip EveryBoundAtOnce $(TESTFLAGS) ./enclave/enclaved
+	command -v qemu-aarch64-static >/dev/null || .ci/apt qemu-user-static
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) test -exec qemu-aarch64-static -tags s2nbignum $(TESTFLAGS) ./$(ASM)
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) test -exec qemu-aarch64-static -tags s2nbignum -skip '$(NOT_EMULATED)' $(TESTFLAGS) ./wire/kit/sealed
 

@@ -15,6 +15,7 @@ import (
 	"redoubt/enclave/enclaved"
 	"redoubt/parent/parentd"
 	"redoubt/wire/kit/attest"
+	"redoubt/wire/kit/program"
 	"redoubt/wire/kit/test/kms"
 	"redoubt/wire/kit/test/proctest"
 )
@@ -46,7 +47,7 @@ func InProcess(ctx context.Context, opts Options, tiers ...string) (_ *Tiers, er
 	}
 	t := &Tiers{Addresses: opts.Addresses, opts: opts, log: slog.New(slog.DiscardHandler), state: st}
 	if opts.Log != nil {
-		t.log = slog.New(slog.NewJSONHandler(opts.Log, nil))
+		t.log = program.NewLogger(opts.Log, slog.LevelInfo)
 	}
 	defer func() {
 		if err != nil {

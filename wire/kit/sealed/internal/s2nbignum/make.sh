@@ -15,10 +15,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 need() { # need COMMAND PACKAGE
-	command -v "$1" >/dev/null && return
-	echo "installing $2" >&2
-	timeout 300 apt-get -o DPkg::Lock::Timeout=300 -qq update >/dev/null
-	timeout 600 apt-get -o DPkg::Lock::Timeout=300 -qq install -y --no-install-recommends "$2" >/dev/null
+	command -v "$1" >/dev/null || ../../../../../.ci/apt "$2"
 }
 
 command -v cargo >/dev/null || { echo "make.sh: cargo is not there: install Rust to fetch $crate" >&2; exit 1; }
