@@ -75,6 +75,9 @@ func New(t *testing.T, options ...Option) *API {
 	return a
 }
 
+// callerGone is the status of a request whose caller has gone. Nobody reads it, and the document does not have it.
+const callerGone = 499
+
 // serve answers and validates.
 func (a *API) serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 	rec := httptest.NewRecorder()
