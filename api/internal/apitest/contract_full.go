@@ -37,7 +37,8 @@ func NewContract(spec []byte) (*Contract, error) {
 
 // Check validates one answer. Paths and methods that the document does not have must be answered 404 and 405.
 func (c *Contract) Check(r *http.Request, resp *http.Response) error {
-	if resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == callerGone || strings.Contains(r.URL.Path, "//") {
+	if resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == callerGone ||
+		strings.Contains(r.URL.Path, "//") {
 		return nil // the validator reads a doubled slash as one
 	}
 	body, err := io.ReadAll(resp.Body)
