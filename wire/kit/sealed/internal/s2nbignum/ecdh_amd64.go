@@ -62,26 +62,48 @@ func ecdh521(dst, scalar, xy []byte) bool {
 		p point521
 		x element521
 	)
-	multiply, square, scalarMult := bignum_mul_p521, bignum_sqr_p521, p521_jscalarmul
-	if alt {
-		multiply, square, scalarMult = bignum_mul_p521_alt, bignum_sqr_p521_alt, p521_jscalarmul_alt
-	}
 	toLimbs(k[:], scalar)
 	toLimbs(p[0][:], xy[:len(xy)/2])
 	toLimbs(p[1][:], xy[len(xy)/2:])
 	p[2] = element521{1}
 
-	scalarMult(&p, &k, &p)
+	scalarMult521(&p, &k, &p)
 	infinity := zero(p[2][:])
 	bignum_inv_p521(&x, &p[2])
-	square(&x, &x)
-	multiply(&x, &p[0], &x)
+	square521(&x, &x)
+	multiply521(&x, &p[0], &x)
 	fromLimbs(dst, x[:])
 
 	clear(k[:])
 	clear(x[:])
 	p = point521{}
 	return !infinity
+}
+
+// These are calls by name, not by a variable: then the compiler knows that the arguments do not escape.
+
+func scalarMult521(z *point521, k *element521, p *point521) {
+	if alt {
+		p521_jscalarmul_alt(z, k, p)
+	} else {
+		p521_jscalarmul(z, k, p)
+	}
+}
+
+func multiply521(z, x, y *element521) {
+	if alt {
+		bignum_mul_p521_alt(z, x, y)
+	} else {
+		bignum_mul_p521(z, x, y)
+	}
+}
+
+func square521(z, x *element521) {
+	if alt {
+		bignum_sqr_p521_alt(z, x)
+	} else {
+		bignum_sqr_p521(z, x)
+	}
 }
 
 // The names are s2n-bignum's, so that they can be found there.

@@ -166,6 +166,20 @@ func TestInfinityAndOtherSizesAreRefused(t *testing.T) {
 	})
 }
 
+// TestAgreementsAllocateNothing: what an agreement holds of the scalar stays on the stack, where it is wiped.
+func TestAgreementsAllocateNothing(t *testing.T) {
+	forForms(t, func(t *testing.T, c curve) {
+		k, err := c.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dst, scalar, point := make([]byte, c.size), k.Bytes(), k.PublicKey().Bytes()
+		if n := testing.AllocsPerRun(10, func() { ECDH(c.Curve, dst, scalar, point) }); n != 0 {
+			t.Errorf("%v allocations", n)
+		}
+	})
+}
+
 // TestStacksGrowAndSignalsComeMeanwhile runs the code at all depths of small stacks, in many goroutines, while the
 // collector moves stacks and the profiler and the scheduler send signals.
 func TestStacksGrowAndSignalsComeMeanwhile(t *testing.T) {
