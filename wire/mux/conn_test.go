@@ -136,7 +136,7 @@ func TestConnectionsAtRestHoldNothing(t *testing.T) {
 				back += b
 			}
 		}
-		// Whoever reads may still be about to wipe what it has just handled.
+		// The reading goroutine may still be about to wipe the bytes that it has just handled.
 		until(t, "a buffer is wiped", func() bool {
 			r.c.w.Lock()
 			written := bytes.Contains(r.c.out[:cap(r.c.out)], []byte(sentinel))

@@ -10,8 +10,8 @@ type State int32
 const (
 	// New: the peer's hello has not come.
 	New State = iota
-	// Greeted: the peer's hello has come, and the two cannot go on with each other. What is queued is written, so that
-	// the peer can tell why; what comes is dropped.
+	// Greeted: the peer's hello has come, and it is refused. Queued frames are written, so that the peer learns why.
+	// Frames that come are dropped.
 	Greeted
 	// Open: both sides have said hello.
 	Open

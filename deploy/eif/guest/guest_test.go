@@ -37,7 +37,7 @@ func testbed(t *testing.T) string {
 }
 
 // until ends shortly before the whole run's time is up. A guest has all of it: emulated on a machine that is busy, it
-// takes ten times as long as on an idle one. What is left shows the console of a guest that hangs.
+// takes ten times as long as on an idle one. The time between shows the console of a guest that hangs.
 func until(t *testing.T) context.Context {
 	t.Helper()
 	end, limited := t.Deadline()

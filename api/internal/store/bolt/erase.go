@@ -21,7 +21,7 @@ const (
 	erasePause = 20 * time.Millisecond
 	// eraseRetry is the pause after an error of the disk before erasing is tried again.
 	eraseRetry = time.Minute
-	// eraseAtEnd bounds the time that closing spends on erasing. What is left is erased after the next start.
+	// eraseAtEnd bounds the time that closing spends on erasing. Pages that it leaves are erased after the next start.
 	eraseAtEnd = time.Second
 )
 

@@ -17,8 +17,8 @@ import (
 	"redoubt/api/internal/store"
 )
 
-// ErrReplaced reports that the store's name leads to another file than the open one, or to none. What is written to
-// the open file is lost when the process ends.
+// ErrReplaced reports that the store's name leads to another file than the open one, or to none. Writes to
+// the open file are lost when the process ends.
 var ErrReplaced = fmt.Errorf("bolt: the store file was replaced or removed while it was in use: "+
 	"put it back, or restart to use the new one: %w", store.ErrUnavailable)
 
