@@ -5,8 +5,8 @@
 // # Lines
 //
 // A measurement is a [Line]. With JSON lines, standard output holds one object a line and nothing else. Progress and
-// tables go to standard error. A measurement that was not made has no line. A missed target is "holds": false, and is not a
-// failure. Only a missed [Goal] is a failure, and [ErrGoal] reports it.
+// tables go to standard error. A measurement that was not made has no line. A missed target is "holds": false, and is
+// not a failure. Only a missed [Goal] is a failure, and [ErrGoal] reports it.
 //
 // [Read] reads files of other builds: unknown members are skipped, and lines that are not measurements are refused.
 //
