@@ -27,7 +27,8 @@
 //
 // A signal may come while the code runs. On amd64 the handler finds its g in thread-local storage. On arm64 it takes it
 // from R28: no function listed there names x28, which excludes P-521 and the forms without _alt of multiplication and
-// squaring. Neither uses x18.
+// squaring. Neither uses x18. A profiler's signal looks at the stack: it stops at the code (TOPFRAME), which has no
+// frames that Go knows.
 //
 // # Which form
 //
