@@ -251,18 +251,28 @@ func TestTheCodesStackIsWiped(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		run, longest := 0, 0
-		for _, w := range leftovers(c, make([]byte, c.size), k.Bytes(), k.PublicKey().Bytes()) {
-			if run++; w != 0 {
-				run = 0
-			}
-			longest = max(longest, run)
-		}
 		used := map[int]int{48: 2700, 66: 4200}[c.size] // less what the calls after it wrote over
+		longest := 0
+		// The scheduler may preempt the goroutine between the wipe and the look, and saves its registers there.
+		for try := 0; try < 10 && 8*longest < used; try++ {
+			longest = zeros(leftovers(c, make([]byte, c.size), k.Bytes(), k.PublicKey().Bytes()))
+		}
 		if 8*longest < used {
 			t.Errorf("%d bytes in a row are zero, the code used %d", 8*longest, used)
 		}
 	})
+}
+
+// zeros is how many words in a row are zero at most.
+func zeros(words []uint64) (longest int) {
+	run := 0
+	for _, w := range words {
+		if run++; w != 0 {
+			run = 0
+		}
+		longest = max(longest, run)
+	}
+	return longest
 }
 
 const below = 8 << 10
