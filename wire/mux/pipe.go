@@ -121,7 +121,8 @@ func (p *Pipe) accept(b []byte) (n int, ok bool) {
 }
 
 // take appends the library's frames, up to limit bytes. A data frame that does not fit, or has not wholly come, goes
-// out as several. It is for the writing goroutine.
+// out as several. A go-away by which the library ends its session stays here: the connection ends as well, for the
+// library's reason, and a peer that heard of it first would end it for another. It is for the writing goroutine.
 func (p *Pipe) take(out []byte, limit int) (b []byte, more bool) {
 	p.dirty.Store(false)
 	p.mu.Lock()
@@ -135,6 +136,10 @@ func (p *Pipe) take(out []byte, limit int) (b []byte, more bool) {
 			}
 			p.head, p.pending = yamuxframe.Parse(p.out[p.outR:]), true
 			p.shift(yamuxframe.HeaderSize)
+			if p.head.Kind == yamuxframe.GoAway && p.head.Length != yamuxframe.Normal {
+				p.pending = false
+				continue
+			}
 			if p.head.Kind == yamuxframe.Data {
 				p.left = p.head.Length
 			}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -95,6 +96,38 @@ func TestStreamsOfTheLibraryCanBeCounted(t *testing.T) {
 	r.write(all)
 	r.ends(ErrProtocol)
 	_ = ys.Close()
+}
+
+// TestTheLibrarysReasonIsSaidByTheEndOfTheConnection, and not before it by a frame. A peace that it offers is passed on.
+func TestTheLibrarysReasonIsSaidByTheEndOfTheConnection(t *testing.T) {
+	goAway := func(r yamuxframe.Reason) []byte {
+		return yamuxframe.Append(nil, yamuxframe.Header{Kind: yamuxframe.GoAway, Length: r})
+	}
+	r := openRig(t, false, nil)
+	pipe := r.c.Pipe()
+	for _, b := range [][]byte{
+		goAway(yamuxframe.ProtocolError), goAway(yamuxframe.InternalError), goAway(yamuxframe.Normal), window(0, 2, 1),
+	} {
+		if _, err := pipe.Write(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []uint32
+	for {
+		h, _, err := r.frame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Kind == yamuxframe.GoAway {
+			got = append(got, h.Length)
+		}
+		if h.Stream == 2 {
+			break
+		}
+	}
+	if !slices.Equal(got, []uint32{yamuxframe.Normal}) {
+		t.Error("go-aways of these reasons were passed on:", got)
+	}
 }
 
 // TestTheLibrarySpeaksThroughThePipe both ways, as either side, with a peer that is the library on the bare socket.

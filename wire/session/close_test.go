@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/yamux"
+
 	"redoubt/wire"
 	"redoubt/wire/yamuxframe"
 )
@@ -159,6 +161,28 @@ func TestEgressStreamsThatBreakYamuxEndTheSession(t *testing.T) {
 		_, _ = p.conn.Write(flood)
 		ends(t, c, ErrProtocol)
 	})
+	t.Run("of an enclave, while a stream of it is accepted", func(t *testing.T) {
+		for range 20 { // the library takes the stream or sees its end, as it happens
+			c, p := rawServer(t, ClientConfig{Config: limits(ErrProtocol), PingTimeout: time.Minute})
+			go p.drain(p.control)
+			begin := c.library.make
+			c.library.make = func(pipe io.ReadWriteCloser, cfg *yamux.Config) (*yamux.Session, error) {
+				ys, err := begin(endsLate{pipe}, cfg)
+				if err == nil {
+					<-ys.CloseChan()
+				}
+				return ys, err
+			}
+			c.library.begin()
+			for id := uint32(2); id <= 16; id += 2 {
+				_, _ = p.conn.Write(yamuxframe.Append(nil, yamuxframe.Header{
+					Kind: yamuxframe.Window, Flags: yamuxframe.SYN, Stream: id,
+				}))
+			}
+			_, _ = p.conn.Write(flood)
+			ends(t, c, ErrProtocol)
+		}
+	})
 	t.Run("of a parent", func(t *testing.T) {
 		s, p := rawClient(t, ServerConfig{Config: limits(ErrProtocol)})
 		go func() {
@@ -174,4 +198,12 @@ func TestEgressStreamsThatBreakYamuxEndTheSession(t *testing.T) {
 		_, _ = p.conn.Write(flood)
 		ends(t, s, ErrProtocol)
 	})
+}
+
+// endsLate holds the library between the end of its session and that of its streams until the pipe is closed.
+type endsLate struct{ io.ReadWriteCloser }
+
+func (p endsLate) Close() error {
+	_, _ = io.Copy(io.Discard, p.ReadWriteCloser)
+	return p.ReadWriteCloser.Close()
 }

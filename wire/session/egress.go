@@ -96,8 +96,17 @@ func (l *library) run(serve func(*yamux.Session) error) func() error {
 		_ = l.pipe().Close()
 		<-ys.CloseChan()
 		_ = ys.Close() // waits for its goroutines
-		return libraryErr(err)
+		return libraryErr(cause(ys, err))
 	}
+}
+
+// cause is why the library's session ended, once it has. AcceptStream failed with ErrSessionShutdown instead if it had
+// just taken a stream from its queue. Those that are still there are closed.
+func cause(ys *yamux.Session, err error) error {
+	for n := 0; n <= acceptBacklog && (err == nil || errors.Is(err, yamux.ErrSessionShutdown)); n++ {
+		_, err = ys.AcceptStream()
+	}
+	return err
 }
 
 // libraryErr says why the library's session ended while ours lived: by what the peer sent.
