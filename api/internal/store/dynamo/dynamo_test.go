@@ -217,3 +217,15 @@ func TestAServerThatCannotBeReachedWasSentNothing(t *testing.T) {
 		t.Fatal("made without a table")
 	}
 }
+
+// NewForTest makes the reference's table, empty, and gives the raw client with it.
+func NewForTest(t *testing.T) (*Store, func(item map[string]types.AttributeValue)) {
+	t.Helper()
+	s := newStore(t, time.Now)
+	return s, func(it map[string]types.AttributeValue) {
+		t.Helper()
+		if _, err := s.db.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: s.table, Item: it}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
