@@ -17,6 +17,7 @@ import (
 
 	"redoubt/wire"
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/secret"
 )
 
 // needles are what must not stay in the enclave's memory.
@@ -88,7 +89,7 @@ func few(t *testing.T, when string, found map[string]int) {
 
 // ownKeys are what this project holds; with them the experiment runtime/secret also clears what libraries held.
 func ownKeys() []string {
-	if runtimeSecret {
+	if secret.Erasing {
 		return []string{"scalar", "half", "pkcs8", "aead"}
 	}
 	return []string{"scalar", "half", "pkcs8"}

@@ -13,7 +13,10 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"redoubt/parent/internal/config"
 	"redoubt/parent/internal/credentials"
@@ -24,6 +27,7 @@ import (
 	"redoubt/parent/internal/pool"
 	"redoubt/parent/internal/probe"
 	"redoubt/wire"
+	"redoubt/wire/kit/secret"
 	"redoubt/wire/kit/trace/otlp"
 )
 
@@ -306,4 +310,26 @@ func expired(ctx context.Context) context.Context {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	cancel()
 	return ctx
+}
+
+// Harden makes the process undumpable, and keeps its capabilities from the programs that it starts. It also lets
+// secrets lie in memory that could not be locked (with a warning by package secret), since the parent's secrets are
+// its own host's credentials.
+func Harden() error {
+	secret.SetPolicy(secret.WarnUnlocked)
+	if err := keepCapabilities(); err != nil {
+		return err
+	}
+	return secret.HardenProcess()
+}
+
+// keepCapabilities empties the ambient set of every thread. The process keeps its capabilities, and nitro-cli, which
+// it starts, inherits none. A build with cgo cannot do so for all threads, and is only for tests.
+func keepCapabilities() error {
+	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL,
+		0, 0, 0, 0)
+	if errno != 0 && !errors.Is(errno, unix.ENOTSUP) {
+		return fmt.Errorf("empty the ambient capabilities: %w", errno)
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"redoubt/wire"
@@ -143,3 +144,5 @@ func allAnswered(tb testing.TB, s *Server) {
 		runtime.Gosched()
 	}
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"redoubt/wire"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // tap connects two ends by unix sockets that keep the boundaries of writes, and reports the longest write.
@@ -327,7 +328,7 @@ func TestManyRequestsLeaveNothingBehind(t *testing.T) {
 		return runtime.NumGoroutine(), len(entries), m.HeapAlloc
 	}
 	total := 100_000
-	if raceEnabled {
+	if proctest.Race {
 		total = 20_000
 	}
 	run(5_000)
@@ -340,7 +341,7 @@ func TestManyRequestsLeaveNothingBehind(t *testing.T) {
 }
 
 func TestSteadyStateAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if proctest.Race {
 		t.Log("the race detector allocates; sizes are checked without it")
 		return
 	}

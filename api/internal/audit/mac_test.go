@@ -170,7 +170,7 @@ func TestNamesThatAreNoWritersGetNoKey(t *testing.T) {
 
 // TestAnEntrysMACIsOneAllocation, its own: the hash that it replaces cost six.
 func TestAnEntrysMACIsOneAllocation(t *testing.T) {
-	if raceEnabled {
+	if proctest.Race {
 		t.Skip("pools drop what they get at random")
 	}
 	k := newKey(make([]byte, 32))

@@ -21,6 +21,7 @@ import (
 	"redoubt/api/internal/vault"
 	"redoubt/wire/kit/program"
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // hotAnswer is what the parent of these tests answers to everything.
@@ -169,7 +170,7 @@ func asker(tb testing.TB, address, id string) (ask func()) {
 const hotAllocs = 260
 
 func TestHotDecryptAllocates(t *testing.T) {
-	if raceEnabled {
+	if proctest.Race {
 		t.Skip("the race detector allocates")
 	}
 	ask := hotAPI(t)()

@@ -20,7 +20,7 @@ var bin string
 
 // shipped is the folder of the programs without the race detector, for tests of how long they take.
 var shipped = sync.OnceValues(func() (string, error) {
-	if !raceEnabled {
+	if !proctest.Race {
 		return bin, nil
 	}
 	dir := filepath.Join(bin, "shipped")
@@ -42,7 +42,7 @@ func runTests(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	if err := build(bin, raceEnabled); err != nil {
+	if err := build(bin, proctest.Race); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

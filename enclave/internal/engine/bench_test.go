@@ -12,6 +12,7 @@ import (
 	"redoubt/enclave/internal/workers"
 	"redoubt/wire"
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/test/proctest"
 	"redoubt/wire/session"
 )
 
@@ -82,7 +83,7 @@ func hot(tb testing.TB, e sealed.Encoding, fields int, expression string) *direc
 // race detector a sync.Pool drops a quarter of what is put back, so that jobs are made anew; the limit then is wider.
 func TestHotPathAllocations(t *testing.T) {
 	limit := 4.0
-	if raceEnabled {
+	if proctest.Race {
 		limit = 16
 	}
 	for _, fields := range []int{1, 10} {

@@ -13,6 +13,7 @@ import (
 	"redoubt/enclave/internal/workers"
 	"redoubt/wire"
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/kit/test/proctest"
 	"redoubt/wire/session"
 )
 
@@ -97,7 +98,7 @@ func TestABatchOfColdFieldsDoesNotHoldUpSingles(t *testing.T) {
 		cold[i] = v.request(2, w.seal(v, 2, map[string]string{"a": "cold"}), "a")
 	}
 	items := 1000
-	if raceEnabled {
+	if proctest.Race {
 		items = 300 // sealing them is what takes long
 	}
 	finished := w.batch(v, items)

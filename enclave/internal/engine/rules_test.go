@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"redoubt/enclave/internal/workers"
 	"redoubt/wire"
 	"redoubt/wire/kit/sealed"
 )
@@ -229,5 +230,37 @@ func TestMalformedRequestsAreRefusedBeforeKMSIsAsked(t *testing.T) {
 	}
 	if n := w.kms.asked.Load(); n != 0 {
 		t.Errorf("KMS was asked %d times", n)
+	}
+}
+
+// TestEachKindOfWorkHasAnEstimateOfItsOwn: for every suite, and apart from all other kinds.
+func TestEachKindOfWorkHasAnEstimateOfItsOwn(t *testing.T) {
+	kinds, costs := []workers.Kind{KindParse, kindEvaluate, kindCompile}, Costs()
+	for _, s := range sealed.Suites() {
+		kinds = append(kinds, openKind(s, false), openKind(s, true))
+	}
+	seen := map[workers.Kind]bool{}
+	for _, k := range kinds {
+		if seen[k] || costs[k] <= 0 {
+			t.Errorf("kind %d: seen %v, cost %v", k, seen[k], costs[k])
+		}
+		seen[k] = true
+	}
+}
+
+// A job keeps its buffers for the next request, so what they held must be gone when it is released.
+func TestPlaintextsAndResultsAreWipedBeforeAJobIsUsedAgain(t *testing.T) {
+	w := newWorld(t, options{})
+	memory := func() []byte { return append(make([]byte, 0, 64), "SENTINEL-078-05-1120"...) }
+	plain, apart, results := memory(), memory(), memory()
+	j := &job{e: w.engine, plain: plain, results: results, fields: []field{{plain: apart, state: opened}}}
+	j.refs.Store(1)
+	j.release()
+	for name, mem := range map[string][]byte{
+		"the plaintexts' buffer": plain, "a plaintext beside it": apart, "the results": results,
+	} {
+		if !bytes.Equal(mem, make([]byte, len(mem))) {
+			t.Errorf("%s: not wiped", name)
+		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"redoubt/wire/kit/test/proctest"
 )
 
 var benched = []struct{ name, source string }{
@@ -141,7 +143,7 @@ func TestHotRequestAllocatesLittle(t *testing.T) {
 		p.Eval(documented, time.Time{}, out, results)
 	})
 	spare := 0.0
-	if raceEnabled {
+	if proctest.Race {
 		spare = 10
 	}
 	if allocs > 20+spare {

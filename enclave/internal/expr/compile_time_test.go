@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"redoubt/wire/kit/test/proctest"
 )
 
 // sources are the longest expressions of one piece repeated, each within the limits of nodes and depth where the piece
@@ -39,7 +41,7 @@ func sources() []string {
 
 // mostPerByte is what compiling n bytes of source may take: four times what is promised (see [Limits]).
 func mostPerByte(n int) time.Duration {
-	if raceEnabled {
+	if proctest.Race {
 		n *= 10
 	}
 	return time.Duration(n) * 4 * time.Microsecond

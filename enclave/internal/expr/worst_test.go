@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"redoubt/wire/kit/test/proctest"
 )
 
 // mostFor is what n units of cost may take. The figure that is promised (see [Limits]) is a third of it: a machine
 // that is busy with other things is slower by what they take from its caches. The race detector takes its time too.
 func mostFor(n int64) time.Duration {
-	if raceEnabled {
+	if proctest.Race {
 		n *= 16
 	}
 	return time.Duration(n) * 600 * time.Nanosecond
@@ -187,7 +189,7 @@ func TestNoCallIsTooCheap(t *testing.T) {
 	var dearest sample
 	var which string
 	for i, c := range calls(m.e, names) {
-		if raceEnabled && i%10 != 0 {
+		if proctest.Race && i%10 != 0 {
 			continue
 		}
 		one := "((" + c + ") == 1 || true)"

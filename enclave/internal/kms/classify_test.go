@@ -1,9 +1,13 @@
 package kms
 
 import (
+	"io"
 	"net/http"
 	"testing"
 	"testing/synctest"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"redoubt/wire"
 )
@@ -96,5 +100,16 @@ func TestCausesAreAClosedSet(t *testing.T) {
 		if newError(cause).OwnFault() {
 			t.Errorf("%q would not be remembered", cause)
 		}
+	}
+}
+
+func TestAConnectionThatEndsWithoutAnAnswerIsUnreachableAndRetried(t *testing.T) {
+	// The shape that the SDK gives it: a made-up answer around the transport's error.
+	err := &awshttp.ResponseError{ResponseError: &smithyhttp.ResponseError{
+		Response: &smithyhttp.Response{Response: &http.Response{Body: http.NoBody}},
+		Err:      &smithyhttp.RequestSendError{Err: io.EOF},
+	}}
+	if got := classify(err); got != Unreachable || !got.retryable() {
+		t.Errorf("cause %q", got)
 	}
 }

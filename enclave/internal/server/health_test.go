@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"redoubt/enclave/internal/keys"
 	"redoubt/wire"
 )
 
@@ -104,4 +105,16 @@ func TestKMSOutOfReachShows(t *testing.T) {
 	w.kms.set(func(f *fakeKMS) { f.reach = nil })
 	w.server.health.nudge()
 	eventually(t, "KMS in reach", func() bool { return w.server.Health().Has(wire.HealthKMS) })
+}
+
+func TestAFieldOpenedByItsOwnKeyCountsAsAContextHit(t *testing.T) {
+	var m wire.Stats
+	keyStats(keys.Stats{ContextHits: 3, FieldHits: 40, ContextMisses: 5}, &m)
+	got := map[wire.StatID]int64{}
+	for _, v := range m.Values {
+		got[v.ID] = v.Value
+	}
+	if got[wire.StatContextHits] != 43 || got[wire.StatContextMisses] != 5 {
+		t.Errorf("hits %d, misses %d", got[wire.StatContextHits], got[wire.StatContextMisses])
+	}
 }

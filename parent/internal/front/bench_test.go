@@ -266,7 +266,7 @@ func TestHotRequestAllocatesNothingOfOurs(t *testing.T) { checkAllocations(t) }
 
 func checkAllocations(t *testing.T, more ...func(*front.Options)) {
 	t.Helper()
-	if raceEnabled {
+	if proctest.Race {
 		t.Skip("the race detector makes sync.Pool drop at random")
 	}
 	rate := runtime.MemProfileRate

@@ -231,3 +231,14 @@ func TestParseMeasurement(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkVerify(b *testing.B) {
+	authority := newAuthority(b, attesttest.Chain{Intermediates: 3}) // as many as AWS has
+	document, opts := issue(b, authority, goodSpec()), goodOptions(authority)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := attest.Verify(document, opts); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

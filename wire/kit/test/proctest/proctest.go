@@ -16,8 +16,10 @@
 package proctest
 
 import (
+	"bytes"
 	"context"
 	"os/exec"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -59,4 +61,25 @@ func CommandContext(ctx context.Context, name string, args ...string) *exec.Cmd 
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = drain
 	return cmd
+}
+
+// Buffer keeps what a program under test writes, its log for example. The zero value is empty; all methods are safe for
+// concurrent use.
+type Buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *Buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+// String is what was written.
+func (b *Buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }

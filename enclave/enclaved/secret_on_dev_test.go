@@ -1,5 +1,0 @@
-//go:build dev && goexperiment.runtimesecret
-
-package enclaved
-
-const runtimeSecret = true
