@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"redoubt/api/client"
-	"redoubt/api/internal/apistack"
 	"redoubt/api/internal/apitest"
 	"redoubt/wire/kit/test/proctest"
 )
@@ -48,7 +47,7 @@ type server struct {
 }
 
 // start runs "api serve" on free ports and waits until it listens.
-func start(t *testing.T, stack *apistack.Stack, file string, args ...string) *server {
+func start(t *testing.T, stack *apitest.Stack, file string, args ...string) *server {
 	t.Helper()
 	all := append([]string{"serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--store", "bolt:" + file}, args...)
 	s := &server{Cmd: proctest.Command(t, binary, all...), ended: make(chan error, 1)}

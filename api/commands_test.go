@@ -24,12 +24,12 @@ import (
 	"time"
 
 	"redoubt/api/client"
-	"redoubt/api/internal/apistack"
+	"redoubt/api/internal/apitest"
 	"redoubt/wire/kit/test/proctest"
 )
 
 func TestOperatorsDay(t *testing.T) {
-	stack := apistack.New(t)
+	stack := apitest.NewStack(t)
 	dir := t.TempDir()
 	file, keys, token := filepath.Join(dir, "store.db"), filepath.Join(dir, "keys.json"), filepath.Join(dir, "token")
 	env := stack.Env("API_STORE=bolt:"+file, "API_KEYS="+keys)
@@ -131,7 +131,7 @@ func waitFor(t *testing.T, done func() bool) {
 }
 
 func TestStoreIsServedOnce(t *testing.T) {
-	stack := apistack.New(t)
+	stack := apitest.NewStack(t)
 	file := filepath.Join(t.TempDir(), "store.db")
 	start(t, stack, file)
 	_, errOut, code := command(t, stack.Env(), "serve", "--listen", "127.0.0.1:0", "--metrics-listen", "off", "--store", "bolt:"+file)
@@ -142,7 +142,7 @@ func TestStoreIsServedOnce(t *testing.T) {
 
 // Checks 37: no listener beyond loopback without authentication.
 func TestRefusesToListenBeyondLoopbackWithoutAuthentication(t *testing.T) {
-	stack := apistack.New(t)
+	stack := apitest.NewStack(t)
 	for _, address := range []string{"0.0.0.0:0", "[::]:0", ":0", "example.com:0", "192.0.2.1:0"} {
 		out, errOut, code := command(t, stack.Env(), "serve", "--listen", address, "--metrics-listen", "off")
 		if code != 1 || !strings.Contains(errOut, "without authentication") {
@@ -214,8 +214,8 @@ func TestCompletionInZsh(t *testing.T) {
 }
 
 func TestServerAnswersWhatItAcceptedBeforeSIGTERM(t *testing.T) {
-	stack := apistack.New(t)
-	held := apistack.Hold(t, stack.Parent)
+	stack := apitest.NewStack(t)
+	held := apitest.Hold(t, stack.Parent)
 	s := start(t, stack, filepath.Join(t.TempDir(), "store.db"), "--parent-url", held.URL)
 	made, err := s.client.Create(t.Context(), map[string]string{"city": "Bern"}, client.CreateOptions{})
 	if err != nil {
@@ -260,7 +260,7 @@ func TestServerAnswersWhatItAcceptedBeforeSIGTERM(t *testing.T) {
 }
 
 func TestMetricsHaveTheirOwnListener(t *testing.T) {
-	stack := apistack.New(t)
+	stack := apitest.NewStack(t)
 	s := start(t, stack, filepath.Join(t.TempDir(), "store.db"))
 	if err := s.client.Ready(t.Context()); err != nil {
 		t.Fatal(err)
@@ -347,7 +347,7 @@ func (a *authority) issue(t *testing.T, name string) (cert, key string) {
 }
 
 func TestMutualTLS(t *testing.T) {
-	stack, ca, foreign := apistack.New(t), newAuthority(t), newAuthority(t)
+	stack, ca, foreign := apitest.NewStack(t), newAuthority(t), newAuthority(t)
 	serverCert, serverKey := ca.issue(t, "spiffe://example/server")
 	policy := filepath.Join(t.TempDir(), "policy.yaml")
 	rules := `{"rules":[{"principals":["mtls:spiffe://example/app"],"operations":["*"],"fields":["*"]}]}`
@@ -395,7 +395,7 @@ func TestMutualTLS(t *testing.T) {
 }
 
 func TestLogsAreJSONWithoutValues(t *testing.T) {
-	stack := apistack.New(t)
+	stack := apitest.NewStack(t)
 	dir := t.TempDir()
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {

@@ -6,11 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"redoubt/api/internal/apistack"
+	"redoubt/api/internal/apitest"
 )
 
 func TestADamagedStoreIsToldInASentence(t *testing.T) {
-	stack, dir := apistack.New(t), t.TempDir()
+	stack, dir := apitest.NewStack(t), t.TempDir()
 	file, copied := filepath.Join(dir, "store.db"), filepath.Join(dir, "copy")
 	backedUp(t, stack, file, copied)
 	good, err := os.ReadFile(file)

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"redoubt/api/client"
-	"redoubt/api/internal/apistack"
+	"redoubt/api/internal/apitest"
 )
 
 const decryptBody = `{"fields":["city"],"reason":"test"}`
@@ -52,10 +52,10 @@ func scrape(t *testing.T, s *server) string {
 	return string(body)
 }
 
-func heldServer(t *testing.T) (*server, *apistack.Held, string) {
+func heldServer(t *testing.T) (*server, *apitest.Held, string) {
 	t.Helper()
-	stack := apistack.New(t)
-	held := apistack.Hold(t, stack.Parent)
+	stack := apitest.NewStack(t)
+	held := apitest.Hold(t, stack.Parent)
 	s := start(t, stack, filepath.Join(t.TempDir(), "store.db"), "--parent-url", held.URL)
 	made, err := s.client.Create(t.Context(), map[string]string{"city": "Bern"}, client.CreateOptions{})
 	if err != nil {

@@ -8,12 +8,12 @@ import (
 	"testing"
 
 	"redoubt/api/client"
-	"redoubt/api/internal/apistack"
+	"redoubt/api/internal/apitest"
 	"redoubt/api/internal/audit"
 )
 
 func TestABackupIsNeverWrittenOverAStore(t *testing.T) {
-	stack, dir := apistack.New(t), t.TempDir()
+	stack, dir := apitest.NewStack(t), t.TempDir()
 	file, other := filepath.Join(dir, "store.db"), filepath.Join(dir, "other.db")
 	hard, soft := filepath.Join(dir, "hard"), filepath.Join(dir, "soft")
 	id := backedUp(t, stack, file, filepath.Join(dir, "copy"))
@@ -57,7 +57,7 @@ func TestABackupIsNeverWrittenOverAStore(t *testing.T) {
 }
 
 func TestACheckpointVouchesOnlyForWhatHolds(t *testing.T) {
-	stack, dir := apistack.New(t), t.TempDir()
+	stack, dir := apitest.NewStack(t), t.TempDir()
 	file, old, heads := filepath.Join(dir, "store.db"), filepath.Join(dir, "copy"), filepath.Join(dir, "heads")
 	backedUp(t, stack, file, old)
 	env := stack.Env("API_STORE=bolt:" + file)
@@ -117,7 +117,7 @@ func TestACheckpointVouchesOnlyForWhatHolds(t *testing.T) {
 // TestAStoreThatWasPutBackShowsAgainstACheckpointOutside: by a restore of a backup, or beside the API by a copy of the
 // file, what was deleted since is back, and what was read since was read by nobody. The store by itself is whole.
 func TestAStoreThatWasPutBackShowsAgainstACheckpointOutside(t *testing.T) {
-	stack, dir := apistack.New(t), t.TempDir()
+	stack, dir := apitest.NewStack(t), t.TempDir()
 	file, old, outside := filepath.Join(dir, "store.db"), filepath.Join(dir, "copy"), filepath.Join(dir, "outside")
 	id := backedUp(t, stack, file, old)
 	before, err := os.ReadFile(file)

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"redoubt/api/client"
-	"redoubt/api/internal/apistack"
+	"redoubt/api/internal/apitest"
 )
 
 const (
@@ -34,7 +34,7 @@ type entry struct {
 
 // Checks 34: kill -9 at any moment during concurrent creates and updates loses no acknowledged write.
 func TestKilledServerLosesNoAcknowledgedWrite(t *testing.T) {
-	stack := apistack.New(t)
+	stack := apitest.NewStack(t)
 	file := filepath.Join(t.TempDir(), "store.db")
 	l := &ledger{vaults: map[string]*entry{}}
 	for round := range killRounds {

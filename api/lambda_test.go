@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/api/internal/apistack"
 	"redoubt/api/internal/apitest"
 	"redoubt/wire/kit/test/proctest"
 )
@@ -119,7 +118,7 @@ func (a *lambdaAnswer) breaks(t *testing.T, c *apitest.Contract, event string) e
 }
 
 func TestLambdaServesBothPayloadsThroughTheRuntimeLoop(t *testing.T) {
-	stack, rt := apistack.New(t), newRuntimeAPI(t)
+	stack, rt := apitest.NewStack(t), newRuntimeAPI(t)
 	dir := t.TempDir()
 	policy := filepath.Join(dir, "policy.yaml")
 	err := os.WriteFile(policy, []byte(`

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"redoubt/api/internal/apistack"
+	"redoubt/api/internal/apitest"
 )
 
 // resident is the most memory that a process has had so far, in bytes.
@@ -34,7 +34,7 @@ func TestManyHostileBodiesAreSurvived(t *testing.T) {
 		callers = 48
 		most    = 6 // bytes of the process for a byte in flight
 	)
-	s := start(t, apistack.New(t), filepath.Join(t.TempDir(), "store.db"))
+	s := start(t, apitest.NewStack(t), filepath.Join(t.TempDir(), "store.db"))
 	part := `{"a":1},`
 	body := `{"fields":[` + strings.Repeat(part, (1<<20-32)/len(part)) + `{}],"reason":"r"}`
 	before := resident(t, s.Process.Pid)

@@ -11,11 +11,11 @@ import (
 	"testing"
 
 	"redoubt/api/client"
-	"redoubt/api/internal/apistack"
+	"redoubt/api/internal/apitest"
 )
 
 // backedUp makes a store with one vault, backs it up to a file beside it, and returns the vault's id.
-func backedUp(t *testing.T, stack *apistack.Stack, file, to string) (id string) {
+func backedUp(t *testing.T, stack *apitest.Stack, file, to string) (id string) {
 	t.Helper()
 	s := start(t, stack, file, "--suite", "P-256")
 	made, err := s.client.Create(t.Context(), map[string]string{"city": "Bern"}, client.CreateOptions{})
@@ -32,7 +32,7 @@ func backedUp(t *testing.T, stack *apistack.Stack, file, to string) (id string) 
 }
 
 func TestRequestsAreServedWhileABackupIsUploaded(t *testing.T) {
-	stack, dir := apistack.New(t), t.TempDir()
+	stack, dir := apitest.NewStack(t), t.TempDir()
 	file, copied := filepath.Join(dir, "store.db"), filepath.Join(dir, "copy")
 	id := backedUp(t, stack, file, copied)
 	s := start(t, stack, file, "--suite", "P-256")
@@ -86,7 +86,7 @@ func TestRequestsAreServedWhileABackupIsUploaded(t *testing.T) {
 }
 
 func TestRestoreRepairsADamagedStore(t *testing.T) {
-	stack, dir := apistack.New(t), t.TempDir()
+	stack, dir := apitest.NewStack(t), t.TempDir()
 	file, copied := filepath.Join(dir, "store.db"), filepath.Join(dir, "copy")
 	id := backedUp(t, stack, file, copied)
 	if err := os.WriteFile(file, []byte(strings.Repeat("damaged", 10_000)), 0o600); err != nil {
@@ -105,7 +105,7 @@ func TestRestoreRepairsADamagedStore(t *testing.T) {
 }
 
 func TestRestoreMakesAStoreOnlyWhenItIsTold(t *testing.T) {
-	stack, dir := apistack.New(t), t.TempDir()
+	stack, dir := apitest.NewStack(t), t.TempDir()
 	copied, other := filepath.Join(dir, "copy"), filepath.Join(dir, "other", "store.db")
 	id := backedUp(t, stack, filepath.Join(dir, "store.db"), copied)
 	env := stack.Env("API_STORE=bolt:" + other)
@@ -125,7 +125,7 @@ func TestRestoreMakesAStoreOnlyWhenItIsTold(t *testing.T) {
 }
 
 func TestAnotherFileInTheSocketsPlaceIsKept(t *testing.T) {
-	stack, dir := apistack.New(t), t.TempDir()
+	stack, dir := apitest.NewStack(t), t.TempDir()
 	notes := filepath.Join(dir, "notes")
 	if err := os.WriteFile(notes, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/api/internal/apistack"
+	"redoubt/api/internal/apitest"
 	"redoubt/wire/kit/test/tracetest"
 )
 
@@ -39,7 +39,7 @@ func (s *server) traced(t *testing.T, path, body string) string {
 
 func TestARequestAndWhatItCallsAreOneTrace(t *testing.T) {
 	c := tracetest.StartCollector(t, nil)
-	s := start(t, apistack.New(t), filepath.Join(t.TempDir(), "store.db"), "--suite", "P-256", "--otlp-endpoint", c.URL)
+	s := start(t, apitest.NewStack(t), filepath.Join(t.TempDir(), "store.db"), "--suite", "P-256", "--otlp-endpoint", c.URL)
 	created := s.traced(t, "/v1/vaults", `{"email":"a@example.com"}`)
 	id := strings.Split(created, `"`)[3]
 	s.traced(t, "/v1/vaults/"+id+"/decrypt", `{"fields":["email"],"reason":"test"}`)
@@ -79,7 +79,7 @@ func TestACollectorThatHangsDelaysNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	s := start(t, apistack.New(t), filepath.Join(t.TempDir(), "store.db"), "--suite", "P-256", "--trace-ratio", "1",
+	s := start(t, apitest.NewStack(t), filepath.Join(t.TempDir(), "store.db"), "--suite", "P-256", "--trace-ratio", "1",
 		"--otlp-endpoint", "http://"+ln.Addr().String())
 	began := time.Now()
 	for range 20 {
@@ -95,7 +95,7 @@ func TestACollectorThatHangsDelaysNothing(t *testing.T) {
 }
 
 func TestABadCollectorIsToldAtTheStart(t *testing.T) {
-	stack := apistack.New(t)
+	stack := apitest.NewStack(t)
 	for _, bad := range []string{"collector:4318", "http://user:sesame@host"} {
 		_, errOut, code := command(t, stack.Env("OTEL_EXPORTER_OTLP_ENDPOINT="+bad), "serve", "--listen", "127.0.0.1:0",
 			"--metrics-listen", "off")

@@ -11,14 +11,14 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/api/internal/apistack"
+	"redoubt/api/internal/apitest"
 	"redoubt/wire/kit/test/proctest"
 )
 
 // TestVerifyTellsNotAskedFromTampered by its exit status: 1 is for a log that has problems, 3 for one of which nothing is
 // known, 2 for a command line that makes no sense.
 func TestVerifyTellsNotAskedFromTampered(t *testing.T) {
-	stack, dir := apistack.New(t), t.TempDir()
+	stack, dir := apitest.NewStack(t), t.TempDir()
 	file, journal := filepath.Join(dir, "store.db"), filepath.Join(dir, "journal")
 	backedUp(t, stack, file, filepath.Join(dir, "copy"))
 	note := filepath.Join(dir, "note")
@@ -64,7 +64,7 @@ func TestVerifyEndsAtOnceWhenItIsInterrupted(t *testing.T) {
 	}))
 	defer srv.Close()
 	defer close(release)
-	stack := apistack.New(t)
+	stack := apitest.NewStack(t)
 	cmd := proctest.Command(t, binary, "audit", "verify", "--store", "dynamodb:table", "--dynamodb-endpoint", srv.URL)
 	cmd.Env, cmd.Dir = stack.Env(), t.TempDir()
 	var errOut bytes.Buffer

@@ -1,8 +1,19 @@
-// Package apitest runs the API, for tests, over a real embedded store and a played key service and enclave (package
-// vaulttest). Every answer that passes through it, or through a [Transport] to a running API, is checked against the
-// OpenAPI document that the handler generates: its status and content type must be documented. Under the build tag
-// "contract" (make test-contract, which CI runs) an independent validator also checks headers and body. The tag
-// exists because that validator takes minutes to compile under the race detector.
+// Package apitest is what tests of the API stand on. Keys are real, and fields are really sealed and opened; what is
+// played is the enclave, and for some tests KMS. There are three ways in:
+//
+//   - [NewWorld] plays KMS and the enclave in the test's process, for tests of what the API does with them. A test can
+//     let either fail, and see what it was asked.
+//   - [New] is an API over a World and a true embedded store: a handler, without a network.
+//   - [NewStack] is for tests of the api binary, on loopback: the KMS stand-in, and a [Parent] that asks it for keys
+//     under a policy that allows this to tests.
+//
+// Expressions are not evaluated. One whose source is "fail" fails, "len(NAME)" gives a field's length, a field's name
+// its value, anything else its own text. Tests of all tiers together use deploy/local/testkit, where the enclave is true.
+//
+// Every answer that passes through an [API], or through a [Transport] to a running one, is checked against the OpenAPI
+// document that the handler generates: its status and content type must be documented. Under the build tag "contract"
+// (make test-contract, which CI runs) an independent validator also checks headers and body. The tag exists because that
+// validator takes minutes to compile under the race detector.
 package apitest
 
 import (
@@ -17,7 +28,6 @@ import (
 	"redoubt/api/internal/schema"
 	"redoubt/api/internal/store/bolt"
 	"redoubt/api/internal/vault"
-	"redoubt/api/internal/vaulttest"
 	"redoubt/wire/kit/program"
 	"redoubt/wire/kit/sealed"
 	"redoubt/wire/kit/test/proctest"
@@ -26,7 +36,7 @@ import (
 // API is a handler under test.
 type API struct {
 	T       *testing.T
-	World   *vaulttest.World
+	World   *World
 	Store   *bolt.Store
 	Vault   *vault.Service
 	Metrics *httpapi.Metrics
@@ -48,7 +58,7 @@ func New(t *testing.T, options ...Option) *API {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	a := &API{T: t, World: vaulttest.New(), Store: db, Metrics: httpapi.NewMetrics("test"), Log: &proctest.Buffer{}}
+	a := &API{T: t, World: NewWorld(), Store: db, Metrics: httpapi.NewMetrics("test"), Log: &proctest.Buffer{}}
 	vc := vault.Config{
 		Store: db, Keys: a.World, Opener: a.World, Schema: schema.Default(), Suite: sealed.P256,
 		Encoding: sealed.EncodingRecord,

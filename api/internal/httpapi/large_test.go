@@ -16,7 +16,6 @@ import (
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
-	"redoubt/api/internal/vaulttest"
 )
 
 // large is an API whose schema has as many and as large fields as there can be, before a parent with a parent's limits.
@@ -32,11 +31,11 @@ func large(t *testing.T) *apitest.API {
 		t.Fatal(err)
 	}
 	return apitest.New(t, func(v *vault.Config, _ *httpapi.Config) {
-		world, ok := v.Keys.(*vaulttest.World)
+		world, ok := v.Keys.(*apitest.World)
 		if !ok {
 			t.Fatal("the keys are not the world's")
 		}
-		parent := httptest.NewServer(world.Parent())
+		parent := httptest.NewServer(apitest.Parent(world))
 		t.Cleanup(parent.Close)
 		client, err := upstream.New(upstream.Config{URL: parent.URL, Region: "us-east-1"})
 		if err != nil {

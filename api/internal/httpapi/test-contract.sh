@@ -14,7 +14,7 @@ go test -count=1 -tags contract ./api/internal/httpapi ./api/client ./api
 venv=$(.ci/venv "schemathesis-$schemathesis" "schemathesis==$schemathesis")
 dir=$(mktemp -d)
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true; rm -rf "$dir"' EXIT
-go build -o "$dir/stack" ./api/internal/apistack/stack
+go build -o "$dir/stack" ./api/internal/apitest/stack
 "$dir/stack" >"$dir/url" 2>"$dir/log" &
 server=$!
 for _ in $(seq 100); do

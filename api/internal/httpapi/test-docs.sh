@@ -10,7 +10,7 @@ unset AWS_CA_BUNDLE AWS_PROFILE
 command -v chromium >/dev/null || .ci/apt chromium fonts-dejavu-core fonts-liberation
 dir=$(mktemp -d)
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true; rm -rf "$dir"' EXIT
-go build -o "$dir/stack" ./api/internal/apistack/stack
+go build -o "$dir/stack" ./api/internal/apitest/stack
 "$dir/stack" >"$dir/url" 2>"$dir/log" &
 server=$!
 for _ in $(seq 100); do

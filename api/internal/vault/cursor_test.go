@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"redoubt/api/internal/apitest"
 	"redoubt/api/internal/kmsclient"
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/vault"
-	"redoubt/api/internal/vaulttest"
 	"redoubt/wire/kit/sealed"
 )
 
@@ -73,7 +73,7 @@ func TestCursorsThatWeDidNotMakeForTheListAreRefused(t *testing.T) {
 		"a log's":           readList(e.Service, log),
 		"the list's":        readLog(id, list),
 		"another log's":     readLog(second, log),
-		"of another key":    readList(beside(e, vaulttest.New()), list),
+		"of another key":    readList(beside(e, apitest.NewWorld()), list),
 		"an id":             readList(e.Service, plain),
 		"cut":               readList(e.Service, list[:len(list)-4]),
 		"one character":     readList(e.Service, "A"),

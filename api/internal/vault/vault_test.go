@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"redoubt/api/internal/apitest"
 	"redoubt/api/internal/audit"
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/pksuid"
@@ -18,7 +19,6 @@ import (
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/store/bolt"
 	"redoubt/api/internal/vault"
-	"redoubt/api/internal/vaulttest"
 	"redoubt/wire/kit/sealed"
 )
 
@@ -70,14 +70,14 @@ type env struct {
 	*testing.T
 	*vault.Service
 	store  *faulty
-	world  *vaulttest.World
+	world  *apitest.World
 	caller *vault.Caller
 	now    time.Time
 }
 
 func setup(t *testing.T, change ...func(*vault.Config)) *env {
 	t.Helper()
-	e := &env{T: t, world: vaulttest.New(), now: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
+	e := &env{T: t, world: apitest.NewWorld(), now: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
 	clock := func() time.Time { return e.now }
 	db, err := bolt.Open(filepath.Join(t.TempDir(), "store.db"), bolt.Options{Now: clock})
 	if err != nil {
@@ -356,7 +356,7 @@ func TestLegacyRecordTakesWritesOnlyBeforeTheCutover(t *testing.T) {
 
 func TestCutoverThatLiesAheadIsRefused(t *testing.T) {
 	now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
-	world := vaulttest.New()
+	world := apitest.NewWorld()
 	for cutover, want := range map[time.Time]error{now: nil, now.Add(time.Second): vault.ErrCutover} {
 		_, err := vault.New(vault.Config{
 			Store: &faulty{}, Keys: world, Opener: world, Schema: schema.Default(), Suite: sealed.P256,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"redoubt/api/internal/apitest"
 	"redoubt/api/internal/audit"
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/pksuid"
@@ -15,7 +16,6 @@ import (
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/store/dynamo"
 	"redoubt/api/internal/vault"
-	"redoubt/api/internal/vaulttest"
 	"redoubt/wire/kit/sealed"
 )
 
@@ -26,7 +26,7 @@ func n(v int64) types.AttributeValue {
 }
 
 // referenceItem is a vault item as the reference writes it: no encryption context, P-384, a message per field.
-func referenceItem(t *testing.T, world *vaulttest.World, id string, encoding int64, values map[string]string) map[string]types.AttributeValue {
+func referenceItem(t *testing.T, world *apitest.World, id string, encoding int64, values map[string]string) map[string]types.AttributeValue {
 	t.Helper()
 	public, wrapped, err := world.NewKeyPair(t.Context(), sealed.P384, nil)
 	if err != nil {
@@ -61,7 +61,7 @@ func referenceItem(t *testing.T, world *vaulttest.World, id string, encoding int
 // A table that the reference filled is read, patched, decrypted and emptied.
 func TestTableOfTheReferenceIsServed(t *testing.T) {
 	table, put := dynamo.NewForTest(t)
-	world := vaulttest.New()
+	world := apitest.NewWorld()
 	svc, err := vault.New(vault.Config{
 		Store: table, Keys: world, Opener: world, Schema: schema.Default(), Suite: sealed.P384, Encoding: sealed.EncodingRecord,
 		Cutover: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC),

@@ -1,4 +1,4 @@
-package vaulttest
+package apitest
 
 import (
 	"encoding/json"
@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"redoubt/api/internal/upstream"
+	"redoubt/api/internal/vault"
 	"redoubt/wire"
 	"redoubt/wire/parentapi"
 )
@@ -15,17 +16,18 @@ import (
 // parentMessage bounds, in bytes, what a request becomes on its way to the enclave.
 const parentMessage = wire.MaxBody
 
-// Parent is a parent in front of the world's enclave. It has a parent's limits.
-func (w *World) Parent() http.Handler {
+// Parent is a parent whose enclave is o. It has a parent's limits, and is always ready.
+func Parent(o vault.Opener) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ready", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("POST "+parentapi.PathV1Decrypt, func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, parentapi.MaxBody))
 		if err != nil {
-			write(rw, http.StatusRequestEntityTooLarge, map[string]string{"code": "bad_request"})
+			writeJSON(rw, http.StatusRequestEntityTooLarge, map[string]string{"code": "bad_request"})
 			return
 		}
-		status, answer := w.answer(r, body)
-		write(rw, status, answer)
+		status, answer := ask(o, r, body)
+		writeJSON(rw, status, answer)
 	})
 	mux.HandleFunc("POST "+parentapi.PathBatch, func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, parentapi.MaxBatchBody))
@@ -33,12 +35,12 @@ func (w *World) Parent() http.Handler {
 			Items []json.RawMessage `json:"items"`
 		}
 		if err != nil || json.Unmarshal(body, &batch) != nil {
-			write(rw, http.StatusRequestEntityTooLarge, map[string]string{"code": "bad_request"})
+			writeJSON(rw, http.StatusRequestEntityTooLarge, map[string]string{"code": "bad_request"})
 			return
 		}
 		items := []map[string]any{}
 		for _, one := range batch.Items {
-			status, answer := w.answer(r, one)
+			status, answer := ask(o, r, one)
 			item := map[string]any{"status": status}
 			if res, ok := answer.(*upstream.Result); ok {
 				item["fields"], item["errors"], item["access"], item["sealed"] = res.Fields, res.Errors, res.Access, res.Sealed
@@ -47,13 +49,13 @@ func (w *World) Parent() http.Handler {
 			}
 			items = append(items, item)
 		}
-		write(rw, http.StatusOK, map[string]any{"items": items})
+		writeJSON(rw, http.StatusOK, map[string]any{"items": items})
 	})
 	return mux
 }
 
-// answer is a *upstream.Result for 200, else a problem.
-func (w *World) answer(r *http.Request, body []byte) (int, any) {
+// ask lets o open what a body asks for. The answer is a *upstream.Result for 200, else a problem.
+func ask(o vault.Opener, r *http.Request, body []byte) (int, any) {
 	var in parentapi.Request[[]byte]
 	err := json.Unmarshal(body, &in)
 	size := 0
@@ -75,7 +77,7 @@ func (w *World) answer(r *http.Request, body []byte) (int, any) {
 	if in.Include != nil {
 		asked.Include = &in.Include
 	}
-	res, err := w.Decrypt(r.Context(), asked)
+	res, err := o.Decrypt(r.Context(), asked)
 	var e *upstream.Error
 	switch {
 	case errors.As(err, &e) && e.Code == wire.DecryptFailed:
@@ -86,7 +88,7 @@ func (w *World) answer(r *http.Request, body []byte) (int, any) {
 	return http.StatusOK, res
 }
 
-func write(rw http.ResponseWriter, status int, body any) {
+func writeJSON(rw http.ResponseWriter, status int, body any) {
 	rw.Header().Set("Content-Type", "application/json")
 	rw.WriteHeader(status)
 	_ = json.NewEncoder(rw).Encode(body)

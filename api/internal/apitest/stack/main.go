@@ -1,4 +1,4 @@
-// Command stack serves the API on a free loopback port over the test's stand-in and parent (package apistack), prints
+// Command stack serves the API on a free loopback port over the test's stand-in and parent (package apitest), prints
 // its URL and runs until SIGTERM. It is for test scripts.
 package main
 
@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"redoubt/api/internal/apistack"
+	"redoubt/api/internal/apitest"
 	"redoubt/api/internal/cli"
 )
 
@@ -25,7 +25,7 @@ func run() int {
 		return fail(err)
 	}
 	defer os.RemoveAll(dir)
-	s, err := apistack.Start(dir)
+	s, err := apitest.StartStack(dir)
 	if err != nil {
 		return fail(err)
 	}
