@@ -119,6 +119,7 @@ lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/actionlint ## Linters (bu
 	$(TOOLS)/golangci-lint run ./...
 	$(TOOLS)/golangci-lint run --build-tags dev,operate ./enclave/... ./deploy/local/... ./deploy/cloudformation/...
 	$(TOOLS)/golangci-lint run --build-tags guest ./deploy/eif/guest/... ./enclave/internal/nsm ./enclave/internal/pid1 ./wire/transport
+	$(TOOLS)/golangci-lint run --build-tags attack ./deploy/storm/...
 	$(TOOLS)/golangci-lint run --build-tags screens ./deploy/screenshots/...
 	$(TOOLS)/actionlint
 	$(GO) mod tidy -diff
@@ -152,6 +153,12 @@ bench: build ## Short set of measurements (under 3 minutes), kept in deploy/meas
 .PHONY: soak
 soak: build ## A million requests through the local stack: memory, goroutines and descriptors (SOAK=100000 for fewer)
 	bin/bench soak --requests $(SOAK)
+
+ATTACKS ?=
+
+.PHONY: test-attack
+test-attack: build ## Hostile peers on each protocol beside honest callers (ATTACKTIME=30s for each attack; SEED=n replays, ATTACKS=name for some)
+	ATTACK_BIN=$(CURDIR)/bin $(GO) test -tags attack -count=1 -timeout 60m -run '$(if $(ATTACKS),Attack($(ATTACKS))$$,.)' $(TESTFLAGS) ./deploy/storm/attack
 
 .PHONY: test-enclave
 test-enclave: ## The production enclave in QEMU guests: real vsock, /dev/nsm, EIF (root on Debian; builds QEMU once)

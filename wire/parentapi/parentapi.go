@@ -9,6 +9,7 @@ package parentapi
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 )
 
 // Paths of the routes that open fields.
@@ -18,6 +19,24 @@ const (
 	PathV1Decrypt = "/v1/decrypt"
 	PathBatch     = "/v1/decrypt/batch"
 )
+
+// Route is a route of the parent's front.
+type Route struct {
+	Method, Path string
+	// Open routes need no authentication.
+	Open bool
+}
+
+// Routes are all of them; a test of package front holds the list to what is served.
+var Routes = []Route{
+	{http.MethodPost, PathDecrypt, false},
+	{http.MethodPost, PathV1Decrypt, false},
+	{http.MethodPost, PathBatch, false},
+	{http.MethodGet, "/v1/attestation", false},
+	{http.MethodGet, "/enclaves", false},
+	{http.MethodGet, "/health", true},
+	{http.MethodGet, "/ready", true},
+}
 
 // Bounds of bodies in bytes. A larger body is answered 413.
 const (

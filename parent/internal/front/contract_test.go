@@ -23,6 +23,21 @@ func TestTheContractHasTheDecodersMembers(t *testing.T) {
 	}
 }
 
+// TestTheContractHasTheRoutesThatAreServed compares the contract's routes with those that are served.
+func TestTheContractHasTheRoutesThatAreServed(t *testing.T) {
+	var served []parentapi.Route
+	for _, r := range routes[RouteUnknown+1:] {
+		method := "GET"
+		if r.post {
+			method = "POST"
+		}
+		served = append(served, parentapi.Route{Method: method, Path: r.path, Open: r.open})
+	}
+	if !slices.Equal(served, parentapi.Routes) {
+		t.Errorf("served are %v, the contract has %v", served, parentapi.Routes)
+	}
+}
+
 func TestARequestOfTheContractIsRead(t *testing.T) {
 	for _, include := range [][]string{nil, {}, {"ssn9"}} {
 		in := parentapi.Request[[]byte]{
