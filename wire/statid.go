@@ -42,6 +42,7 @@ const (
 	StatSealedReplies        StatID = 33
 	StatSessions             StatID = 34
 	StatCredentialsReceived  StatID = 35
+	StatKMSDomainDecrypts    StatID = 36
 
 	StatGaugeInFlight        StatID = 128
 	StatGaugeQueued          StatID = 129
@@ -128,6 +129,9 @@ var statTable = [MaxStats]StatInfo{
 	},
 	StatSessions:            {Family: "sessions", Help: "Sessions ever accepted."},
 	StatCredentialsReceived: {Family: "credentials_received", Help: "Credentials received."},
+	StatKMSDomainDecrypts: {
+		Family: "kms_domain_decrypts", Help: "Times KMS was asked for a domain's key, repetitions among them.",
+	},
 
 	statExpressionKinds + StatID(ExpressionUntold):          expressionFailures("evaluation"),
 	statExpressionKinds + StatID(ExpressionTooLong):         expressionFailures("too_long"),

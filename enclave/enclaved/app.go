@@ -216,6 +216,7 @@ func assemble(ctx context.Context, cfg *Config, env Environment) (p *parts, err 
 	})
 	p.kms, err = kms.New(kms.Config{
 		Keys: cfg.Keys, Endpoint: cfg.KMS.Endpoint, ExtraRootsPEM: ca, Dial: p.egress.Dial, Module: env.Module,
+		ClassicalDomains: cfg.KMS.ClassicalDomains,
 	})
 	if err != nil {
 		return p, fmt.Errorf("kms: %w", err)

@@ -34,6 +34,7 @@ func kmsStats(k kms.Stats, m *wire.Stats) {
 	for id, n := range by {
 		m.Add(id, int64(n))
 	}
+	m.Add(wire.StatKMSDomainDecrypts, int64(k.Domains))
 	open := 0
 	for _, region := range k.Regions {
 		if region.Circuit != kms.CircuitClosed {

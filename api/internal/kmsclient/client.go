@@ -1,7 +1,8 @@
 // Package kmsclient asks AWS KMS for what the API needs to write records: a vault's key pair, whose private half
-// never leaves KMS in the clear, and MACs, which bind a record's public key and identify repeated requests.
+// never leaves KMS in the clear, a domain's data key likewise, and MACs, which bind a record's public key and identify
+// repeated requests.
 //
-// The API can make keys and MACs and cannot decrypt: its IAM role has neither kms:Decrypt nor
+// The API can make keys and MACs and cannot decrypt: its IAM role has none of kms:Decrypt, kms:GenerateDataKey and
 // kms:GenerateDataKeyPair. Errors carry no request or answer, only their kind.
 package kmsclient
 
@@ -60,7 +61,7 @@ type Client struct {
 	timeout time.Duration
 
 	// These are the options by operation. Each operation has a quota of retries of its own.
-	pairs, macs, checks func(*kms.Options)
+	pairs, macs, checks, domains func(*kms.Options)
 }
 
 // New makes a client; it opens no connection.
@@ -87,7 +88,7 @@ func NewMAC(cfg Config) (*Client, error) {
 	return &Client{
 		kms: c, key: cfg.KeyID, macKey: cfg.MACKeyID, timeout: cfg.Timeout,
 		pairs: operation(pairFactor * awscall.DefaultAttempt), macs: operation(awscall.DefaultAttempt),
-		checks: operation(awscall.DefaultAttempt),
+		checks: operation(awscall.DefaultAttempt), domains: operation(awscall.DefaultAttempt),
 	}, nil
 }
 

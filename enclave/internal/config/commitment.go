@@ -16,6 +16,7 @@ const commitmentHead = "redoubt/v1/config\x00"
 //	key REGION ARN              one for each region, sorted by region
 //	kms_endpoint URL            if set
 //	kms_ca SHA256               if set: the digest of the file, in hex
+//	kms_classical_domains       if set
 //	deny_contextless_keys       if set
 //	hmac_key REGION SHA256      if set: the digest of the wrapped key, in hex
 //	peer_ports any              if so set: any process of the parent's host may be the parent
@@ -33,6 +34,9 @@ func (c *Config) Commitment(ca []byte) []byte {
 	}
 	if len(ca) > 0 {
 		_, _ = fmt.Fprintf(h, "kms_ca %x\n", sha256.Sum256(ca))
+	}
+	if c.KMS.ClassicalDomains {
+		_, _ = fmt.Fprintf(h, "kms_classical_domains\n")
 	}
 	if c.DenyContextlessKeys {
 		_, _ = fmt.Fprintf(h, "deny_contextless_keys\n")

@@ -77,6 +77,11 @@ type KMS struct {
 	// CAFile is a PEM file of certificates trusted for KMS beside Amazon's roots, by its absolute path. DANGEROUS
 	// for the same reason; it is for the local stack.
 	CAFile string `yaml:"ca_file"`
+
+	// ClassicalDomains lets domains' keys travel over TLS without a post-quantum key exchange. Without it they need TLS
+	// 1.3 with X25519MLKEM768. It is for a partition whose KMS does not offer that. DANGEROUS: whoever records the
+	// traffic can open it with a quantum computer later, and with it every vault of the domain.
+	ClassicalDomains bool `yaml:"classical_domains"`
 }
 
 // Cache bounds what is kept of opened keys. A full cache of both kinds must fit into memory.limit_mib; see package keys

@@ -29,6 +29,8 @@ const (
 type question struct {
 	by      *Identity
 	region  *regional
+	arn     string // of the key; the answer's must be the same
+	domain  bool   // the domains' connections are used
 	wrapped []byte
 	context map[string]string
 }
@@ -36,7 +38,7 @@ type question struct {
 // ask makes attempts until one succeeds, no further one can succeed, or time is up.
 func (c *Client) ask(ctx context.Context, q question) (*secret.Buffer, error) {
 	switch {
-	case q.region == nil:
+	case q.region == nil || q.arn == "":
 		return nil, c.refuse(Denied)
 	case len(q.wrapped) == 0 || len(q.wrapped) > MaxWrapped:
 		return nil, c.refuse(Invalid)
@@ -137,7 +139,7 @@ func (c *Client) attempt(ctx context.Context, q question) (*secret.Buffer, used,
 	if cause != OK {
 		return nil, with, newError(cause)
 	}
-	answer, failure := c.send(ctx, q, s.clients[q.region.name], document)
+	answer, failure := c.send(ctx, q, s.client(q), document)
 	if failure != nil {
 		switch failure.Cause {
 		case Rejected:
@@ -166,6 +168,9 @@ func (c *Client) send(ctx context.Context, q question, client sdkClient, documen
 	p, ok, wait, opener := q.region.circuit.allow(time.Now())
 	if !ok {
 		return nil, circuitError(wait, opener)
+	}
+	if q.domain {
+		c.stats.domains.Add(1)
 	}
 	began, cause, cut := time.Now(), Unavailable, false
 	defer func() { // also if the SDK panics: a probe that never ends would keep the circuit open
@@ -201,7 +206,7 @@ func (c *Client) decrypt(
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.AttemptTimeout)
 	defer cancel()
 	out, err := client.Decrypt(ctx, &awskms.DecryptInput{
-		CiphertextBlob: q.wrapped, KeyId: aws.String(q.region.arn), EncryptionContext: q.context,
+		CiphertextBlob: q.wrapped, KeyId: aws.String(q.arn), EncryptionContext: q.context,
 		EncryptionAlgorithm: types.EncryptionAlgorithmSpecSymmetricDefault,
 		Recipient: &types.RecipientInfo{
 			AttestationDocument: document, KeyEncryptionAlgorithm: types.KeyEncryptionMechanismRsaesOaepSha256,
@@ -212,7 +217,7 @@ func (c *Client) decrypt(
 		return nil, cause, ofCaller(err, cause)
 	}
 	defer secret.Wipe(out.Plaintext)
-	if len(out.Plaintext) > 0 || aws.ToString(out.KeyId) != q.region.arn || len(out.CiphertextForRecipient) == 0 {
+	if len(out.Plaintext) > 0 || aws.ToString(out.KeyId) != q.arn || len(out.CiphertextForRecipient) == 0 {
 		return nil, BadAnswer, false
 	}
 	return out.CiphertextForRecipient, OK, false

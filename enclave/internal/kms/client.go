@@ -22,9 +22,10 @@ type sdkClient interface {
 
 // A regional holds what belongs to one region.
 type regional struct {
-	name, arn string
+	name, arn string // arn is that of vaults' keys; empty: domains alone
 	base      *url.URL
-	doer      *httpDoer
+	doer      *httpDoer // for vaults' keys
+	domains   *httpDoer // for domains' keys
 	circuit   circuit
 	answered  atomic.Pointer[time.Time]
 }
@@ -33,8 +34,10 @@ type regional struct {
 type Client struct {
 	cfg        Config
 	regions    map[string]*regional // by name
-	byARN      map[string]*regional
+	byARN      map[string]*regional // of vaults' keys
+	domainKeys map[string]*regional // of domains' keys, by ARN
 	transport  *http.Transport
+	domains    *http.Transport // TLS 1.3 with X25519MLKEM768 alone, unless configured otherwise
 	wallet     wallet
 	recipients *recipients
 	limiter    *limiter
@@ -60,21 +63,43 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg: cfg, regions: make(map[string]*regional), byARN: make(map[string]*regional),
+		domainKeys: make(map[string]*regional),
 		recipients: newRecipients(&cfg), limiter: newLimiter(cfg.MaxConcurrent, cfg.MaxQueue),
 	}
-	c.transport = newTransport(&c.cfg, roots)
+	c.transport, c.domains = newTransport(&c.cfg, roots), newDomainTransport(&c.cfg, roots)
 	for name, arn := range cfg.Keys {
-		base, err := cfg.endpoint(name, arn)
+		r, err := c.region(name, arn)
 		if err != nil {
 			return nil, err
 		}
-		r := &regional{name: name, arn: arn, base: base}
-		r.doer = &httpDoer{transport: c.transport, host: base.Host, answered: &r.answered, offset: &c.offset}
-		c.regions[name], c.byARN[arn] = r, r
+		r.arn, c.byARN[arn], c.domainKeys[arn] = arn, r, r
+	}
+	for _, arn := range cfg.DomainKeys {
+		r, err := c.region(arnForm.FindStringSubmatch(arn)[2], arn)
+		if err != nil {
+			return nil, err
+		}
+		c.domainKeys[arn] = r
 	}
 	c.ctx, c.end = context.WithCancel(context.Background())
 	c.done.Go(func() { c.recipients.run(c.ctx) })
 	return c, nil
+}
+
+// region returns what belongs to the region of that name, and makes it if there is none yet.
+func (c *Client) region(name, arn string) (*regional, error) {
+	if r := c.regions[name]; r != nil {
+		return r, nil
+	}
+	base, err := c.cfg.endpoint(name, arn)
+	if err != nil {
+		return nil, err
+	}
+	r := &regional{name: name, base: base}
+	r.doer = &httpDoer{transport: c.transport, host: base.Host, answered: &r.answered, offset: &c.offset}
+	r.domains = &httpDoer{transport: c.domains, host: base.Host, answered: &r.answered, offset: &c.offset}
+	c.regions[name] = r
+	return r, nil
 }
 
 // Prepared is closed once there is an RSA key pair. Making one takes from a tenth of a second to seconds. Calls made
@@ -89,7 +114,7 @@ func (c *Client) CredentialsValid() (expiry time.Time, ok bool) { return c.walle
 // unwraps to a *wire.Error. Unwrap returns when ctx ends, or after the configuration's CallTimeout.
 func (c *Client) Unwrap(ctx context.Context, r keys.Request) (*secret.Buffer, error) {
 	by, _ := r.By.(*Identity)
-	q := question{by: by, region: c.byARN[r.KeyARN], wrapped: r.Wrapped}
+	q := question{by: by, region: c.byARN[r.KeyARN], arn: r.KeyARN, wrapped: r.Wrapped}
 	if len(r.VaultID) == 0 || len(r.VaultID) > maxVaultID {
 		return nil, c.refuse(Invalid)
 	}
@@ -106,6 +131,9 @@ func (c *Client) Unwrap(ctx context.Context, r keys.Request) (*secret.Buffer, er
 func (c *Client) UnwrapHMACKey(ctx context.Context, region string, wrapped []byte) (*secret.Buffer, error) {
 	q := question{
 		region: c.regions[region], wrapped: wrapped, context: map[string]string{"purpose": "redoubt-hmac"},
+	}
+	if q.region != nil {
+		q.arn = q.region.arn
 	}
 	holders := c.wallet.holders(c.now())
 	if len(holders) == 0 {
@@ -181,4 +209,5 @@ func (c *Client) Close() {
 	c.done.Wait()
 	c.wallet.close()
 	c.transport.CloseIdleConnections()
+	c.domains.CloseIdleConnections()
 }

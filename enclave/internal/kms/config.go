@@ -46,6 +46,12 @@ type Config struct {
 	// Keys maps a region to the ARN of the one key that may be used there. Required. Each must be the ARN of a key of
 	// that region, not of an alias.
 	Keys map[string]string
+	// DomainKeys are the ARNs of further keys, of any region, that may wrap the data keys of domains, and nothing else.
+	// A key of Keys may wrap these too.
+	DomainKeys []string
+	// ClassicalDomains asks for domains' keys over the same TLS as for vaults' keys: 1.2 or 1.3 with any key exchange.
+	// DANGEROUS: see the text of the configuration file.
+	ClassicalDomains bool
 	// Endpoint replaces https://kms.REGION.amazonaws.com for every region. It is an https URL with a host and,
 	// optionally, a port. DANGEROUS: see the text of the configuration file.
 	Endpoint string
@@ -93,6 +99,11 @@ func (c *Config) valid() error {
 	for region, arn := range c.Keys {
 		if parts := arnForm.FindStringSubmatch(arn); parts == nil || parts[2] != region {
 			return fmt.Errorf("%w: not the ARN of a key of its region", ErrConfig)
+		}
+	}
+	for _, arn := range c.DomainKeys {
+		if !arnForm.MatchString(arn) {
+			return fmt.Errorf("%w: a domain's key is not the ARN of a key", ErrConfig)
 		}
 	}
 	_, err := c.endpoint("us-east-1", "arn:aws:kms:us-east-1:000000000000:key/x")

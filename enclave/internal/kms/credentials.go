@@ -61,7 +61,7 @@ type set struct {
 	accessKeyID   string
 	secret, token []byte
 	expiry        time.Time
-	clients       map[string]sdkClient // by region
+	clients       map[string]clients // by region
 
 	// Guarded by wallet.mu.
 	held    int // identities that have this set
@@ -80,6 +80,17 @@ func (s *set) Retrieve(context.Context) (aws.Credentials, error) {
 
 // shared returns a string that uses b's memory, since a copy could never be wiped.
 func shared(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// clients are the SDK's clients of one region.
+type clients struct{ vaults, domains sdkClient }
+
+// client returns the one by which a question is asked.
+func (s *set) client(q question) sdkClient {
+	if q.domain {
+		return s.clients[q.region.name].domains
+	}
+	return s.clients[q.region.name].vaults
+}
 
 // good reports whether calls may be made with this set.
 func (s *set) good(now time.Time) bool {

@@ -40,22 +40,24 @@ const (
 	Cancelled            // the caller gave up, or the client was closed
 	Invalid              // the request is out of limits; KMS was not asked
 	NoEgress             // the parent gave no connection to KMS
+	NoHybrid             // the other end does not speak TLS 1.3 with X25519MLKEM768, which domains' keys need
 
 	// Causes is the number of causes.
-	Causes = int(NoEgress) + 1
+	Causes = int(NoHybrid) + 1
 )
 
 var causeTexts = [Causes]string{
 	"ok", "key denied", "throttled", "unavailable", "timed out", "unreachable", "endpoint not trusted", "invalid answer",
 	"request rejected", "no valid credentials", "credentials refused", "clocks differ", "no attestation document",
 	"circuit open", "too many calls", "cancelled", "invalid request", "no egress",
+	"the endpoint offers no TLS 1.3 with X25519MLKEM768; see kms.classical_domains",
 }
 
 var causeCodes = [Causes]wire.Code{
 	wire.OK, wire.KeyDenied, wire.KMSThrottled, wire.KMSUnavailable, wire.KMSUnavailable, wire.KMSUnavailable,
 	wire.KMSUnavailable, wire.KMSUnavailable, wire.KMSUnavailable, wire.KMSUnavailable, wire.KMSUnavailable,
 	wire.KMSUnavailable, wire.KMSUnavailable, wire.KMSUnavailable, wire.Overloaded, wire.DeadlineExceeded,
-	wire.BadRequest, wire.KMSUnavailable,
+	wire.BadRequest, wire.KMSUnavailable, wire.KMSUnavailable,
 }
 
 // String is a static text; the set of its results is closed.
@@ -72,7 +74,7 @@ func (c Cause) retryable() bool {
 }
 
 // failsCircuit reports whether the cause is a reason to ask KMS less. NoEgress is not one: it costs KMS nothing, and
-// the way out returns as a whole when the parent does.
+// the way out returns as a whole when the parent does. Nor is NoHybrid: it must not end the calls for vaults' keys.
 func (c Cause) failsCircuit() bool {
 	switch c {
 	case Throttled, Unavailable, Timeout, Unreachable, Untrusted:
@@ -114,7 +116,7 @@ func (e *Error) OwnFault() bool {
 		return true
 	}
 	switch e.Cause {
-	case NoCredentials, BadCredentials, ClockSkew, NoDocument, Overloaded, Cancelled, NoEgress:
+	case NoCredentials, BadCredentials, ClockSkew, NoDocument, Overloaded, Cancelled, NoEgress, NoHybrid:
 		return true
 	}
 	return false
@@ -182,6 +184,9 @@ var apiCauses = map[string]Cause{
 // errEgress marks the failures of Config.Dial.
 var errEgress = errors.New("kms: no egress")
 
+// errHybrid marks handshakes for domains that failed for want of TLS 1.3 or X25519MLKEM768.
+var errHybrid = errors.New("kms: no TLS 1.3 with X25519MLKEM768")
+
 // classify finds the cause in an error of the SDK.
 func classify(err error) Cause {
 	if err == nil {
@@ -244,6 +249,8 @@ func byTransport(err error) Cause {
 		return Cancelled
 	case errors.Is(err, errEgress):
 		return NoEgress
+	case errors.Is(err, errHybrid):
+		return NoHybrid
 	case errors.As(err, &certificate), errors.As(err, &unknown), errors.As(err, &hostname), errors.As(err, &recordHeader):
 		return Untrusted
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &deadline) && deadline.Timeout():

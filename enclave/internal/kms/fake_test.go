@@ -61,6 +61,8 @@ type fakeKMS struct {
 	edit     func(n int, answer map[string]any)
 	dialFail error
 	network  func(net.Conn) net.Conn // wraps the client's end
+	tls      func(*tls.Config)       // changes the configuration of the next connections
+	spoken   []tls.ConnectionState   // of requests
 }
 
 type decryptRequest struct {
@@ -91,6 +93,16 @@ func newFakeKMS(t testing.TB) *fakeKMS {
 		Handler: http.HandlerFunc(f.serve), ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute,
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.tls == nil {
+			return nil, nil
+		}
+		changed := &tls.Config{Certificates: config.Certificates, MinVersion: tls.VersionTLS12}
+		f.tls(changed)
+		return changed, nil
+	}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -149,6 +161,7 @@ func (f *fakeKMS) serve(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.requests = append(f.requests, q)
 	f.headers = append(f.headers, r.Header.Clone())
+	f.spoken = append(f.spoken, *r.TLS)
 	n, fail, edit := len(f.requests), f.fail, f.edit
 	f.mu.Unlock()
 	if fail != nil && fail(n, w, r) {

@@ -42,7 +42,7 @@ func FuzzAnswers(f *testing.F) {
 		r.circuit = circuit{}
 		s, _ := c.wallet.acquire(c.by, c.now())
 		defer c.wallet.release(s)
-		answer, failure := c.send(t.Context(), question{region: r, wrapped: []byte("w")}, s.clients[testRegion], nil)
+		answer, failure := c.send(t.Context(), question{region: r, wrapped: []byte("w")}, s.clients[testRegion].vaults, nil)
 		if failure == nil && !bytes.Contains(body, []byte("CiphertextForRecipient")) {
 			t.Errorf("an envelope of %d bytes from an answer without one", len(answer))
 		}

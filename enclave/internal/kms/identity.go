@@ -79,16 +79,21 @@ func (c *Client) newSet(creds *Credentials) *set {
 	c.wallet.last++
 	s := &set{
 		number: c.wallet.last, accessKeyID: string(creds.AccessKeyID), expiry: creds.Expiry,
-		clients: make(map[string]sdkClient, len(c.regions)),
+		clients: make(map[string]clients, len(c.regions)),
 		secret:  append([]byte(nil), creds.SecretAccessKey...), token: append([]byte(nil), creds.SessionToken...),
 	}
 	for name, r := range c.regions {
-		s.clients[name] = awskms.New(awskms.Options{
-			Region: name, BaseEndpoint: aws.String(r.base.String()), HTTPClient: r.doer, Credentials: s,
-			HTTPSignerV4: v4.NewSigner(), Retryer: aws.NopRetryer{},
-		})
+		s.clients[name] = clients{vaults: r.client(s, r.doer), domains: r.client(s, r.domains)}
 	}
 	return s
+}
+
+// client makes an SDK client of the region that signs with s and sends by doer.
+func (r *regional) client(s *set, doer *httpDoer) sdkClient {
+	return awskms.New(awskms.Options{
+		Region: r.name, BaseEndpoint: aws.String(r.base.String()), HTTPClient: doer, Credentials: s,
+		HTTPSignerV4: v4.NewSigner(), Retryer: aws.NopRetryer{},
+	})
 }
 
 // Number implements [keys.Credentials].

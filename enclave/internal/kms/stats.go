@@ -13,6 +13,7 @@ import (
 type counters struct {
 	calls, attempts [Causes]atomic.Uint64
 	retries         atomic.Uint64
+	domains         atomic.Uint64
 	latency         durations.Histogram
 }
 
@@ -36,6 +37,9 @@ type Stats struct {
 	Calls, Attempts [Causes]uint64
 	// Retries counts attempts beyond a call's first.
 	Retries uint64
+	// Domains counts the attempts that asked for a domain's key, however they ended. CloudTrail has no more entries of
+	// such a Decrypt than the enclaves count, unless somebody else asks.
+	Domains uint64
 	// Latency counts attempts by duration.
 	Latency durations.Snapshot
 	// InFlight is the number of running attempts, Waiting that of calls that wait for their turn.
@@ -59,7 +63,7 @@ type Stats struct {
 func (c *Client) Stats() Stats {
 	now := time.Now()
 	out := Stats{
-		Retries: c.stats.retries.Load(), Latency: c.stats.latency.Snapshot(),
+		Retries: c.stats.retries.Load(), Domains: c.stats.domains.Load(), Latency: c.stats.latency.Snapshot(),
 		InFlight: len(c.limiter.slots), Waiting: int(c.limiter.waiting.Load()),
 		RSAKeys: c.recipients.keys.Load(), Documents: c.recipients.documents.Load(),
 		DocumentFailures: c.recipients.failures.Load(), ClockOffset: time.Duration(c.offset.Load()),

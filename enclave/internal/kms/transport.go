@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -17,6 +18,9 @@ const (
 	maxAnswerHeader = 16 << 10
 	idleTimeout     = 50 * time.Second
 	tlsSessions     = 64
+	// maxDomainConns is the number of connections, per region, for domains' keys. A fleet has few domains, and each is
+	// asked for about once in a key's time to live.
+	maxDomainConns = 4
 )
 
 // Amazon's trust anchors: Amazon Root CA 1 to 4 and Starfield Services Root CA G2.
@@ -48,6 +52,62 @@ func newTransport(cfg *Config, roots *x509.CertPool) *http.Transport {
 		MaxConnsPerHost: cfg.MaxConcurrent, MaxIdleConns: cfg.MaxConcurrent, MaxIdleConnsPerHost: cfg.MaxConcurrent,
 		IdleConnTimeout: idleTimeout, MaxResponseHeaderBytes: maxAnswerHeader,
 	}
+}
+
+// newDomainTransport makes the pool of connections for domains' keys. A domain's key opens every vault of its domain,
+// for years. So what is recorded of these connections must not open to a quantum computer: TLS 1.3 with X25519MLKEM768
+// or nothing. It shares no TLS session with the other pool.
+func newDomainTransport(cfg *Config, roots *x509.CertPool) *http.Transport {
+	t := newTransport(cfg, roots)
+	t.MaxConnsPerHost = min(maxDomainConns, cfg.MaxConcurrent)
+	if cfg.ClassicalDomains {
+		return t
+	}
+	config := t.TLSClientConfig
+	config.MinVersion = tls.VersionTLS13
+	config.CurvePreferences = []tls.CurveID{tls.X25519MLKEM768}
+	config.VerifyConnection = func(s tls.ConnectionState) error {
+		if s.Version != tls.VersionTLS13 || s.CurveID != tls.X25519MLKEM768 {
+			return errHybrid
+		}
+		return nil
+	}
+	t.DialTLSContext = func(ctx context.Context, network, hostport string) (net.Conn, error) {
+		conn, err := cfg.dial(ctx, network, hostport)
+		if err != nil {
+			return nil, err
+		}
+		return handshake(ctx, conn, config, hostport, cfg.AttemptTimeout)
+	}
+	return t
+}
+
+// handshake makes TLS on conn, which it takes over. An end that offers nothing which config takes is an errHybrid.
+func handshake(
+	ctx context.Context, conn net.Conn, config *tls.Config, hostport string, timeout time.Duration,
+) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	config = config.Clone()
+	config.ServerName, _, _ = net.SplitHostPort(hostport)
+	secured := tls.Client(conn, config)
+	err := secured.HandshakeContext(ctx)
+	if err == nil {
+		return secured, nil
+	}
+	_ = conn.Close()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	// The alerts of package tls have no type. The text decides only how the failure is called.
+	for _, text := range []string{
+		"protocol version", "handshake failure", "insufficient security", "server selected unsupported",
+	} {
+		if strings.Contains(err.Error(), text) {
+			return nil, errHybrid
+		}
+	}
+	return nil, err
 }
 
 // dial opens a connection through the parent. The wait is bounded, since a parent may neither open nor refuse it.

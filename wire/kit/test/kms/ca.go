@@ -114,7 +114,8 @@ func (c *CA) Pool() *x509.CertPool {
 }
 
 // ServerConfig issues a fresh certificate for localhost and the loopback addresses, valid for 30 days, and returns a
-// TLS configuration (1.2 and up) with it. The certificate's key is never written to a file.
+// TLS configuration with it: 1.2 and up, with X25519MLKEM768 among the key exchanges. The certificate's key is never
+// written to a file.
 func (c *CA) ServerConfig(now time.Time) (*tls.Config, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -2,6 +2,12 @@ package kms
 
 const algSymmetric = "SYMMETRIC_DEFAULT"
 
+// contextDomain is the name in the encryption context by which a domain's key is known.
+const contextDomain = "redoubt:domain"
+
+// errClassical is an error that KMS does not know.
+var errClassical = validationError("A domain's key is given over TLS 1.3 with X25519MLKEM768 alone.")
+
 // decryptRequest and the types after it are the members of KMS's API that we use.
 type decryptRequest struct {
 	CiphertextBlob      []byte
@@ -38,6 +44,9 @@ func decrypt(c *call, in *decryptRequest) (*decryptResponse, error) {
 	}
 	if err := c.authorize(key, factsOf(to), in.EncryptionContext); err != nil {
 		return nil, err
+	}
+	if _, domain := in.EncryptionContext[contextDomain]; domain && c.classical {
+		return nil, errClassical
 	}
 	plaintext, err := openBlob(key, in.CiphertextBlob, in.EncryptionContext)
 	if err != nil {

@@ -14,6 +14,8 @@
 //     is used, and the key policy's kms:RecipientAttestation conditions are evaluated on what it proves;
 //   - an attested answer is a CMS EnvelopedData in BER with indefinite lengths, as KMS sends it, and has no
 //     Plaintext;
+//   - a domain's key (encryption context redoubt:domain) is not given over TLS without X25519MLKEM768, where KMS would
+//     give it to whoever may have it;
 //   - errors have the names, texts and statuses that an AWS SDK expects, and an x-amzn-RequestId.
 //
 // # Against whom

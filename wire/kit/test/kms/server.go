@@ -2,6 +2,7 @@ package kms
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -106,6 +107,7 @@ type call struct {
 	caller    Credential
 	keyARN    string // for the log, once known
 	attested  bool   // for the counters
+	classical bool   // came over TLS that a quantum computer could open later
 	mutate    mutation
 }
 
@@ -164,6 +166,7 @@ func (s *Server) serve(c *call, r *http.Request) ([]byte, error) {
 	if r.Method != http.MethodPost || r.URL.Path != "/" || r.URL.RawQuery != "" {
 		return nil, errUnknownOperation
 	}
+	c.classical = r.TLS != nil && (r.TLS.Version != tls.VersionTLS13 || r.TLS.CurveID != tls.X25519MLKEM768)
 	if c.caller, err = s.authenticate(r, body); err != nil {
 		return nil, err
 	}
