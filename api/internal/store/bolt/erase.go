@@ -179,7 +179,7 @@ func (s *Store) eraseLast(due bool) {
 }
 
 func (s *Store) eraseSome() (time.Duration, error) {
-	held, err := s.remains()
+	db, held, err := s.remains()
 	if err != nil {
 		return 0, err
 	}
@@ -189,7 +189,7 @@ func (s *Store) eraseSome() (time.Duration, error) {
 			s.erasing(stepPostponed)
 			return s.eraseAfter, nil
 		}
-		if err := s.wipe(held); err != nil {
+		if err := s.wipe(db, held); err != nil {
 			return 0, err
 		}
 	}
@@ -201,31 +201,31 @@ func (s *Store) eraseSome() (time.Duration, error) {
 	return erasePause, nil
 }
 
-// remains looks at the next dirty pages and returns those that hold data and may be erased. If the state before the
-// newest uses some of them, it makes an empty commit, so that another state is the one before.
-func (s *Store) remains() ([]uint64, error) {
+// remains looks at the next dirty pages and returns those that hold data and may be erased, and whose they are. If the
+// state before the newest uses some of them, it makes an empty commit, so that another state is the one before.
+func (s *Store) remains() (*file, []uint64, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.broken.Load() {
-		return nil, errUnreadable
+		return nil, nil, errUnreadable
 	}
 	if !s.db.erase.known {
 		if err := s.db.learn(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	e := &s.db.erase
 	held, err := s.db.holding(e.dirty.first(eraseBatch))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if slices.ContainsFunc(held, func(page uint64) bool { return !e.unused(page) }) {
 		if err := s.transact(nil); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		held = slices.DeleteFunc(held, func(page uint64) bool { return !e.dirty.has(page) || !e.unused(page) })
 	}
-	return held, nil
+	return s.db, held, nil
 }
 
 // unused reports whether neither of the two newest states uses a dirty page.
@@ -263,10 +263,14 @@ func (s *Store) observed() bool {
 	return s.snapshots.Load() > 0
 }
 
-// wipe writes zeros over pages.
-func (s *Store) wipe(all []uint64) error {
+// wipe writes zeros over pages of db. If a restore has put another file in its place meanwhile, those are no longer
+// free pages of the store: then it does nothing.
+func (s *Store) wipe(db *file, all []uint64) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	if s.db != db {
+		return nil
+	}
 	size := s.db.page
 	for rest := all; len(rest) > 0; {
 		n := 1

@@ -308,6 +308,49 @@ func TestARestoredFileIsErasedToo(t *testing.T) {
 	untilErased(t, dir)
 }
 
+// TestNothingOfAFileThatIsRestoredWhileTheOldOneIsErasedIsErased: what is free in one file is in use in the other.
+func TestNothingOfAFileThatIsRestoredWhileTheOldOneIsErasedIsErased(t *testing.T) {
+	ids := make([]string, 300)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("v_%d", i)
+	}
+	backup := backupOf(t, ids...)
+	from, err := Open(filepath.Join(t.TempDir(), "store.db"), Options{Reserve: 256 << 10, eraseAfter: time.Hour})
+	must(t, err)
+	defer from.Close()
+	for _, id := range ids {
+		must(t, from.Create(t.Context(), marked(id, removedMark), nil, nil))
+	}
+	for _, id := range ids {
+		must(t, from.Delete(t.Context(), id, 1, nil))
+	}
+	old, err := os.ReadFile(from.path)
+	must(t, err)
+	path := filepath.Join(t.TempDir(), "store.db")
+	must(t, os.WriteFile(path, old, 0o600))
+	found, swapped := make(chan struct{}, 1), make(chan struct{})
+	s := openToErase(t, path, nil, func(step string) {
+		if step == stepFound {
+			select {
+			case found <- struct{}{}:
+				<-swapped
+			default:
+			}
+		}
+	})
+	<-found
+	must(t, s.Restore(bytes.NewReader(backup), nil))
+	close(swapped)
+	untilErased(t, filepath.Dir(path))
+	for _, id := range ids {
+		if _, err := s.Get(t.Context(), id); err != nil {
+			t.Fatal(id, err)
+		}
+	}
+	must(t, s.Close())
+	must(t, Check(path))
+}
+
 // The watch on each commit must agree with what the file says.
 func TestPagesThatAreNotInUseAreDirtyOrZero(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
