@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"encoding/json"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -41,12 +42,15 @@ func TestHostileBodiesCostTheirSize(t *testing.T) {
 		"an unknown member":   {"POST", "/v1/vaults/" + id + "/decrypt", hostile(`{"x":"`, `\u0031`, `"}`)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var before, after runtime.MemStats
 			a.Do(c.method, c.path, c.body).WantStatus(http.StatusUnprocessableEntity)
-			runtime.ReadMemStats(&before)
-			a.Do(c.method, c.path, c.body).WantStatus(http.StatusUnprocessableEntity)
-			runtime.ReadMemStats(&after)
-			per := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(c.body))
+			per := math.Inf(1) // the least of some, since what runs beside allocates too
+			for range 3 {
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				a.Do(c.method, c.path, c.body).WantStatus(http.StatusUnprocessableEntity)
+				runtime.ReadMemStats(&after)
+				per = min(per, float64(after.TotalAlloc-before.TotalAlloc)/float64(len(c.body)))
+			}
 			t.Logf("%.2f bytes for a byte of the body", per)
 			if per > most {
 				t.Errorf("%.1f bytes are allocated for a byte of the body, at most %d may be", per, most)
