@@ -150,6 +150,10 @@ generate: ## Write all that is made from code: that page, METRICS.md, dashboards
 bench: build ## Short set of measurements (under 3 minutes), kept in deploy/measurements/COMMIT.jsonl; draws deploy/measurements/report.html
 	bench/short.sh
 
+.PHONY: test-domain
+test-domain: ## The vectors of domain keys, computed by other libraries (Python's cryptography, by pip into ~/.cache)
+	$$(.ci/venv domain-50.0.2 cryptography==50.0.2)/bin/python wire/kit/domain/testdata/check.py
+
 .PHONY: soak
 soak: build ## A million requests through the local stack: memory, goroutines and descriptors (SOAK=100000 for fewer)
 	bin/bench soak --requests $(SOAK)

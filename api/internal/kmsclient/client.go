@@ -113,7 +113,7 @@ func (c *Client) begin(ctx context.Context) (context.Context, *awscall.Record, c
 func (c *Client) NewKeyPair(ctx context.Context, suite sealed.Suite, bind map[string]string) (public,
 	wrapped []byte, err error,
 ) {
-	if !suite.Valid() {
+	if !suite.OnCurve() {
 		return nil, nil, sealed.ErrSuite
 	}
 	if c.key == "" {

@@ -110,7 +110,7 @@ type Service struct {
 
 // New checks the configuration and makes a service. Error: [ErrCutover].
 func New(cfg Config) (*Service, error) {
-	if cfg.Store == nil || cfg.Keys == nil || cfg.Opener == nil || cfg.Schema == nil || !cfg.Suite.Valid() {
+	if cfg.Store == nil || cfg.Keys == nil || cfg.Opener == nil || cfg.Schema == nil || !cfg.Suite.OnCurve() {
 		return nil, errors.New("vault: incomplete configuration")
 	}
 	if cfg.Encoding != sealed.EncodingField && cfg.Encoding != sealed.EncodingRecord {

@@ -56,7 +56,7 @@ func (o *Options) fill() error {
 		o.Prefix = "v_bench_"
 	}
 	if o.Vaults < 1 || o.Vaults > MaxVaults || o.Writes < 1 || o.Writes > MaxWrites || o.Fields < 1 ||
-		o.Fields > wire.MaxFields || !o.Suite.Valid() || o.Encoding != 2 && o.Encoding != 3 {
+		o.Fields > wire.MaxFields || !o.Suite.OnCurve() || o.Encoding != 2 && o.Encoding != 3 {
 		return ErrOptions
 	}
 	return nil

@@ -59,8 +59,8 @@ func Read(r io.Reader) (*Corpus, error) {
 	s := bufio.NewScanner(r)
 	s.Buffer(make([]byte, 0, 64<<10), maxVault)
 	var h header
-	if !s.Scan() || json.Unmarshal(s.Bytes(), &h) != nil || h.Format != format || !h.Suite.Valid() ||
-		!h.Encoding.Valid() || h.Vaults < 1 || h.Vaults > MaxVaults {
+	if !s.Scan() || json.Unmarshal(s.Bytes(), &h) != nil || h.Format != format || !h.Suite.OnCurve() ||
+		h.Encoding != 2 && h.Encoding != 3 || h.Vaults < 1 || h.Vaults > MaxVaults {
 		return nil, ErrFile
 	}
 	c := &Corpus{Suite: h.Suite, Encoding: h.Encoding, Region: h.Region, API: h.API}

@@ -93,7 +93,7 @@ func Encode(suite sealed.Suite, encoding sealed.Encoding, blob []byte) string {
 
 // makeKey sets WrappedKey and returns the public key (DER SubjectPublicKeyInfo).
 func (r *Record) makeKey(ctx context.Context, client *awskms.Client) ([]byte, error) {
-	if !r.Suite.Valid() {
+	if !r.Suite.OnCurve() {
 		return nil, errors.New("unknown suite")
 	}
 	var encryptionContext map[string]string

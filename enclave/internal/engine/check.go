@@ -16,7 +16,7 @@ func (j *job) parse(body []byte) wire.Code {
 		return wire.BadRequest
 	}
 	q := &j.req
-	if len(q.VaultID) == 0 || len(q.WrappedKey) == 0 || !sealed.Suite(q.Suite).Valid() {
+	if len(q.VaultID) == 0 || len(q.WrappedKey) == 0 || !sealed.Suite(q.Suite).OnCurve() {
 		return wire.BadRequest
 	}
 	if c := j.parseNames(); c != wire.OK {
@@ -101,7 +101,7 @@ func (j *job) parseReply() wire.Code {
 	if !j.to.Features().Has(wire.FeaturePaddedReply) {
 		return wire.BadRequest // the first layout showed lengths and failures
 	}
-	if !sealed.Suite(q.ReplySuite).Valid() {
+	if !sealed.Suite(q.ReplySuite).OnCurve() {
 		return wire.BadRequest
 	}
 	var err error

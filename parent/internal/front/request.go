@@ -206,7 +206,7 @@ func (r *request) suite(s []byte) (sealed.Suite, bool) {
 		return 0, false
 	}
 	suite, err := sealed.ParseSuite(id)
-	return suite, err == nil
+	return suite, err == nil && suite.OnCurve()
 }
 
 // base64 decodes s into the scratch buffer, which decode has made large enough.

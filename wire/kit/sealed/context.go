@@ -40,15 +40,33 @@ func (k *PrivateKey) Derive(mem, info, enc []byte) (Context, error) {
 }
 
 func (k *PrivateKey) derive(p *params, mem, info, enc []byte) bool {
+	var buf [maxHashSize]byte
+	defer secret.Wipe(buf[:])
+	shared := buf[:p.nh]
+	valid, ok := k.share(p, shared, enc)
+	return ok && p.fillContext(mem, shared, info) && valid
+}
+
+// share is Decap of RFC 9180, section 4: it writes the shared secret, nh bytes, to dst. valid is false for an enc that
+// is not one of the suite; dst then holds something else, and the caller goes on, so that time does not tell failures
+// apart.
+func (k *PrivateKey) share(p *params, dst, enc []byte) (valid, ok bool) {
+	if p.curve == nil {
+		if k.xwing == nil || len(enc) != p.encSize {
+			return false, false
+		}
+		k.xwing.DecapsulateTo(dst, enc)
+		return true, true
+	}
 	var buf [maxScalarSize]byte
 	defer secret.Wipe(buf[:])
 	dh := buf[:p.scalar]
-	valid := k.agree(dh, enc)
+	valid = k.agree(dh, enc)
 	// Whether enc is on the curve is no secret, but time must not tell failures apart.
 	if !valid && !k.agree(dh, k.point) {
-		return false
+		return false, false
 	}
-	return p.schedule(mem, dh, info, enc, k.point) && valid
+	return valid, p.shareDH(dst, dh, enc, k.point)
 }
 
 // Open decrypts blob, whose Enc MUST be the one from which the context was derived, and appends the plaintext to dst.

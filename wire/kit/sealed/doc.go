@@ -3,18 +3,30 @@
 //
 // # Format
 //
-// HPKE (RFC 9180) in mode_base. info is the vault id; a field is bound to its name, in lower case. Three encodings:
+// HPKE (RFC 9180) in mode_base. info is the vault id; a field is bound to its name, in lower case. Four encodings:
 //
 //	1  hex(enc) "#" hex(ct), lower case     aad = name          read forever, never written
 //	2  enc || ct                            aad = name          an encapsulation for each field, sequence number 0
 //	3  0x03 || enc || ct                    aad = 0x03 || name  one encapsulation for each write, shared by its fields
+//	4  0x05 || ref || ct                    aad = 0x05 || name  the same, and enc stands once beside the fields
 //
-// enc is an uncompressed point (SEC 1, section 2.3.3: 0x04, then x and y), ct is ciphertext and 16-byte tag. In
-// encoding 3 the AEAD key and nonce of a field are Export("redoubt/v3/field" || 0x00 || name, 32 + 12); the context's
-// own Seal is never used. A value's form tells its encoding ([Detect]), and [ParseBlob] refuses a value that
+// enc is an uncompressed point (SEC 1, section 2.3.3: 0x04, then x and y) or X-Wing's ciphertext. ct is ciphertext and
+// 16-byte tag. In encoding 3 the AEAD key and nonce of a field are Export("redoubt/v3/field" || 0x00 || name, 32 + 12);
+// the context's own Seal is never used. A value's form tells its encoding ([Detect]), and [ParseBlob] refuses a value that
 // contradicts the stated encoding. Encodings 1 and 2 are those of the reference, the AWS sample that Redoubt
-// succeeds. Suites are P-256, P-384 and P-521, each with the HKDF hash of its size and AES-256-GCM. A suite whose
-// encapsulated keys may begin with any byte can exist in encoding 3 only.
+// succeeds. Suites are P-256, P-384, P-521 and X-Wing, each with AES-256-GCM; the curves have the HKDF hash of their
+// size, X-Wing has SHA-256. X-Wing's encapsulated keys begin with any byte, and it exists in encoding 4 only.
+//
+// Encoding 4 is for vaults under a domain, whose key pairs the enclave makes (package domain). ref is the first 8 bytes
+// of SHA-256(enc). A record has R = Export("redoubt/v4/record", 48), and a field's AEAD key and nonce are HKDF-Expand
+// of RFC 5869 with SHA-384, whatever the suite: Expand(R, "field" || name, 32 + 12). Only Export of HPKE is used, so
+// that any library serves, and the [Record] that opens the fields is 48 bytes. [JoinBlob] compares ref with the enc it
+// is given; a field that is joined with another enc of the same ref, of which there are some after 2^32 tries, does not
+// open either, since R differs.
+//
+// X-Wing has implicit rejection: each 1,120 bytes decapsulate to something, and a wrong enc shows at the field's tag.
+// circl and we take X25519 points of low order, as the draft does; crypto/hpke refuses them. Only a writer who wants
+// his own field weaker makes one, and ML-KEM's part of the secret remains.
 //
 // # What it guarantees, and against whom
 //
@@ -31,7 +43,8 @@
 // fields any number of times, in any order. A Context is 108 bytes, in memory that the caller chooses: key, base
 // nonce and exporter secret.
 //
-// circl seals. Opening is done here, from the standard library: the key agreement of crypto/ecdh, and the labelled
+// circl seals, and does X-Wing's decapsulation, in half the time of the standard library's. The rest of opening is done
+// here, from the standard library: the key agreement of crypto/ecdh, and the labelled
 // steps of RFC 9180 (sections 4.1, 5.1 and 5.3) over crypto/hkdf. circl and crypto/hpke do the same. But neither gives
 // a context out that can be kept outside the heap, and neither takes another key agreement. Tests compare with both,
 // with RFC 9180's vectors and with Wycheproof's.
@@ -52,6 +65,8 @@
 //     scalar on the stack (the comparison with the group order).
 //   - crypto/hkdf leaves what a derivation passes through it, padded and masked as HMAC does, in dead heap blocks,
 //     until the collector reuses them. circl leaves the same of sealing.
+//   - circl keeps the seed and ML-KEM's decryption key in the Go heap while an X-Wing [PrivateKey] lives. Destroy wipes
+//     both. Expanding leaves ML-KEM's rejection secret (z) in a dead heap block, and its noise on the stack.
 //   - crypto/cipher and crypto/aes hold the expanded key of a field for the length of Open; it is wiped then. The
 //     AEAD is not kept with the context; newAEAD says why.
 //   - crypto/hkdf leaves the exporter secret and the exported key of a field of encoding 3 so, too.

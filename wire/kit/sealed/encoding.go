@@ -10,17 +10,20 @@ const (
 	EncodingHex    Encoding = 1 // hex(enc) "#" hex(ct): read forever, never written
 	EncodingField  Encoding = 2 // enc || ct, one encapsulation per field: the reference's format
 	EncodingRecord Encoding = 3 // 0x03 || enc || ct, one encapsulation per write
+	EncodingRef    Encoding = 4 // 0x05 || ref || ct, one encapsulation per write, which stands beside the fields
 )
 
 const (
 	pointByte  = 0x04 // SEC 1 section 2.3.3: an uncompressed point
 	recordByte = 0x03 // first byte of encoding 3, and of its associated data
+	refByte    = 0x05 // first byte of encoding 4, and of its associated data
 )
 
 // Valid reports whether e is one of the encodings above.
-func (e Encoding) Valid() bool { return e >= EncodingHex && e <= EncodingRecord }
+func (e Encoding) Valid() bool { return e >= EncodingHex && e <= EncodingRef }
 
-// ParseEncoding reads a request's "encoding": "1", "2" or "3"; empty (absent) means 2. Error: [ErrEncoding].
+// ParseEncoding reads a request's "encoding" where a field carries all that opens it: "1", "2" or "3"; empty (absent)
+// means 2. Error: [ErrEncoding].
 func ParseEncoding(s string) (Encoding, error) {
 	switch s {
 	case "1":
@@ -33,8 +36,8 @@ func ParseEncoding(s string) (Encoding, error) {
 	return 0, ErrEncoding
 }
 
-// Detect finds the encoding of a stored value by its form: first byte 0x04 is 2, first byte 0x03 is 3, lower-case hex
-// of a point and a '#' is 1. It checks no more than that. Error: [ErrEncoding].
+// Detect finds the encoding of a stored value by its form: first byte 0x04 is 2, first byte 0x03 is 3, first byte 0x05
+// is 4, lower-case hex of a point and a '#' is 1. It checks no more than that. Error: [ErrEncoding].
 func Detect(value []byte) (Encoding, error) {
 	switch {
 	case len(value) == 0:
@@ -42,6 +45,8 @@ func Detect(value []byte) (Encoding, error) {
 		return EncodingField, nil
 	case value[0] == recordByte:
 		return EncodingRecord, nil
+	case value[0] == refByte:
+		return EncodingRef, nil
 	case bytes.HasPrefix(value, []byte("04")) && bytes.IndexByte(value, '#') >= 0:
 		return EncodingHex, nil
 	}
@@ -52,7 +57,7 @@ func Detect(value []byte) (Encoding, error) {
 // Error: [ErrBlob]; dst is then unchanged.
 func AppendHex[T string | []byte](dst []byte, suite Suite, value T) ([]byte, error) {
 	p := suite.params()
-	if p == nil || len(value) < 2*p.encSize+1+2*TagSize || value[2*p.encSize] != '#' {
+	if p == nil || p.curve == nil || len(value) < 2*p.encSize+1+2*TagSize || value[2*p.encSize] != '#' {
 		return dst, ErrBlob
 	}
 	out, ok := appendHexDigits(dst, value[:2*p.encSize])
@@ -97,11 +102,12 @@ type Blob struct {
 	CT       []byte // ciphertext and tag, at least TagSize bytes
 }
 
-// ParseBlob splits a sealed field into its parts. It expects a value of encoding 1 as [AppendHex] leaves it (enc ||
-// ct). Error: [ErrBlob] for a blob that is too short or whose form contradicts encoding.
+// ParseBlob splits a sealed field of encodings 1 to 3 into its parts. It expects a value of encoding 1 as [AppendHex]
+// leaves it (enc || ct). Error: [ErrBlob] for a blob that is too short or whose form contradicts encoding, and for
+// X-Wing. Encoding 4 has [ParseRef] and [JoinBlob].
 func ParseBlob(suite Suite, encoding Encoding, blob []byte) (Blob, error) {
 	p := suite.params()
-	if p == nil || !encoding.Valid() {
+	if p == nil || p.curve == nil || encoding < EncodingHex || encoding > EncodingRecord {
 		return Blob{}, ErrBlob
 	}
 	if encoding == EncodingRecord {

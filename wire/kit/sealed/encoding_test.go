@@ -13,6 +13,7 @@ import (
 func TestSuiteIDsAreTheReferences(t *testing.T) {
 	for s, want := range map[Suite]string{
 		P256: "48504b45001000010002", P384: "48504b45001100020002", P521: "48504b45001200030002",
+		XWing: "48504b45647a00010002", // ours, not the reference's
 	} {
 		id := s.ID()
 		if hex.EncodeToString(id[:]) != want {
@@ -31,10 +32,10 @@ func TestSuiteIDsAreTheReferences(t *testing.T) {
 		t.Error("sizes of encapsulated keys")
 	}
 	// The numbers are on the wire.
-	if P256 != 1 || P384 != 2 || P521 != 3 || Suite(4).Valid() || Suite(0).Valid() {
+	if P256 != 1 || P384 != 2 || P521 != 3 || XWing != 4 || Suite(5).Valid() || Suite(0).Valid() {
 		t.Error("numbers")
 	}
-	for _, s := range []Suite{0, 4, 255} {
+	for _, s := range []Suite{0, 5, 255} {
 		if s.String() != "unknown" || s.ID() != [SuiteIDSize]byte{} {
 			t.Error(s)
 		}

@@ -5,9 +5,9 @@ import "sync"
 // FieldSize is the number of bytes of memory that a [Field] needs: AEAD key and nonce.
 const FieldSize = keySize + nonceSize
 
-// Field opens one field of encoding 3. A Context can open the same field, but exports the field's key each time,
-// which takes four times as long as everything else. Like a Context, a Field is a small value over memory that
-// belongs to the caller.
+// Field opens one field of encoding 3 or 4. A Context, or a Record, can open the same field, but derives the field's
+// key each time, which takes four times as long as everything else. Like a Context, a Field is a small value over
+// memory that belongs to the caller.
 type Field struct{ mem []byte }
 
 // LoadField makes a Field of FieldSize bytes that [Context.Field] has filled.
@@ -33,12 +33,22 @@ func (c Context) Field(mem, name []byte) (Field, error) {
 	return Field{mem}, nil
 }
 
-// Open decrypts blob as [Context.Open] does. blob must be a field of encoding 3 with the name for which f was made.
+// Open decrypts blob as [Context.Open] does. blob must be a field of the encoding and the name for
+// which f was made.
 func (f Field) Open(dst, name []byte, blob Blob) ([]byte, error) {
-	if len(f.mem) != FieldSize || blob.Encoding != EncodingRecord || len(name) > MaxName {
+	if len(f.mem) != FieldSize || len(name) > MaxName {
+		return dst, ErrOpen
+	}
+	var mark byte
+	switch blob.Encoding {
+	case EncodingRecord:
+		mark = recordByte
+	case EncodingRef:
+		mark = refByte
+	default:
 		return dst, ErrOpen
 	}
 	aad := aadPool.Get().(*[1 + MaxName]byte)
 	defer aadPool.Put(aad)
-	return openAEAD(dst, f.mem[:keySize], f.mem[keySize:], blob.CT, appendRecordAAD(aad[:0], name))
+	return openAEAD(dst, f.mem[:keySize], f.mem[keySize:], blob.CT, append(append(aad[:0], mark), name...))
 }

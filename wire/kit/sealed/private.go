@@ -5,6 +5,8 @@ import (
 	"crypto/ecdh"
 	"crypto/subtle"
 
+	"github.com/cloudflare/circl/kem/xwing"
+
 	"redoubt/wire/kit/sealed/internal/s2nbignum"
 	"redoubt/wire/kit/secret"
 )
@@ -13,9 +15,10 @@ import (
 // Destroy. It prints as [secret.Redacted].
 type PrivateKey struct {
 	suite  Suite
-	sk     *ecdh.PrivateKey // nil where package s2nbignum does the key agreement
-	scalar []byte           // what s2nbignum does it with; nil elsewhere
-	point  []byte           // the public key
+	sk     *ecdh.PrivateKey  // nil where package s2nbignum does the key agreement, and for X-Wing
+	scalar []byte            // what s2nbignum does it with; nil elsewhere
+	point  []byte            // the public key; nil for X-Wing
+	xwing  *xwing.PrivateKey // the expanded key; nil but for X-Wing
 }
 
 // ParsePrivateKey reads DER: PKCS#8 (RFC 5208, RFC 5958), with or without a public key, or SEC 1 (RFC 5915). It costs
@@ -23,7 +26,7 @@ type PrivateKey struct {
 // neither kept nor wiped. Error: [ErrKey], also if the curve is not the suite's.
 func ParsePrivateKey(suite Suite, der []byte) (*PrivateKey, error) {
 	p := suite.params()
-	if p == nil {
+	if p == nil || p.curve == nil {
 		return nil, ErrKey
 	}
 	var key *PrivateKey
@@ -45,20 +48,50 @@ func parsePrivateKey(suite Suite, p *params, der []byte) *PrivateKey {
 	if !fillScalar(fixed, parts.scalar) {
 		return nil
 	}
-	sk, err := p.curve.NewPrivateKey(fixed)
+	key := newCurveKey(suite, p, fixed)
+	if key != nil && (!samePoint(key.point, parts.inner) || !samePoint(key.point, parts.outer)) {
+		key.Destroy()
+		return nil
+	}
+	return key
+}
+
+// newCurveKey makes a key of a scalar of the suite's size, which it copies. It returns nil for 0 and for the order of
+// the curve and beyond.
+func newCurveKey(suite Suite, p *params, scalar []byte) *PrivateKey {
+	sk, err := p.curve.NewPrivateKey(scalar)
 	if err != nil {
 		return nil
 	}
 	point := sk.PublicKey().Bytes()
-	if !samePoint(point, parts.inner) || !samePoint(point, parts.outer) {
-		wipeScalar(sk)
-		return nil
-	}
 	if s2nbignum.Has(p.curve) {
 		wipeScalar(sk)
-		return &PrivateKey{suite: suite, scalar: bytes.Clone(fixed), point: point}
+		return &PrivateKey{suite: suite, scalar: bytes.Clone(scalar), point: point}
 	}
 	return &PrivateKey{suite: suite, sk: sk, point: point}
+}
+
+// NewPrivateKey reads a serialized private key (SerializePrivateKey of RFC 9180, section 7.1.2; for X-Wing its seed) of
+// exactly [Suite.PrivateSize] bytes. For a curve it costs one base-point multiplication, for X-Wing the expansion of
+// the seed. raw is neither kept nor wiped. Error: [ErrKey].
+func NewPrivateKey(suite Suite, raw []byte) (*PrivateKey, error) {
+	p := suite.params()
+	if p == nil || len(raw) != p.scalar {
+		return nil, ErrKey
+	}
+	var key *PrivateKey
+	secret.Do(func() {
+		if p.curve != nil {
+			key = newCurveKey(suite, p, raw)
+			return
+		}
+		key = &PrivateKey{suite: suite, xwing: new(xwing.PrivateKey)}
+		key.xwing.Unpack(raw)
+	})
+	if key == nil {
+		return nil, ErrKey
+	}
+	return key, nil
 }
 
 // agree writes the x coordinate of the key's scalar times enc to dst, which has its size (RFC 9180, section 4.1). It
@@ -120,6 +153,14 @@ func (k *PrivateKey) Suite() Suite { return k.suite }
 
 // Public returns the public key.
 func (k *PrivateKey) Public() *PublicKey {
+	if k.xwing != nil {
+		pk := k.xwing.Public()
+		raw, err := pk.MarshalBinary()
+		if err != nil {
+			panic("sealed: an expanded key has no public key")
+		}
+		return &PublicKey{suite: k.suite, pk: pk, point: raw}
+	}
 	pk, err := publicKey(k.suite, k.point)
 	if err != nil {
 		panic("sealed: a private key's own point is not on its curve")
@@ -132,7 +173,8 @@ func (k *PrivateKey) Public() *PublicKey {
 func (k *PrivateKey) Destroy() {
 	wipeScalar(k.sk)
 	secret.Wipe(k.scalar)
-	k.sk, k.scalar = nil, nil
+	wipeXWing(k.xwing)
+	k.sk, k.scalar, k.xwing = nil, nil, nil
 }
 
 // wipeStack overwrites the part of the goroutine's stack on which crypto/ecdh leaves limbs of a scalar. It is for the

@@ -1,13 +1,14 @@
 package sealed
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/x509"
 
 	"github.com/cloudflare/circl/kem"
 )
 
-// PublicKey is a recipient's public key, checked to be a point of the suite's curve other than infinity.
+// PublicKey is a recipient's public key, checked as [NewPublicKey] says.
 // It may be used by several goroutines.
 type PublicKey struct {
 	suite Suite
@@ -19,7 +20,7 @@ type PublicKey struct {
 // kept. Error: [ErrKey], also if the curve is not the suite's.
 func ParsePublicKey(suite Suite, der []byte) (*PublicKey, error) {
 	p := suite.params()
-	if p == nil {
+	if p == nil || p.curve == nil {
 		return nil, ErrKey
 	}
 	parsed, err := x509.ParsePKIXPublicKey(der)
@@ -37,6 +38,17 @@ func ParsePublicKey(suite Suite, der []byte) (*PublicKey, error) {
 	return publicKey(suite, point.Bytes())
 }
 
+// NewPublicKey reads a serialized public key (SerializePublicKey of RFC 9180, section 7.1.1) of exactly
+// [Suite.PublicSize] bytes: an uncompressed point that is on the curve and not infinity, or X-Wing's two keys, of which
+// ML-KEM's passes the check of FIPS 203, section 7.2. raw is not kept. Error: [ErrKey].
+func NewPublicKey(suite Suite, raw []byte) (*PublicKey, error) {
+	p := suite.params()
+	if p == nil || len(raw) != p.pkSize || p.curve != nil && raw[0] != pointByte {
+		return nil, ErrKey
+	}
+	return publicKey(suite, bytes.Clone(raw))
+}
+
 func publicKey(suite Suite, point []byte) (*PublicKey, error) {
 	pk, err := suite.params().kem.Scheme().UnmarshalBinaryPublicKey(point)
 	if err != nil {
@@ -48,5 +60,6 @@ func publicKey(suite Suite, point []byte) (*PublicKey, error) {
 // Suite returns the key's suite.
 func (k *PublicKey) Suite() Suite { return k.suite }
 
-// AppendPoint appends the uncompressed point (SEC 1, section 2.3.3).
+// AppendPoint appends the serialized public key, [Suite.PublicSize] bytes: the uncompressed point (SEC 1, section
+// 2.3.3), or X-Wing's public key.
 func (k *PublicKey) AppendPoint(dst []byte) []byte { return append(dst, k.point...) }

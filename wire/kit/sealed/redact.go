@@ -27,6 +27,15 @@ func (c Context) LogValue() slog.Value { return slog.StringValue(secret.Redacted
 func (c Context) MarshalText() ([]byte, error) { return []byte(secret.Redacted), nil }
 
 // Format implements [fmt.Formatter]: every verb prints [secret.Redacted].
+func (r Record) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, secret.Redacted) }
+
+// LogValue implements [slog.LogValuer].
+func (r Record) LogValue() slog.Value { return slog.StringValue(secret.Redacted) }
+
+// MarshalText implements encoding.TextMarshaler, which encoding/json uses too.
+func (r Record) MarshalText() ([]byte, error) { return []byte(secret.Redacted), nil }
+
+// Format implements [fmt.Formatter]: every verb prints [secret.Redacted].
 func (f Field) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, secret.Redacted) }
 
 // LogValue implements [slog.LogValuer].

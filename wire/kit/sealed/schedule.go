@@ -16,21 +16,21 @@ const (
 	modeBase    = 0
 )
 
-// schedule writes key, base nonce and exporter secret to mem, as [Context] has them. dh is the result of the key
-// agreement between enc and the recipient's point.
-func (p *params) schedule(mem, dh, info, enc, point []byte) bool {
-	kem := append([]byte("KEM"), p.id[4:6]...)
+// kemID is the suite_id of the KEM's own steps, section 4.1.
+func (p *params) kemID() []byte { return append([]byte("KEM"), p.id[4:6]...) }
+
+// shareDH is ExtractAndExpand of section 4.1: it writes the shared secret, nh bytes, to dst. dh is the result of the
+// key agreement between enc and the recipient's point.
+func (p *params) shareDH(dst, dh, enc, point []byte) bool {
+	kem := p.kemID()
 	prk, ok := p.extract(kem, nil, "eae_prk", dh)
 	defer secret.Wipe(prk)
-	if !ok {
-		return false
-	}
-	var sharedBuf [maxHashSize]byte
-	defer secret.Wipe(sharedBuf[:])
-	shared := sharedBuf[:p.nh]
-	if !p.expand(kem, shared, prk, "shared_secret", append(append([]byte(nil), enc...), point...)) {
-		return false
-	}
+	return ok && p.expand(kem, dst, prk, "shared_secret", append(append([]byte(nil), enc...), point...))
+}
+
+// schedule calls f with the secret and the key schedule context of section 5.1, from which all else is expanded. f
+// MUST NOT keep the secret.
+func (p *params) schedule(shared, info []byte, f func(last, context []byte) bool) bool {
 	infoHash, ok := p.extract(p.id[:], nil, "info_hash", info)
 	if !ok {
 		return false
@@ -38,10 +38,28 @@ func (p *params) schedule(mem, dh, info, enc, point []byte) bool {
 	context := append(append([]byte{modeBase}, p.pskIDHash...), infoHash...)
 	last, ok := p.extract(p.id[:], shared, "secret", nil)
 	defer secret.Wipe(last)
-	c := Context{mem: mem}
-	return ok && p.expand(p.id[:], c.key(), last, "key", context) &&
-		p.expand(p.id[:], c.baseNonce(), last, "base_nonce", context) &&
-		p.expand(p.id[:], mem[keySize+nonceSize:][:p.nh], last, "exp", context)
+	return ok && f(last, context)
+}
+
+// fillContext writes key, base nonce and exporter secret to mem, as [Context] has them.
+func (p *params) fillContext(mem, shared, info []byte) bool {
+	return p.schedule(shared, info, func(last, context []byte) bool {
+		c := Context{mem: mem}
+		return p.expand(p.id[:], c.key(), last, "key", context) &&
+			p.expand(p.id[:], c.baseNonce(), last, "base_nonce", context) &&
+			p.expand(p.id[:], mem[keySize+nonceSize:][:p.nh], last, "exp", context)
+	})
+}
+
+// fillRecord writes the secret of a [Record] to mem.
+func (p *params) fillRecord(mem, shared, info []byte) bool {
+	return p.schedule(shared, info, func(last, context []byte) bool {
+		var buf [maxHashSize]byte
+		defer secret.Wipe(buf[:])
+		exporter := buf[:p.nh]
+		return p.expand(p.id[:], exporter, last, "exp", context) &&
+			export(p, mem, exporter, []byte(recordLabel))
+	})
 }
 
 // extract is LabeledExtract of section 4.
@@ -70,5 +88,5 @@ func (p *params) expand(suite, dst, prk []byte, label string, info []byte) bool 
 // What expand has room for without asking the heap.
 const (
 	maxLabel = len("shared_secret")
-	maxInfo  = max(2*MaxEncSize, 1+2*maxHashSize, maxExportContext)
+	maxInfo  = max(2*maxPointSize, 1+2*maxHashSize, maxExportContext)
 )

@@ -7,6 +7,9 @@ import (
 	"reflect"
 	"unsafe"
 
+	"github.com/cloudflare/circl/kem/mlkem/mlkem768"
+	"github.com/cloudflare/circl/kem/xwing"
+
 	"redoubt/wire/kit/secret"
 )
 
@@ -23,6 +26,10 @@ type scrubber struct {
 	scalar      uintptr // offsets in ecdh.PrivateKey: the scalar ...
 	inner       uintptr // ... and the pointer to the inner key ...
 	innerScalar uintptr // ... with its own copy of the scalar
+
+	lattice     bool    // the next two are known
+	latticeKey  uintptr // offset in xwing.PrivateKey of the pointer to ML-KEM's decryption key
+	latticeSize uintptr
 }
 
 var (
@@ -31,15 +38,16 @@ var (
 	ecdhKeyType = reflect.TypeFor[ecdh.PrivateKey]()
 )
 
-// Scrubs reports whether this build knows how to wipe the copies of private scalars that crypto/ecdh keeps, and the
-// key schedules of crypto/aes and crypto/cipher.
+// Scrubs reports whether this build knows how to wipe the copies of private scalars that crypto/ecdh keeps, with those
+// of ML-KEM's keys that circl keeps, and the key schedules of crypto/aes and crypto/cipher.
 func Scrubs() (scalars, ciphers bool) {
-	return scrub.scalars, scrub.block != nil && scrub.aead != nil
+	return scrub.scalars && scrub.lattice, scrub.block != nil && scrub.aead != nil
 }
 
 func newScrubber() (s scrubber) {
 	s.findCipher()
 	s.findScalar()
+	s.findLattice()
 	return s
 }
 
@@ -92,6 +100,32 @@ func (s *scrubber) findScalar() {
 	s.scalars, s.scalar, s.inner, s.innerScalar = true, outer.Offset, inner.Offset, d.Offset
 }
 
+// findLattice finds ML-KEM's decryption key, plain memory that X-Wing's private key points to.
+func (s *scrubber) findLattice() {
+	m, ok := reflect.TypeFor[xwing.PrivateKey]().FieldByName("m")
+	if !ok || m.Type != reflect.TypeFor[mlkem768.PrivateKey]() {
+		return
+	}
+	sk, ok := m.Type.FieldByName("sk")
+	if !ok || sk.Type.Kind() != reflect.Pointer || !isPlain(sk.Type.Elem()) {
+		return
+	}
+	s.lattice, s.latticeKey, s.latticeSize = true, m.Offset+sk.Offset, sk.Type.Elem().Size()
+}
+
+// wipeXWing zeroes the expanded key. sk is unusable afterwards.
+func wipeXWing(sk *xwing.PrivateKey) {
+	if sk == nil {
+		return
+	}
+	if scrub.lattice {
+		if key := *(*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(sk), scrub.latticeKey)); key != nil {
+			secret.Wipe(unsafe.Slice((*byte)(key), scrub.latticeSize))
+		}
+	}
+	*sk = xwing.PrivateKey{}
+}
+
 // wipeCipher zeroes the key schedules. Neither value may be used afterwards.
 func wipeCipher(block cipher.Block, aead cipher.AEAD) {
 	if scrub.block != nil && reflect.TypeOf(block) == scrub.block {
@@ -101,6 +135,10 @@ func wipeCipher(block cipher.Block, aead cipher.AEAD) {
 		secret.Wipe(unsafe.Slice((*byte)(reflect.ValueOf(aead).UnsafePointer()), scrub.gcmLen))
 	}
 }
+
+// Scrub zeroes the key schedules of an AES block and of a GCM made of it. It is for packages of the kit that make
+// their own. Neither value may be used afterwards.
+func Scrub(block cipher.Block, aead cipher.AEAD) { wipeCipher(block, aead) }
 
 // wipeScalar zeroes both copies of the scalar that sk keeps. sk is unusable afterwards.
 func wipeScalar(sk *ecdh.PrivateKey) {

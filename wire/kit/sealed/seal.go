@@ -25,8 +25,12 @@ func Seal(encoding Encoding, suite Suite, pub *PublicKey, info string, fields ma
 // SealRecord seals the fields of one write with one fresh encapsulation (encoding 3). info is the vault id or, for a
 // reply, the data to which the reply is bound. Names go through [NormalizeName] and are the keys of the result. The
 // plaintexts are borrowed. Nothing of the sender outlives the call, and a caller that retries gets another
-// encapsulation. Errors: [ErrName], [ErrSameName], [ErrKey] for a public key of another suite, [ErrSeal].
+// encapsulation. Errors: [ErrName], [ErrSameName], [ErrKey] for a public key of another suite and for
+// X-Wing, [ErrSeal].
 func SealRecord(suite Suite, pub *PublicKey, info string, fields map[string][]byte) (map[string][]byte, error) {
+	if !suite.OnCurve() {
+		return nil, ErrKey
+	}
 	return seal(rand.Reader, suite, pub, fields, func(r io.Reader, out, in map[string][]byte) error {
 		enc, sealer, err := setupSender(r, pub, info)
 		if err != nil {
@@ -44,6 +48,9 @@ func SealRecord(suite Suite, pub *PublicKey, info string, fields map[string][]by
 // SealFields seals each field with an encapsulation of its own (encoding 2, the reference's). Otherwise it does what
 // [SealRecord] does.
 func SealFields(suite Suite, pub *PublicKey, info string, fields map[string][]byte) (map[string][]byte, error) {
+	if !suite.OnCurve() {
+		return nil, ErrKey
+	}
 	return seal(rand.Reader, suite, pub, fields, func(r io.Reader, out, in map[string][]byte) error {
 		for name, plaintext := range in {
 			enc, sealer, err := setupSender(r, pub, info)

@@ -1,0 +1,46 @@
+package domain
+
+// smallOrder are the y coordinates, little endian, of the points of Edwards25519 whose order divides 8. A signature by
+// such a key verifies for many messages.
+var smallOrder = [5][PublicSize]byte{
+	{}, // order 4
+	{1},
+	minusOne,
+	{
+		0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
+		0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+	},
+	{
+		0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
+		0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+	},
+}
+
+// minusOne is p - 1 for p = 2^255 - 19.
+var minusOne = func() (b [PublicSize]byte) {
+	for i := range b {
+		b[i] = 0xff
+	}
+	b[0], b[PublicSize-1] = 0xec, 0x7f
+	return b
+}()
+
+// strongKey reports whether vk is the canonical encoding of a y coordinate, and not of a point of small order. Whether
+// it is a point at all shows when a signature is verified.
+func strongKey(vk [PublicSize]byte) bool {
+	vk[PublicSize-1] &= 0x7f // the sign of x
+	for i := PublicSize - 1; i >= 0; i-- {
+		if vk[i] != minusOne[i] {
+			if vk[i] > minusOne[i] {
+				return false // y >= p
+			}
+			break
+		}
+	}
+	for _, small := range smallOrder {
+		if vk == small {
+			return false
+		}
+	}
+	return true
+}
