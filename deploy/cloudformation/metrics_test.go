@@ -227,7 +227,7 @@ func TestTotalThrottlingIsSeenByWhatCallersAreTold(t *testing.T) {
 		"redoubt_parent_http_requests_total": true, "redoubt_enclave_kms_calls_total": true,
 		"redoubt_parent_requests_in_flight": true, "redoubt_parent_credentials_life_seconds": true,
 		"redoubt_parent_certificate_life_seconds": true, "redoubt_parent_probe_ok": true,
-		"redoubt_enclave_kms_circuits_open": true,
+		"redoubt_enclave_kms_circuits_open": true, "redoubt_enclave_kms_domain_decrypts_total": true,
 	})
 	const answers = "redoubt_parent_http_requests_total"
 	if got := told[answers]; !slices.Equal(got, []string{"Fleet=redoubt-vault,code=kms_throttled"}) {
