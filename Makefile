@@ -164,6 +164,15 @@ ATTACKS ?=
 test-attack: build ## Hostile peers on each protocol beside honest callers (ATTACKTIME=30s for each attack; SEED=n replays, ATTACKS=name for some)
 	ATTACK_BIN=$(CURDIR)/bin $(GO) test -tags attack -count=1 -timeout 60m -run '$(if $(ATTACKS),Attack($(ATTACKS))$$,.)' $(TESTFLAGS) ./deploy/storm/attack
 
+# The packages that compare secrets, or fail in ways that must not be told apart.
+TIMED := ./wire/kit/test/timing ./wire/kit/sealed ./parent/internal/front ./api/internal/auth ./api/internal/audit \
+	./enclave/internal/cms ./enclave/internal/kms
+TIMING ?= 4
+
+.PHONY: bench-timing
+bench-timing: ## Statistics (dudect) of what must take the same time whatever the secret; planted leaks must show (TIMING=20 for longer)
+	REDOUBT_TIMING=$(TIMING) $(GO) test -count=1 -p 1 -timeout 60m -run 'TheTimeOf|AComparison' -v $(TIMED)
+
 .PHONY: test-enclave
 test-enclave: ## The production enclave in QEMU guests: real vsock, /dev/nsm, EIF (root on Debian; builds QEMU once)
 	deploy/eif/testbed/test-enclave.sh

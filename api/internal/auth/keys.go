@@ -62,8 +62,18 @@ type KeyFile struct {
 	checked time.Time
 	stamp   time.Time
 	size    int64
-	byID    map[string]Key
+	byID    map[string]*readKey
 }
+
+// readKey is a key with its hash as bytes. It is not whole if the hash is malformed: nothing then passes by it.
+type readKey struct {
+	Key
+	sum   [sha256.Size]byte
+	whole bool
+}
+
+// unknownKey stands for a key that there is none of, so that it takes as long as one that there is.
+var unknownKey readKey
 
 // OpenKeyFile uses the file at path. A missing file holds no keys.
 func OpenKeyFile(path string, now func() time.Time) (*KeyFile, error) {
@@ -186,9 +196,8 @@ func (k *KeyFile) Authenticate(token string) (Principal, error) {
 		return Principal{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	sum := sha256.Sum256(secret)
-	want, err := hex.DecodeString(key.Hash)
-	// An unknown id is compared too, with an empty hash, to which no sum is equal.
-	if subtle.ConstantTimeCompare(sum[:], want) != 1 || err != nil || !known ||
+	// An unknown id is compared too, with zeros, and so is a key whose hash is malformed.
+	if subtle.ConstantTimeCompare(sum[:], key.sum[:]) != 1 || !known || !key.whole ||
 		key.Expires != 0 && key.Expires <= k.now().Unix() {
 		return Principal{}, ErrUnauthenticated
 	}
@@ -196,16 +205,19 @@ func (k *KeyFile) Authenticate(token string) (Principal, error) {
 }
 
 // lookup finds a key by id. It reads the file again if it changed.
-func (k *KeyFile) lookup(id string) (Key, bool, error) {
+func (k *KeyFile) lookup(id string) (*readKey, bool, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if now := k.now(); k.byID == nil || now.Sub(k.checked) >= reloadEvery {
 		if err := k.reload(); err != nil {
-			return Key{}, false, err
+			return nil, false, err
 		}
 		k.checked = now
 	}
 	key, ok := k.byID[id]
+	if !ok {
+		key = &unknownKey
+	}
 	return key, ok, nil
 }
 
@@ -218,9 +230,13 @@ func (k *KeyFile) reload() error {
 	if err != nil {
 		return err
 	}
-	k.byID = make(map[string]Key, len(keys))
+	k.byID = make(map[string]*readKey, len(keys))
 	for _, key := range keys {
-		k.byID[key.ID] = key
+		r := &readKey{Key: key}
+		if sum, err := hex.DecodeString(key.Hash); err == nil && len(sum) == len(r.sum) {
+			r.sum, r.whole = [sha256.Size]byte(sum), true
+		}
+		k.byID[key.ID] = r
 	}
 	if info != nil {
 		k.stamp, k.size = info.ModTime(), info.Size()

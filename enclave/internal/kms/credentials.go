@@ -1,7 +1,6 @@
 package kms
 
 import (
-	"bytes"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -100,7 +99,7 @@ func (s *set) good(now time.Time) bool {
 // is reports whether the set holds these credentials.
 func (s *set) is(c *Credentials) bool {
 	return s.accessKeyID == string(c.AccessKeyID) && s.expiry.Equal(c.Expiry) &&
-		subtle.ConstantTimeCompare(s.secret, c.SecretAccessKey) == 1 && bytes.Equal(s.token, c.SessionToken)
+		subtle.ConstantTimeCompare(s.secret, c.SecretAccessKey)&subtle.ConstantTimeCompare(s.token, c.SessionToken) == 1
 }
 
 func (s *set) wipe() {

@@ -95,16 +95,17 @@ func (a *Auth) Bearer(h []byte) (caller string, ok bool) {
 	return a.match(h[len(bearerPrefix):])
 }
 
-// match compares in time that does not depend on which key matches, or how much of one.
+// match compares in time that does not depend on which key matches, or how much of one. So no branch of its loop
+// depends on a comparison.
 func (a *Auth) match(presented []byte) (name string, ok bool) {
-	sum := sha256.Sum256(presented)
-	for i := range *a.keys.Load() {
-		k := &(*a.keys.Load())[i]
-		if subtle.ConstantTimeCompare(sum[:], k.hash[:]) == 1 {
-			name, ok = k.name, true
-		}
+	sum, keys, found := sha256.Sum256(presented), *a.keys.Load(), -1
+	for i := range keys {
+		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(sum[:], keys[i].hash[:]), i, found)
 	}
-	return name, ok
+	if found < 0 {
+		return "", false
+	}
+	return keys[found].name, true
 }
 
 // peerName is a certificate's name for logs: its first URI or DNS name, or else its common name.
