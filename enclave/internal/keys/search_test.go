@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -127,7 +128,20 @@ func mayRemain(suite sealed.Suite, what string) bool {
 	return false
 }
 
+// searchAfter fails if copies are left. In a build that does not erase, the runtime saves registers on the stack where it
+// preempts a goroutine, which may be in the middle of a copy: so a second and a third key may be needed there.
 func searchAfter(t *testing.T, suite sealed.Suite, road string) {
+	left := leftAfter(t, suite, road)
+	for tries := 1; len(left) > 0 && !secret.Erasing && tries < 3; tries++ {
+		t.Log("a preemption may have left these copies:", left)
+		left = leftAfter(t, suite, road)
+	}
+	for what, n := range left {
+		t.Errorf("%s: %d copies left", what, n)
+	}
+}
+
+func leftAfter(t *testing.T, suite sealed.Suite, road string) (left map[string]int) {
 	f := foreignKey(t, suite)
 	c := newCache(t, Config{}, memoryKMS{f.der})
 	var ps patterns
@@ -160,13 +174,10 @@ func searchAfter(t *testing.T, suite sealed.Suite, road string) {
 	runtime.GC()
 	after := search(t, ps)
 	t.Logf("erasing build: %v; copies during: %v; after: %v", secret.Erasing, during, after)
-	for what, n := range after {
-		if n > 0 && !mayRemain(suite, what) {
-			t.Errorf("%s: %d copies left", what, n)
-		}
-	}
 	c.Close()
 	f.blob.Destroy()
+	maps.DeleteFunc(after, func(what string, n int) bool { return n == 0 || mayRemain(suite, what) })
+	return after
 }
 
 // expireAll ends the time of every key now, however long the search before it took.
