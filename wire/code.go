@@ -18,6 +18,10 @@ const (
 	DeadlineExceeded
 	ShuttingDown
 	Internal
+	// DomainUnknown says that the enclave has not opened the domain that a request names: hand its record over.
+	DomainUnknown
+	// GenerationClosed says that the configuration allows nothing but resealing in this generation of a domain.
+	GenerationClosed
 
 	codeCount
 )
@@ -35,6 +39,8 @@ var codeNames = [codeCount]string{
 	DeadlineExceeded: "deadline_exceeded",
 	ShuttingDown:     "shutting_down",
 	Internal:         "internal",
+	DomainUnknown:    "domain_unknown",
+	GenerationClosed: "generation_closed",
 }
 
 var codeTexts = [codeCount]string{
@@ -50,6 +56,8 @@ var codeTexts = [codeCount]string{
 	DeadlineExceeded: "the deadline passed before an answer was ready",
 	ShuttingDown:     "the service is shutting down",
 	Internal:         "an internal error occurred",
+	DomainUnknown:    "the domain is not open here",
+	GenerationClosed: "this generation of the domain is closed",
 }
 
 // String is the code's snake_case name, as callers see it in JSON and in metric labels.

@@ -147,7 +147,7 @@ func TestParentsFailuresAreToldApart(t *testing.T) {
 	want := map[wire.Code]int{
 		wire.BadRequest: 422, wire.Unauthenticated: 502, wire.KeyDenied: 403, wire.KMSThrottled: 503, wire.KMSUnavailable: 503,
 		wire.DecryptFailed: 422, wire.ExpressionFailed: 422, wire.Overloaded: 503, wire.DeadlineExceeded: 504,
-		wire.ShuttingDown: 503, wire.Internal: 500,
+		wire.ShuttingDown: 503, wire.Internal: 500, wire.DomainUnknown: 503, wire.GenerationClosed: 403,
 	}
 	for code, status := range want {
 		a.World.FailDecrypt(&upstream.Error{Code: code, RetryAfter: 3 * time.Second})

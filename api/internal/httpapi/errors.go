@@ -173,6 +173,8 @@ var upstreamErrors = map[wire.Code]httpError{
 	wire.Overloaded:       {status: http.StatusServiceUnavailable, message: msgUnavailable, retry: retryDefault},
 	wire.ShuttingDown:     {status: http.StatusServiceUnavailable, message: msgUnavailable, retry: retryDefault},
 	wire.DeadlineExceeded: {status: http.StatusGatewayTimeout, message: "Deadline exceeded"},
+	wire.DomainUnknown:    {status: http.StatusServiceUnavailable, message: msgUnavailable, retry: retryDefault},
+	wire.GenerationClosed: {status: http.StatusForbidden, message: "Key access denied"},
 }
 
 // classify finds the answer for an error. failed is the reference's text for a failure of the route.

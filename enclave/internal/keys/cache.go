@@ -28,6 +28,7 @@ type Cache struct {
 	fields   contexts // keys of fields of encoding 3
 	scratch  *scratch
 	shares   shares
+	domains  domains
 
 	running   chan struct{} // one place for each unwrap that may run
 	computing chan struct{}
@@ -63,6 +64,9 @@ func New(ctx context.Context, cfg Config, u Unwrapper) (*Cache, error) {
 		return nil, err
 	}
 	if err := c.shares.init(); err != nil {
+		return nil, err
+	}
+	if err := c.domains.init(cfg.Domains); err != nil {
 		return nil, err
 	}
 	var err error
@@ -105,6 +109,9 @@ func (c *Cache) shard(id *identity) *shard { return &c.shards[int(id[0])&(len(c.
 // Lookup returns the key if it is cached and has not expired. It does not block. It does not allocate either, except
 // that the first hit of a key near its end starts a refresh in the background.
 func (c *Cache) Lookup(r *Request) (Key, bool) {
+	if r.Domain != nil {
+		return Key{}, false // Fetch answers at once
+	}
 	id := c.identify(r)
 	s := c.shard(&id)
 	now := c.now()

@@ -50,6 +50,8 @@ type Config struct {
 	// MaxWaiters bounds the callers that wait; one key may have a quarter of them. A request beyond a bound is
 	// refused as overloaded.
 	MaxUnwraps, MaxPending, MaxWaiters int
+	// Domains are the domains that may be opened. The zero value: none.
+	Domains DomainConfig
 	// UnwrapTimeout ends an unwrap. It includes the time in the queue. Callers have deadlines of their own, usually
 	// shorter.
 	UnwrapTimeout time.Duration
@@ -86,8 +88,11 @@ func (c *Config) normalize() error {
 	orDefault(&c.MaxPending, DefaultMaxPending)
 	orDefault(&c.MaxWaiters, DefaultMaxWaiters)
 	orDefault(&c.UnwrapTimeout, DefaultUnwrapTimeout)
-	least := min(c.MaxKeys, c.MaxContexts, c.MaxFields, c.MaxUnwraps, c.MaxPending, c.MaxWaiters)
-	most := max(c.MaxKeys, c.MaxContexts, c.MaxFields)
+	orDefault(&c.Domains.MaxDomains, DefaultMaxDomains)
+	orDefault(&c.Domains.MaxVaultKeys, DefaultMaxVaultKeys)
+	least := min(c.MaxKeys, c.MaxContexts, c.MaxFields, c.MaxUnwraps, c.MaxPending, c.MaxWaiters,
+		c.Domains.MaxDomains, c.Domains.MaxVaultKeys)
+	most := max(c.MaxKeys, c.MaxContexts, c.MaxFields, c.Domains.MaxDomains, c.Domains.MaxVaultKeys)
 	if c.TTL < time.Second || c.UnwrapTimeout <= 0 || least < 1 || most > 1<<26 {
 		return ErrConfig
 	}
@@ -99,5 +104,9 @@ func (c *Config) normalize() error {
 
 // Cost estimates the memory of full caches in bytes.
 func (c *Config) Cost() int64 {
-	return int64(c.MaxKeys)*KeyCost + int64(c.MaxContexts)*ContextCost + int64(c.MaxFields)*FieldCost + maxShareCost
+	cost := int64(c.MaxKeys)*KeyCost + int64(c.MaxContexts)*ContextCost + int64(c.MaxFields)*FieldCost + maxShareCost
+	if c.Domains.Opener != nil {
+		cost += int64(c.Domains.MaxDomains)*DomainCost + int64(c.Domains.MaxVaultKeys)*VaultKeyCost
+	}
+	return cost
 }

@@ -17,9 +17,15 @@ type entry struct {
 	refreshAt  atomic.Int64 // a hit from here on starts a refresh
 	expires    atomic.Int64
 
-	id      uint64 // never given twice; contexts are kept under it
-	key     *sealed.PrivateKey
+	id      uint64             // never given twice; contexts are kept under it
+	key     *sealed.PrivateKey // nil under a domain
 	vaultID string
+
+	// Of a vault under a domain, whose entry serves one request and is in no shard.
+	domain  *openDomain
+	suite   sealed.Suite
+	wrapped []byte
+	vault   vaultHash
 	hash    identity
 
 	allowedBy uint64 // the credentials to which KMS last allowed the key, 0: not known; guarded by shard.mu
@@ -48,10 +54,17 @@ func (k Key) Release() {
 }
 
 // Suite returns the key's suite.
-func (k Key) Suite() sealed.Suite { return k.e.key.Suite() }
+func (k Key) Suite() sealed.Suite {
+	if k.e.domain != nil {
+		return k.e.suite
+	}
+	return k.e.key.Suite()
+}
 
 func (e *entry) release() {
 	switch n := e.refs.Add(-1); {
+	case n == 0 && e.domain != nil:
+		e.domain.release()
 	case n == 0:
 		e.key.Destroy()
 	case n < 0:

@@ -49,7 +49,12 @@ func (s *scratch) close() {
 	s.mem.Destroy()
 }
 
-// openField opens a field of encoding 3 with its own key, if that key is kept.
+// hasFieldKeys reports whether a field of the encoding has a key of its own, which can be kept.
+func hasFieldKeys(e sealed.Encoding) bool {
+	return e == sealed.EncodingRecord || e == sealed.EncodingRef
+}
+
+// openField opens a field of encoding 3 or 4 with its own key, if that key is kept.
 func (k Key) openField(mem, dst, name []byte, id contextID, blob sealed.Blob) (plain []byte, ok bool, err error) {
 	if !k.c.fields.load(mem[:sealed.FieldSize], id) {
 		return dst, false, nil
@@ -61,11 +66,11 @@ func (k Key) openField(mem, dst, name []byte, id contextID, blob sealed.Blob) (p
 // openContext opens a field with a kept context. It then keeps the key of a field of encoding 3: the record was read
 // before, and exporting the key again costs four times as much as opening.
 func (k Key) openContext(mem, dst, name []byte, field contextID, blob sealed.Blob) ([]byte, bool, error) {
-	if !k.c.contexts.load(mem[:sealed.ContextSize], k.c.contexts.identify(k.e.id, blob.Enc)) {
+	if !k.c.contexts.load(mem[:sealed.ContextSize], k.contextID(blob.Enc)) {
 		return dst, false, nil
 	}
-	context := sealed.LoadContext(k.e.key.Suite(), mem[:sealed.ContextSize])
-	if blob.Encoding != sealed.EncodingRecord {
+	context := k.load(mem[:sealed.ContextSize])
+	if !hasFieldKeys(blob.Encoding) {
 		plain, err := context.Open(dst, name, blob)
 		return plain, true, err
 	}
@@ -76,7 +81,7 @@ func (k Key) openContext(mem, dst, name []byte, field contextID, blob sealed.Blo
 	}
 	plain, err := f.Open(dst, name, blob)
 	if err == nil {
-		k.c.fields.store(k.e, field, own)
+		k.c.fields.store(k.e.owner(), field, own)
 	}
 	return plain, true, err
 }
@@ -91,8 +96,8 @@ func (k Key) OpenCached(dst, name []byte, blob sealed.Blob) (plain []byte, ok bo
 	}
 	defer k.c.scratch.put(mem)
 	var field contextID
-	if blob.Encoding == sealed.EncodingRecord {
-		field = k.c.fields.identifyField(k.e.id, blob.Enc, name)
+	if hasFieldKeys(blob.Encoding) {
+		field = k.fieldID(blob.Enc, name)
 		if plain, ok, err = k.openField(mem, dst, name, field, blob); ok {
 			return plain, ok, err
 		}
@@ -110,19 +115,18 @@ func (k Key) Open(dst, name []byte, blob sealed.Blob) ([]byte, error) {
 		return dst, sealed.ErrOpen
 	}
 	defer k.c.scratch.put(mem)
-	id := k.c.contexts.identify(k.e.id, blob.Enc)
-	suite, mem := k.e.key.Suite(), mem[:sealed.ContextSize]
+	id := k.contextID(blob.Enc)
+	mem = mem[:sealed.ContextSize]
 	if k.c.contexts.load(mem, id) {
-		return sealed.LoadContext(suite, mem).Open(dst, name, blob)
+		return k.load(mem).Open(dst, name, blob)
 	}
-	k.c.derivations.Add(1)
-	context, err := k.e.key.Derive(mem, []byte(k.e.vaultID), blob.Enc)
+	context, err := k.derive(mem, blob.Enc)
 	if err != nil {
 		return dst, err
 	}
 	plain, err := context.Open(dst, name, blob)
 	if err == nil {
-		k.c.contexts.store(k.e, id, mem)
+		k.c.contexts.store(k.e.owner(), id, mem)
 	}
 	return plain, err
 }

@@ -9,7 +9,7 @@ type Opening struct {
 	k       Key
 	d       *derivation
 	mem     []byte
-	context sealed.Context
+	context reading
 	err     error
 	leads   bool // other claimants of the context wait for this opening
 	derived bool
@@ -33,7 +33,7 @@ func (s Share) Begin(enc []byte, w Parked) (o Opening, parked bool) {
 			s.k.c.scratch.put(mem)
 			return Opening{}, true
 		case ready:
-			o.context = sealed.LoadContext(s.k.Suite(), mem[:sealed.ContextSize])
+			o.context = s.k.load(mem[:sealed.ContextSize])
 			return o, false
 		case invalid:
 			o.err = sealed.ErrOpen
@@ -56,13 +56,12 @@ func (s Share) Begin(enc []byte, w Parked) (o Opening, parked bool) {
 // derive fills in the context.
 func (o *Opening) derive(enc []byte) {
 	c, mem := o.k.c, o.mem[:sealed.ContextSize]
-	if c.contexts.load(mem, c.contexts.identify(o.k.e.id, enc)) {
-		o.context, o.kept = sealed.LoadContext(o.k.Suite(), mem), true
+	if c.contexts.load(mem, o.k.contextID(enc)) {
+		o.context, o.kept = o.k.load(mem), true
 		return
 	}
 	o.kept, o.derived = false, true
-	c.derivations.Add(1)
-	o.context, o.err = o.k.e.key.Derive(mem, []byte(o.k.e.vaultID), enc)
+	o.context, o.err = o.k.derive(mem, enc)
 }
 
 // Derived reports whether Begin cost a key agreement.
@@ -76,7 +75,7 @@ func (o *Opening) Open(dst, name []byte, blob sealed.Blob) ([]byte, error) {
 	plain, err := o.context.Open(dst, name, blob)
 	if err == nil && !o.kept {
 		c := o.k.c
-		c.contexts.store(o.k.e, c.contexts.identify(o.k.e.id, blob.Enc), o.mem[:sealed.ContextSize])
+		c.contexts.store(o.k.e.owner(), o.k.contextID(blob.Enc), o.mem[:sealed.ContextSize])
 		o.kept = true
 	}
 	return plain, err

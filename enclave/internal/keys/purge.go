@@ -2,13 +2,15 @@ package keys
 
 import "time"
 
-// PurgeAll drops every key, context and negative entry, and returns the number of keys. The result of an unwrap in
-// flight goes to the callers that wait for it, and is not cached.
-func (c *Cache) PurgeAll() int { return c.purge(nil) }
+// PurgeAll drops every key, domain, context and negative entry, and returns the number of keys and
+// domains. The result of an unwrap in flight goes to the callers that wait for it, and is not cached.
+func (c *Cache) PurgeAll() int { return c.purge(nil) + c.purgeDomains() }
 
 // PurgeVault does the same for one vault. It looks at every key, which takes some microseconds for each thousand.
+// Domains stay open, and the keys of all vaults under them go.
 func (c *Cache) PurgeVault(vaultID []byte) int {
 	vault := string(vaultID)
+	c.purgeVaults()
 	return c.purge(&vault)
 }
 
@@ -52,6 +54,8 @@ func (c *Cache) close() {
 		c.shards[i].mu.Lock()
 		c.shards[i].mu.Unlock() //nolint:staticcheck // a barrier: the empty section is the point
 	}
+	c.domains.mu.Lock()
+	c.domains.mu.Unlock() //nolint:staticcheck // likewise
 	c.cancel()
 	c.work.Wait()
 	c.PurgeAll()
@@ -59,6 +63,7 @@ func (c *Cache) close() {
 	c.shares.close()
 	c.contexts.close()
 	c.fields.close()
+	c.domains.keys.close()
 }
 
 // sweep drops expired keys and stale negative entries soon after their time. So an unused key too is gone from memory
@@ -75,6 +80,7 @@ func (c *Cache) sweep() {
 			for i := range c.shards {
 				c.sweepShard(&c.shards[i])
 			}
+			c.sweepDomains()
 		}
 	}
 }

@@ -17,6 +17,11 @@ type Request struct {
 	KeyARN     string // the pinned KMS key of the request's region
 	VaultID    []byte
 	Wrapped    []byte // KMS ciphertext blob
+	// Domain is the domain of a vault whose key the enclave made; nil for a key of KMS's. KeyContext and KeyARN have no
+	// meaning then.
+	Domain *DomainName
+	// Reseal lets a closed generation of the domain be used.
+	Reseal bool
 	// By has the credentials with which KMS is asked, if it is asked. The cache's index does not include By: a key
 	// that is cached serves every session.
 	By Credentials

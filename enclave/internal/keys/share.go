@@ -89,7 +89,7 @@ type Share struct {
 // Share claims the context of enc for work in a queue, 0 or 1. first is false if other work of that queue claims it
 // already: then that work does the key agreement, and this work costs next to nothing.
 func (k Key) Share(enc []byte, queue int) (s Share, first bool) {
-	all, id := &k.c.shares, k.c.contexts.identify(k.e.id, enc)
+	all, id := &k.c.shares, k.contextID(enc)
 	sh := &all.shards[int(id.enc[1])&(shareShards-1)]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()

@@ -11,6 +11,12 @@ type Stats struct {
 	// Derivations counts key agreements for contexts.
 	Derivations                                         uint64
 	Keys, Contexts, Fields, Negatives, Pending, Waiters int
+	// DomainOpens are asked of KMS, refreshes included. DomainRefusals were refused from memory. DomainUnknown are
+	// requests for a domain that was not open. VaultsOpened were unwrapped under a domain. OverBudget were refused by a
+	// domain's budget.
+	DomainOpens, DomainOpenFailures, DomainRefusals, DomainUnknown, VaultsOpened, OverBudget uint64
+	// Domains are open, VaultKeys kept under them.
+	Domains, VaultKeys int
 	// KeyBytes and ContextBytes (fields included) estimate resident memory by KeyCost, ContextCost and FieldCost.
 	// MaxBytes is the estimate for full caches.
 	KeyBytes, ContextBytes, MaxBytes int64
@@ -25,6 +31,7 @@ func (c *Cache) Stats() Stats {
 		Keys:        int(c.keys.Load()), Contexts: int(c.contexts.count.Load()), Fields: int(c.fields.count.Load()),
 		Pending: int(c.pending.Load()), Waiters: int(c.waiters.Load()), MaxBytes: c.cfg.Cost(),
 	}
+	c.domainStats(&st)
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.RLock()
@@ -51,4 +58,14 @@ func (c *Cache) Stats() Stats {
 	st.KeyBytes = int64(st.Keys) * KeyCost
 	st.ContextBytes = int64(st.Contexts)*ContextCost + int64(st.Fields)*FieldCost
 	return st
+}
+
+func (c *Cache) domainStats(st *Stats) {
+	d := &c.domains
+	st.DomainOpens, st.DomainOpenFailures, st.DomainRefusals = d.opens.Load(), d.openFailures.Load(), d.refusalHits.Load()
+	st.DomainUnknown, st.VaultsOpened, st.OverBudget = d.unknown.Load(), d.opened.Load(), d.overBudget.Load()
+	d.mu.RLock()
+	st.Domains = len(d.byName)
+	d.mu.RUnlock()
+	st.VaultKeys = int(d.keys.count.Load())
 }

@@ -151,6 +151,8 @@ var statuses = [wire.Codes]int{
 	wire.DeadlineExceeded: 504,
 	wire.ShuttingDown:     503,
 	wire.Internal:         500,
+	wire.DomainUnknown:    421,
+	wire.GenerationClosed: 403,
 }
 
 // codeFaults holds a fault for each code, so that the usual refusals cost no allocation.
