@@ -30,6 +30,9 @@ type honest struct {
 	// control marks a process that is not attacked: how slow it is says how busy the machine is.
 	control bool
 	every   time.Duration // 0: honestEvery
+	// depth is how many programs that wait for a disk or for one another a request passes, beyond the control's one: a busy
+	// machine delays it as many times. 0: 1.
+	depth int
 }
 
 // sample is one request of an honest caller: when it was to start, and how long until its answer.
@@ -108,11 +111,12 @@ type verdict struct {
 	name                string
 	quiet, worst, limit time.Duration
 	asked, overloads    int
+	since               time.Duration // when the first window that failed it began
 	err                 error
 }
 
-// judge compares a caller with its quiet self and with the control.
-func judge(name string, quiet, during, control []sample) verdict {
+// judge compares a caller with its quiet self and with the control, of which it may take depth times as long.
+func judge(name string, depth int, quiet, during, control []sample) verdict {
 	v := verdict{name: name, quiet: p99(quiet), asked: len(during)}
 	v.limit = max(timesQuiet*v.quiet, leastLimit)
 	machine := windows(control)
@@ -123,7 +127,7 @@ func judge(name string, quiet, during, control []sample) verdict {
 		v.worst = max(v.worst, now)
 		limit := v.limit
 		if i < len(machine) {
-			limit = max(limit, timesControl*p99(machine[i]))
+			limit = max(limit, time.Duration(max(depth, 1))*timesControl*p99(machine[i]))
 		}
 		if now > limit {
 			bad++
@@ -131,6 +135,9 @@ func judge(name string, quiet, during, control []sample) verdict {
 			bad = 0
 		}
 		if bad == badInARow {
+			if v.since == 0 {
+				v.since = time.Duration(i-badInARow+1) * window
+			}
 			v.err = errors.Join(v.err, fmt.Errorf("%s: p99 %v in window %d, limit %v (quiet %v), %d windows running",
 				name, now.Round(time.Millisecond), i, limit.Round(time.Millisecond), v.quiet.Round(time.Microsecond), bad))
 		}

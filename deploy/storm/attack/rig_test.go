@@ -290,7 +290,7 @@ func (r *rig) callers() []honest {
 		{name: "api", ask: func(ctx context.Context) (bool, error) {
 			return stated(r.call(ctx, http.MethodGet, "http://"+r.Addresses.API+"/v1/vaults/"+r.honestVault, nil, nil))
 		}},
-		{name: "whole path", every: 50 * time.Millisecond, ask: func(ctx context.Context) (bool, error) {
+		{name: "whole path", every: 50 * time.Millisecond, depth: 3, ask: func(ctx context.Context) (bool, error) {
 			var a struct{ Data map[string]any }
 			err := r.call(ctx, http.MethodPost, "http://"+r.Addresses.API+"/v1/vaults/"+r.honestVault+"/decrypt",
 				[]byte(`{"fields":["city"],"reason":"honest"}`), &a)
@@ -422,4 +422,24 @@ func (r *rig) forms(sentinel string) []string {
 		out = append(out, text[4:len(text)-4])
 	}
 	return out
+}
+
+// apiEnvironment has the credentials of an API beside the stack's.
+var apiEnvironment = []string{
+	"AWS_ACCESS_KEY_ID=" + kms.DefaultAccessKey, "AWS_SECRET_ACCESS_KEY=" + kms.DefaultSecret, "AWS_EC2_METADATA_DISABLED=true",
+	"AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
+}
+
+// apiArgs are the arguments of a further API, but for its store.
+func (r *rig) apiArgs(t *testing.T) (listen, metrics string, args []string) {
+	t.Helper()
+	ports, err := proctest.FreePorts(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ports[0], ports[1], []string{
+		"serve", "--listen", ports[0], "--metrics-listen", ports[1], "--region", kms.DefaultRegion, "--parent-url",
+		"http://" + r.Addresses.Parent, "--kms-endpoint", "http://" + r.Addresses.KMS, "--kms-key", r.KeyARN, "--mac-key", kms.AliasMAC,
+		"--drain-timeout", "3s",
+	}
 }

@@ -56,12 +56,14 @@ type arena struct {
 
 	mu    sync.Mutex
 	found error
-	last  [][]byte // what was sent last
+	last  [][]byte        // what was sent last
+	times []time.Duration // when rounds began, in the order of their beginning
 }
 
 // settings of a run.
 type settings struct {
 	seed   uint64
+	from   int // the first round
 	rounds int
 	time   time.Duration
 }
@@ -70,6 +72,9 @@ var run = sync.OnceValue(func() (s settings) {
 	s = settings{seed: uint64(time.Now().UnixNano()), rounds: 1 << 30, time: 2 * time.Second}
 	if text := os.Getenv("SEED"); text != "" {
 		s.seed, _ = strconv.ParseUint(text, 10, 64)
+	}
+	if text := os.Getenv("FROM"); text != "" {
+		s.from, _ = strconv.Atoi(text)
 	}
 	if text := os.Getenv("ROUNDS"); text != "" {
 		s.rounds, _ = strconv.Atoi(text)
@@ -117,15 +122,17 @@ func strike(t *testing.T, r *rig, at attack) {
 		if h.control {
 			continue
 		}
-		v := judge(h.name, quiet[i], during[i], during[0])
-		err = errors.Join(err, v.err)
+		v := judge(h.name, h.depth, quiet[i], during[i], during[0])
+		if v.err = a.told(v, s.from); v.err != nil {
+			err = errors.Join(err, v.err)
+		}
 		lines = append(lines, fmt.Sprintf("%s %v→%v (%d, %d overloaded)", v.name, v.quiet.Round(100*time.Microsecond),
 			v.worst.Round(100*time.Microsecond), v.asked, v.overloads))
 	}
 	err = errors.Join(err, r.settled(t.Context(), callers), r.leaks(t.Context()))
 	sent := max(a.sent.Load(), 1)
 	t.Logf("%d rounds in %v, %d KiB sent, %d KiB heard; p99 quiet→worst window: %s; control %v→%v; this process used %.2f CPUs (before: %.2f); CPU per byte: %s",
-		rounds, taken.Round(time.Millisecond), sent>>10, a.heard.Load()>>10, strings.Join(lines, ", "), p99(quiet[0]), judge("", quiet[0], during[0], nil).worst, a.cpu, own, r.spent(before, sent))
+		rounds, taken.Round(time.Millisecond), sent>>10, a.heard.Load()>>10, strings.Join(lines, ", "), p99(quiet[0]), judge("", 1, quiet[0], during[0], nil).worst, a.cpu, own, r.spent(before, sent))
 	if err != nil {
 		kept := a.keep(at.name, s.seed)
 		t.Errorf("%v\nreplay: make test-attack SEED=%d ATTACKS=%s ATTACKTIME=%v\nwhat was sent last: %s",
@@ -151,10 +158,11 @@ func (a *arena) assault(ctx context.Context, at attack, s settings, share float6
 	for range workers {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= most {
+				i := s.from + int(next.Add(1)) - 1
+				if i >= s.from+most {
 					return
 				}
+				a.began(time.Since(begin))
 				if err := at.round(ctx, a, newGen(s.seed, at.name, i)); err != nil && ctx.Err() == nil {
 					a.find(fmt.Errorf("round %d: %w", i, err))
 					cancel()
@@ -182,6 +190,29 @@ func ownCPU() time.Duration {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func (a *arena) began(at time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.times = append(a.times, at)
+}
+
+// told adds to a verdict which rounds to play again.
+func (a *arena) told(v verdict, from int) error {
+	if v.err == nil || v.since == 0 {
+		return v.err
+	}
+	return fmt.Errorf("%w (%s)", v.err, a.around(from, v.since))
+}
+
+// around names the rounds that began in the second before a time.
+func (a *arena) around(from int, at time.Duration) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	first, _ := slices.BinarySearch(a.times, at-time.Second)
+	last, _ := slices.BinarySearch(a.times, at)
+	return fmt.Sprintf("FROM=%d ROUNDS=%d", from+first, last-first+1)
 }
 
 func (a *arena) find(err error) {

@@ -45,7 +45,7 @@ func TestTheVerdictFailsWhenItShould(t *testing.T) {
 		{"failures", quick, made(always(time.Millisecond), errors.New("status 500")), quick, "status 500"},
 		{"nothing asked", quick, nil, quick, "never asked"},
 	} {
-		v := judge(c.name, c.quiet, c.during, c.control)
+		v := judge(c.name, 1, c.quiet, c.during, c.control)
 		if (v.err == nil) != (c.fails == "") || v.err != nil && !strings.Contains(v.err.Error(), c.fails) {
 			t.Errorf("%s: %v", c.name, v.err)
 		}
@@ -65,7 +65,7 @@ func TestTheMonitorSeesAnswersThatComeLate(t *testing.T) {
 		}}
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		if v := judge("stalled", nil, watch(ctx, []honest{stalled})[0], nil); v.err == nil || v.worst < 900*time.Millisecond {
+		if v := judge("stalled", 1, nil, watch(ctx, []honest{stalled})[0], nil); v.err == nil || v.worst < 900*time.Millisecond {
 			t.Errorf("%+v", v)
 		}
 	})
