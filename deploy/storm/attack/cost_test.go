@@ -203,8 +203,12 @@ func TestNoRequestCostsMoreThanItsBytesAllow(t *testing.T) {
 	}
 	var best []found // of each kind, the dearest first
 	tried, g := 0, newGen(s.seed, "cost", 0)
+	// A list that grows with each expression, and loops over it in loops over it, each up to the limit of one expression.
+	loops := append(append([]string{"[0,0,0,0,0,0,0,0]"}, slices.Repeat([]string{"x+x"}, 6)...),
+		slices.Repeat([]string{"x6.all(a,x6.all(b,b==0))"}, 4)...)
 	for _, seed := range []candidate{
-		{expressions: []string{"[0,0,0,0,0,0,0,0,0,0]", "x.map(a, x.map(a, x.map(a, x.map(a, x))))", "x.map(a, x)"}},
+		{expressions: loops},
+		{api: true, expressions: loops},
 		{api: true},
 		{items: 10, fields: 8},
 		{expressions: []string{"first_name.sha512()"}, padding: strings.Repeat("0,", 500) + "0"},

@@ -128,12 +128,14 @@ var files = map[string]string{
     operations: [read, decrypt]
     fields: [city, "*"]
     decrypt_rate: {per_second: 5, burst: 10}
+decrypt_rate: {per_second: 1, burst: 0}
 `,
 	"schema": `name: person
 fields:
-  - {name: first_name, max_length: 100, pattern: "^[A-Z]+$"}
-  - {name: ssn9, digits: 9}
+  - {name: first_name, description: given name, min_length: 1, max_length: 100, pattern: "^[A-Z]+$"}
+  - {name: ssn9, pattern: "[0-9]{9}"}
   - {name: ssn4, derive: {from: ssn9, last: 4}}
+  - {name: ssn5, derive: {from: ssn9, first: 5}}
 `,
 }
 

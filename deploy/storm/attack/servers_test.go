@@ -251,7 +251,7 @@ func (f *falseKMS) connection(h *hostile, g *gen, conn net.Conn) {
 		_, _ = conn.Write(b)
 		return
 	}
-	var under net.Conn = conn
+	under := conn
 	if a := h.armed.Load(); g != nil && g.oneIn(8) && a != nil {
 		under = &meddler{conn, g, a}
 	}
