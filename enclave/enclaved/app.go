@@ -273,7 +273,7 @@ func (p *parts) serverConfig(cfg *Config, env Environment, ca []byte) server.Con
 		Commitment:   cfg.Commitment(ca),
 		MaxSessions:  cfg.Sessions.Max,
 		DrainTimeout: cfg.DrainTimeout,
-		ClockOffset:  func() time.Duration { return p.kms.Stats().ClockOffset },
+		ClockOffset:  p.kms.ClockOffset,
 		Gauges: func(m *wire.Stats) {
 			kmsStats(p.kms.Stats(), m)
 			exprStats(p.expr.Stats(), m)

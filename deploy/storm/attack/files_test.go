@@ -51,7 +51,11 @@ func once(ctx context.Context, name string, args []string, enough func(printed s
 			if err != nil && !errors.As(err, &exit) {
 				return 0, printed, err
 			}
-			return cmd.ProcessState.ExitCode(), printed, leak("what "+name+" printed", printed, "panic:", "goroutine ", "fatal error:")
+			status := cmd.ProcessState.ExitCode()
+			if how, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && asked && how.Signaled() && how.Signal() == syscall.SIGTERM {
+				status = 0 // asked before it took signals
+			}
+			return status, printed, leak("what "+name+" printed", printed, "panic:", "goroutine ", "fatal error:")
 		case <-tick.C:
 			if !asked && (enough(out.String()) || time.Now().After(deadline)) {
 				asked = true

@@ -235,7 +235,10 @@ func (a *arena) keep(name string, seed uint64) string {
 	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
 		return err.Error()
 	}
-	return file
+	if err := os.WriteFile(file+".log", []byte(a.log.String()), 0o600); err != nil {
+		return err.Error()
+	}
+	return file + ", and what the programs logged: " + file + ".log"
 }
 
 // speak dials, says the pieces and searches what comes back.

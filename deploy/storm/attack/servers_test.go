@@ -92,7 +92,7 @@ func (g *gen) answer(status int, kind string, body []byte) []byte {
 	if g.hit() {
 		status = pick(g, 100, 101, 103, 199, 200, 204, 206, 301, 302, 304, 400, 401, 403, 404, 429, 500, 503, 599, 999)
 	}
-	lines := []string{"Content-Type: " + kind, "Content-Length: " + strconv.FormatUint(g.num(uint64(len(body)), 1<<20), 10)}
+	lines := []string{"Date: " + time.Now().UTC().Format(http.TimeFormat), "Content-Type: " + kind, "Content-Length: " + strconv.FormatUint(g.num(uint64(len(body)), 1<<20), 10)}
 	if g.oneIn(5) {
 		lines = append(lines, pick(g, "Date: Mon, 02 Jan 2006 15:04:05 GMT", "X-Amzn-Errortype: ThrottlingException", "Location: http://127.0.0.1:1/",
 			"Retry-After: 99999999999", "X-Amz-Crc32: 1", "Content-Encoding: gzip", "Transfer-Encoding: chunked", "Connection: close",
@@ -270,7 +270,7 @@ func (f *falseKMS) respond(_ *gen, q *http.Request, body []byte) []byte {
 		f.document = asked.Recipient.AttestationDocument
 	}
 	f.mu.Unlock()
-	out, err := http.NewRequestWithContext(q.Context(), q.Method, "http://"+f.rig.Addresses.KMS+"/", bytes.NewReader(body))
+	out, err := http.NewRequestWithContext(q.Context(), q.Method, "http://"+f.rig.Addresses.KMS+q.URL.Path, bytes.NewReader(body))
 	if err != nil {
 		return nil
 	}
@@ -282,7 +282,8 @@ func (f *falseKMS) respond(_ *gen, q *http.Request, body []byte) []byte {
 	defer func() { _ = resp.Body.Close() }()
 	raw, _ := io.ReadAll(resp.Body)
 	if g == nil {
-		return fmt.Appendf(nil, "HTTP/1.1 %s\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: %d\r\n\r\n%s", resp.Status, len(raw), raw)
+		return fmt.Appendf(nil, "HTTP/1.1 %s\r\nDate: %s\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: %d\r\n\r\n%s",
+			resp.Status, time.Now().UTC().Format(http.TimeFormat), len(raw), raw)
 	}
 	m, _ := tree(raw).(map[string]any)
 	if text, ok := m["CiphertextForRecipient"].(string); ok {

@@ -42,7 +42,8 @@ type Client struct {
 	recipients *recipients
 	limiter    *limiter
 	stats      counters
-	offset     atomic.Int64
+	offset     atomic.Int64 // KMS's clock minus ours, in nanoseconds, by the last answer
+	confirmed  atomic.Int64 // the same, of which an offset that is not tolerated is the answer to a question of Reach
 
 	ctx  context.Context //nolint:containedctx // ends with the client, not with a call
 	end  context.CancelFunc
@@ -172,7 +173,10 @@ func (c *Client) Reach(ctx context.Context, region string) error {
 	if r == nil {
 		return newError(Denied)
 	}
-	if at := r.answered.Load(); at != nil && time.Since(*at) < fresh {
+	offset := c.offset.Load()
+	agrees := time.Duration(offset).Abs() <= tolerated
+	if at := r.answered.Load(); at != nil && time.Since(*at) < fresh && agrees {
+		c.confirmed.Store(offset)
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.AttemptTimeout)
@@ -188,15 +192,24 @@ func (c *Client) Reach(ctx context.Context, region string) error {
 	if err := answer.Body.Close(); err != nil {
 		return newError(Unreachable)
 	}
+	if theirs, ok := offsetOf(answer, time.Now()); ok {
+		c.confirmed.Store(int64(theirs))
+	}
 	if answer.StatusCode >= http.StatusInternalServerError {
 		return newError(Unavailable)
 	}
 	return nil
 }
 
+// tolerated is how far KMS's clock may be from ours before it is followed.
+const tolerated = time.Minute
+
+// ClockOffset is KMS's clock minus ours, to the second. One answer with another time changes nothing: Reach asks again,
+// and what it is told counts.
+func (c *Client) ClockOffset() time.Duration { return time.Duration(c.confirmed.Load()) }
+
 // now is our clock. It is corrected by the time in KMS's answers if it is off by more than a minute.
 func (c *Client) now() time.Time {
-	const tolerated = time.Minute
 	if offset := time.Duration(c.offset.Load()); offset.Abs() > tolerated {
 		return time.Now().Add(offset)
 	}

@@ -178,6 +178,42 @@ func TestCheck6ClockSkewIsCorrected(t *testing.T) {
 	}
 }
 
+// One answer with a false time takes no enclave out of service: KMS is asked again at the next look, however lately it
+// answered, and what it says then counts.
+func TestOneFalseTimeOfKMSIsAskedAboutAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeKMS(t)
+		c, _ := newTestClient(t, f)
+		f.set(func(f *fakeKMS) {
+			f.fail = func(_ int, w http.ResponseWriter, _ *http.Request) bool {
+				w.Header().Set("Date", "Mon, 02 Jan 2006 15:04:05 GMT")
+				return false
+			}
+		})
+		mustUnwrap(t, c, vaultKey("v_1", "key"), "key")
+		if told := c.Stats().ClockOffset; told.Abs() < time.Hour {
+			t.Fatalf("the answer said %v", told)
+		}
+		if got := c.ClockOffset(); got != 0 {
+			t.Errorf("one answer made the offset %v", got)
+		}
+		if err := c.Reach(t.Context(), testRegion); err != nil {
+			t.Fatal(err)
+		}
+		if told, got := c.Stats().ClockOffset, c.ClockOffset(); told.Abs() > time.Minute || got.Abs() > time.Minute {
+			t.Errorf("after it was asked again: %v, %v", told, got)
+		}
+		f.set(func(f *fakeKMS) { f.pinged = "Mon, 02 Jan 2006 15:04:05 GMT" })
+		mustUnwrap(t, c, vaultKey("v_2", "key"), "key")
+		if err := c.Reach(t.Context(), testRegion); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.ClockOffset(); got.Abs() < time.Hour {
+			t.Errorf("two answers in a row count for nothing: %v", got)
+		}
+	})
+}
+
 func TestCheck6ExpiredCredentialsAreWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeKMS(t)

@@ -47,6 +47,7 @@ const (
 // fakeKMS speaks just enough of KMS's protocol, over TLS on pipes, to answer and to fail. Its "ciphertexts" are made
 // by wrap. What it would answer passes through edit first.
 type fakeKMS struct {
+	pinged   string // the time in answers to pings; "": the true one
 	t        testing.TB
 	ca       []byte // PEM
 	listener *pipeListener
@@ -150,6 +151,11 @@ func (f *fakeKMS) asked() []decryptRequest {
 
 func (f *fakeKMS) serve(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/ping" {
+		f.mu.Lock()
+		if f.pinged != "" {
+			w.Header().Set("Date", f.pinged)
+		}
+		f.mu.Unlock()
 		_, _ = io.WriteString(w, "healthy")
 		return
 	}

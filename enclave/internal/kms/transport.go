@@ -145,9 +145,15 @@ func (d *httpDoer) Do(req *http.Request) (*http.Response, error) {
 	if answer.StatusCode < http.StatusInternalServerError {
 		d.answered.Store(&now)
 	}
-	if theirs, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
-		d.offset.Store(int64(theirs.Sub(now)))
+	if theirs, ok := offsetOf(answer, now); ok {
+		d.offset.Store(int64(theirs))
 	}
 	answer.Body = http.MaxBytesReader(nil, answer.Body, maxAnswer)
 	return answer, nil
+}
+
+// offsetOf is the clock of an answer's sender minus now, as far as the answer says.
+func offsetOf(answer *http.Response, now time.Time) (time.Duration, bool) {
+	theirs, err := http.ParseTime(answer.Header.Get("Date"))
+	return theirs.Sub(now), err == nil
 }
