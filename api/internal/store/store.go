@@ -28,6 +28,25 @@
 //	other items  IDEM##…       idempotent requests
 //	             CHECKPOINT##  checkpoints of the audit log, one for each process that wrote
 //
+// A record under a domain has no _sk and no _pk, so that earlier releases take it for absent. It has:
+//
+//	vault item   _kd B         SHA-384 of the domain's descriptor
+//	             _ke N         epoch of its key
+//	             _en M of B    encapsulated keys by reference, in lower-case hex
+//
+// Its keys are in a key item of a table of their own, and domains in another:
+//
+//	key item     id S          vault id
+//	             ks L of M     keys, newest first: _sk B, _pk B raw, _ks B statement, _hs B suite, created N ms
+//	             rev N         number of the item's changes
+//	             expire_at N   as the vault item's; never on a tombstone
+//	             erased N      ms since 1970; the item is then a tombstone, without ks
+//	             sums L of B   of a tombstone: SHA-384 of each _sk
+//	domain item  id S, gen N   domain and generation
+//	             rec B, mac B  domain record, and the API's MAC of its descriptor
+//	             state S       a word of the registry's
+//	             rev N         number of the item's changes
+//
 // The revision of a record is its _mt. Every write of ours increases it, and so do the reference's writes.
 package store
 
@@ -75,17 +94,20 @@ type Value struct {
 // Record is one vault. All byte slices belong to the holder of the Record.
 type Record struct {
 	ID         string
-	Encoding   int              // _v
-	Suite      []byte           // _hs, 10 bytes
-	WrappedKey []byte           // _sk, KMS ciphertext of the private key
-	PublicKey  []byte           // _pk, DER SubjectPublicKeyInfo
-	KeyContext bool             // _kc
-	KeyMAC     []byte           // _km, nil for records that the reference wrote
-	Created    int64            // _ct, Unix microseconds
-	Modified   int64            // _mt, Unix microseconds; also the record's revision
-	ExpireAt   int64            // expire_at, Unix seconds, 0 for never
-	Own        []string         // _xf, fields that the schema derives and whose value a caller gave, in order
-	Fields     map[string]Value // by field name
+	Encoding   int               // _v
+	Suite      []byte            // _hs, 10 bytes
+	WrappedKey []byte            // _sk, KMS ciphertext of the private key; nil under a domain
+	PublicKey  []byte            // _pk, DER SubjectPublicKeyInfo; nil under a domain
+	KeyContext bool              // _kc
+	KeyMAC     []byte            // _km, nil for records that the reference wrote
+	Domain     []byte            // _kd, 48 bytes: the descriptor's hash; nil: the key was made by KMS
+	Epoch      uint16            // _ke, of a record under a domain
+	Encs       map[string][]byte // _en, encapsulated keys by reference, of a record under a domain
+	Created    int64             // _ct, Unix microseconds
+	Modified   int64             // _mt, Unix microseconds; also the record's revision
+	ExpireAt   int64             // expire_at, Unix seconds, 0 for never
+	Own        []string          // _xf, fields that the schema derives and whose value a caller gave, in order
+	Fields     map[string]Value  // by field name
 }
 
 // Expired reports whether the record's time to live has passed at now.
@@ -101,6 +123,13 @@ type Update struct {
 	Remove   []string
 	ExpireAt *int64    // the new time to live, nil to leave it, 0 to remove it
 	Own      *[]string // the new Own, nil to leave it
+
+	// Keyed says that the record is under a domain, so that its key item gets the new time to live too. It MUST be what
+	// was read.
+	Keyed bool
+	// AddEncs and DropEncs change Encs. An Update that adds one that is there already returns ErrExists.
+	AddEncs  map[string][]byte
+	DropEncs []string
 }
 
 // Idempotency is the memory of one create request.
@@ -175,7 +204,7 @@ type Store interface {
 	Get(ctx context.Context, id string) (*Record, error)
 	// Update changes a record at the given revision. ErrNotFound, ErrConflict.
 	Update(ctx context.Context, u *Update, e *Entry) error
-	// Delete removes a record at the given revision. ErrNotFound, ErrConflict.
+	// Delete removes a record at the given revision. ErrNotFound, ErrConflict; ErrKeyed for a record under a domain.
 	Delete(ctx context.Context, id string, revision int64, e *Entry) error
 	// List returns records in an order of the store's own, and the next cursor, which is empty at the end. A record
 	// that cannot be read is left out, so that it hides no other. ErrCursor.
@@ -200,6 +229,8 @@ type Store interface {
 
 	// Idempotency returns the unexpired item of a key. ErrNotFound.
 	Idempotency(ctx context.Context, key string) (*Idempotency, error)
+
+	Domains
 
 	// Ping reports whether the store answers. It returns [ErrFull] if the store does, but has only its reserve left.
 	Ping(ctx context.Context) error

@@ -25,6 +25,7 @@ var ErrIsBackup = errors.New("bolt: the file is a backup, not a store")
 const (
 	lockTimeout = 2 * time.Second
 	format      = "redoubt store 1"
+	formatKeyed = "redoubt store 2" // from the first write of a domain or of a vault under one
 	sweepEvery  = time.Minute
 	sweepBatch  = 500
 	sweepers    = 64 // records removed at the same time: their writes are committed together
@@ -73,7 +74,8 @@ type Store struct {
 	// held.
 	broken atomic.Bool
 
-	damaged atomic.Uint64
+	damaged      atomic.Uint64
+	inconsistent atomic.Uint64
 
 	copies    chan struct{} // holds one element for each copy that is being made or sent
 	snapshots atomic.Int32  // transactions of the copies that are being made

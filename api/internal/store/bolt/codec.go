@@ -23,6 +23,9 @@ type (
 		ExpireAt   int64                `cbor:"9,keyasint,omitempty"`
 		Fields     map[string]valueForm `cbor:"10,keyasint"`
 		Own        []string             `cbor:"11,keyasint,omitempty"`
+		Domain     []byte               `cbor:"12,keyasint,omitempty"`
+		Epoch      uint16               `cbor:"13,keyasint,omitempty"`
+		Encs       map[string][]byte    `cbor:"14,keyasint,omitempty"`
 	}
 	valueForm struct {
 		Blob []byte `cbor:"1,keyasint"`
@@ -52,6 +55,7 @@ func encodeRecord(r *store.Record) ([]byte, error) {
 		Encoding: r.Encoding, Suite: r.Suite, WrappedKey: r.WrappedKey, PublicKey: r.PublicKey,
 		KeyContext: r.KeyContext, KeyMAC: r.KeyMAC, Created: r.Created, Modified: r.Modified, ExpireAt: r.ExpireAt,
 		Fields: make(map[string]valueForm, len(r.Fields)), Own: r.Own,
+		Domain: r.Domain, Epoch: r.Epoch, Encs: r.Encs,
 	}
 	for n, v := range r.Fields {
 		f.Fields[n] = valueForm(v)
@@ -69,6 +73,7 @@ func decodeRecord(id string, data []byte) (*store.Record, error) {
 		ID: id, Encoding: f.Encoding, Suite: f.Suite, WrappedKey: f.WrappedKey, PublicKey: f.PublicKey,
 		KeyContext: f.KeyContext, KeyMAC: f.KeyMAC, Created: f.Created, Modified: f.Modified, ExpireAt: f.ExpireAt,
 		Fields: make(map[string]store.Value, len(f.Fields)), Own: f.Own,
+		Domain: f.Domain, Epoch: f.Epoch, Encs: f.Encs,
 	}
 	for n, v := range f.Fields {
 		r.Fields[n] = store.Value(v)

@@ -212,7 +212,10 @@ func applyOne(tx *bbolt.Tx, w *write) (err error) {
 }
 
 func conditional(err error) bool {
-	return errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict)
+	return slices.ContainsFunc([]error{
+		store.ErrExists, store.ErrNotFound, store.ErrConflict, store.ErrErased, store.ErrKeyed, store.ErrEpochs,
+		store.ErrEpochsFull,
+	}, func(condition error) bool { return errors.Is(err, condition) })
 }
 
 func wrap(err error) error {

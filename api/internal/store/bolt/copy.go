@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	bbolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
@@ -37,18 +36,25 @@ const (
 // without a name beside the store, so that a slow w holds up nothing. While the copy is made, at the speed of the
 // disk, writes need new pages. A write that needs more of the file mapped into memory then waits, together with the
 // reads after it. ErrNoRoom, ErrBusy, ErrDamaged.
-func (s *Store) Backup(w io.Writer) (int64, error) {
+func (s *Store) Backup(w io.Writer) (int64, error) { return s.backup(w, everything) }
+
+func (s *Store) backup(w io.Writer, what share) (int64, error) {
 	select {
 	case s.copies <- struct{}{}:
 		defer func() { <-s.copies }()
 	default:
 		return 0, ErrBusy
 	}
-	f, size, err := s.copied()
+	f, size, err := s.copied(what)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
+	return pack(w, f, size)
+}
+
+// pack writes a backup of the first size bytes of f, and returns the number of bytes written.
+func pack(w io.Writer, f *os.File, size int64) (int64, error) {
 	head := binary.BigEndian.AppendUint64([]byte(backupMagic), uint64(size))
 	if _, err := w.Write(head); err != nil {
 		return 0, wrap(err)
@@ -63,7 +69,7 @@ func (s *Store) Backup(w io.Writer) (int64, error) {
 }
 
 // copied makes a copy of the store's content and returns its length.
-func (s *Store) copied() (*os.File, int64, error) {
+func (s *Store) copied(what share) (*os.File, int64, error) {
 	tx, err := s.begin()
 	if err != nil {
 		return nil, 0, wrap(err)
@@ -83,7 +89,7 @@ func (s *Store) copied() (*os.File, int64, error) {
 	}
 	size := int64(0)
 	if err == nil {
-		size, err = copyTo(f, tx)
+		size, err = copyTo(f, func(to *bbolt.DB) error { return copyAll(to, tx, what) })
 	}
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		err = fmt.Errorf("%w: %w", ErrNoRoom, err)
@@ -128,8 +134,8 @@ func (s *Store) begin() (*bbolt.Tx, error) {
 	return tx, err
 }
 
-// copyTo fills an empty file with a store of what tx sees, and returns its length.
-func copyTo(f *os.File, tx *bbolt.Tx) (int64, error) {
+// copyTo fills an empty file with a store of what fill puts into it, and returns its length.
+func copyTo(f *os.File, fill func(*bbolt.DB) error) (int64, error) {
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0) // bbolt closes what it has opened
 	if err != nil {
 		return 0, wrap(err)
@@ -142,7 +148,7 @@ func copyTo(f *os.File, tx *bbolt.Tx) (int64, error) {
 		if err != nil {
 			return wrap(err)
 		}
-		return errors.Join(to.Update(makeBuckets), copyAll(to, tx), to.Close())
+		return errors.Join(to.Update(makeBuckets), fill(to), to.Close())
 	})
 	if err != nil {
 		return 0, err
@@ -158,18 +164,23 @@ func copyTo(f *os.File, tx *bbolt.Tx) (int64, error) {
 	return int64(p.meta.end) * p.meta.page, nil
 }
 
-func copyAll(to *bbolt.DB, from *bbolt.Tx) error {
-	for _, name := range append(slices.Clone(buckets), bucketCheckpoints) {
+// copyAll copies a part of what from sees.
+func copyAll(to *bbolt.DB, from *bbolt.Tx, what share) error {
+	for _, name := range what.buckets() {
 		if from.Bucket(name) == nil {
-			continue // in a store of an earlier release
+			continue // in a store of an earlier release, or without domains
+		}
+		err := to.Update(func(tx *bbolt.Tx) error {
+			_, err := tx.CreateBucketIfNotExists(name)
+			return err
+		})
+		if err != nil {
+			return wrap(err)
 		}
 		c, seen := from.Bucket(name).Cursor(), order{}
 		for k, v := c.First(); k != nil; {
 			err := to.Update(func(tx *bbolt.Tx) (err error) {
-				b, err := tx.CreateBucketIfNotExists(name)
-				if err != nil {
-					return err
-				}
+				b := tx.Bucket(name)
 				b.FillPercent = 1 // keys come in order, so no page is split later
 				for n := 0; k != nil && n < copyBatch && err == nil; k, v = c.Next() {
 					n += len(k) + len(v)
@@ -184,5 +195,5 @@ func copyAll(to *bbolt.DB, from *bbolt.Tx) error {
 			}
 		}
 	}
-	return nil
+	return wrap(to.Update(func(tx *bbolt.Tx) error { return what.mark(tx, from) }))
 }

@@ -175,6 +175,9 @@ func (s *Store) expire(ctx context.Context, key []byte, limit int64, begin Expir
 		if err := tx.Bucket(bucketExpiry).Delete(key); err != nil {
 			return wrap(err)
 		}
+		if err := expireKeys(tx, id); err != nil {
+			return err
+		}
 		return wrap(tx.Bucket(bucketRecords).Delete(id))
 	}})
 }

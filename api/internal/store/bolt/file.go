@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -256,10 +257,21 @@ func makeBuckets(tx *bbolt.Tx) error {
 
 func checkFormat(tx *bbolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
-	if meta == nil || string(meta.Get(keyFormat)) != format {
+	if meta == nil {
 		return ErrFormat
 	}
-	for _, b := range buckets {
+	if meta.Get(keyApart) != nil {
+		return ErrKeysApart
+	}
+	must := buckets
+	switch string(meta.Get(keyFormat)) {
+	case format:
+	case formatKeyed:
+		must = append(slices.Clone(buckets), bucketKeys, bucketDomains)
+	default:
+		return ErrFormat
+	}
+	for _, b := range must {
 		if tx.Bucket(b) == nil {
 			return damaged("it has no %s", b)
 		}

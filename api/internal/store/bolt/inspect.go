@@ -41,6 +41,9 @@ func (s *Store) Inspect(ctx context.Context) (*Inspection, error) {
 		if err != nil {
 			return err
 		}
+		if err := inspectKeyed(ctx, tx, out); err != nil {
+			return err
+		}
 		return each(tx.Bucket(bucketIdem), func(_, v []byte) error {
 			if cbor.Unmarshal(v, &idemForm{}) != nil {
 				out.note(damaged("an idempotency item cannot be read"))
@@ -49,6 +52,29 @@ func (s *Store) Inspect(ctx context.Context) (*Inspection, error) {
 		})
 	})
 	return out, err
+}
+
+// inspectKeyed reads keys and domains, if the store has any.
+func inspectKeyed(ctx context.Context, tx *bbolt.Tx, out *Inspection) error {
+	if b := tx.Bucket(bucketKeys); b != nil {
+		err := each(b, func(k, v []byte) error {
+			_, err := decodeKeys(string(k), v)
+			out.note(err)
+			return ctx.Err()
+		})
+		if err != nil {
+			return err
+		}
+	}
+	b := tx.Bucket(bucketDomains)
+	if b == nil {
+		return nil
+	}
+	return each(b, func(k, v []byte) error {
+		_, err := decodeDomain(k, v)
+		out.note(err)
+		return ctx.Err()
+	})
 }
 
 func (i *Inspection) note(err error) {

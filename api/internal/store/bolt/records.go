@@ -73,6 +73,12 @@ func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) err
 		if u.Own != nil {
 			r.Own = *u.Own
 		}
+		if u.Keyed != (r.Domain != nil) {
+			return store.ErrConflict
+		}
+		if err := changeEncs(r, u); err != nil {
+			return err
+		}
 		r.Modified = u.Modified
 		maps.Copy(r.Fields, u.Set)
 		for _, n := range u.Remove {
@@ -82,8 +88,20 @@ func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) err
 		if err != nil {
 			return err
 		}
+		var keys *store.Keys
+		if u.Keyed && u.ExpireAt != nil {
+			if keys, err = s.keyItem(tx, u.ID); err != nil || keys.Erased != 0 {
+				return store.ErrConflict // brought back without its keys
+			}
+		}
 		if err := putEntry(tx, e); err != nil {
 			return err
+		}
+		if keys != nil {
+			keys.ExpireAt = r.ExpireAt
+			if err := changeKeys(tx, keys); err != nil {
+				return err
+			}
 		}
 		return putRecord(tx, u.ID, data, old, r.ExpireAt)
 	}
@@ -97,16 +115,41 @@ func (s *Store) Delete(ctx context.Context, id string, revision int64, e *store.
 		if err != nil {
 			return err
 		}
+		if r.Domain != nil {
+			return store.ErrKeyed
+		}
 		if err := putEntry(tx, e); err != nil {
 			return err
 		}
-		if r.ExpireAt != 0 {
-			if err := tx.Bucket(bucketExpiry).Delete(expiryKey(r.ExpireAt, expireRecord, id)); err != nil {
-				return wrap(err)
-			}
-		}
-		return wrap(tx.Bucket(bucketRecords).Delete([]byte(id)))
+		return removeRecord(tx, r)
 	}})
+}
+
+// removeRecord removes a record, and it from the index of expiry.
+func removeRecord(tx *bbolt.Tx, r *store.Record) error {
+	if r.ExpireAt != 0 {
+		if err := tx.Bucket(bucketExpiry).Delete(expiryKey(r.ExpireAt, expireRecord, r.ID)); err != nil {
+			return wrap(err)
+		}
+	}
+	return wrap(tx.Bucket(bucketRecords).Delete([]byte(r.ID)))
+}
+
+// changeEncs adds and drops the encapsulated keys of an update.
+func changeEncs(r *store.Record, u *store.Update) error {
+	for ref := range u.AddEncs {
+		if _, there := r.Encs[ref]; there {
+			return store.ErrExists
+		}
+	}
+	for _, ref := range u.DropEncs {
+		delete(r.Encs, ref)
+	}
+	if len(u.AddEncs) > 0 && r.Encs == nil {
+		r.Encs = map[string][]byte{}
+	}
+	maps.Copy(r.Encs, u.AddEncs)
+	return nil
 }
 
 // List implements store.Store. It orders by id, so that new records come last.

@@ -13,7 +13,15 @@
 //	IDEM##<hash>  v0                        an idempotent request: _id, _mac, expire_at
 //	CHECKPOINT##  <writer>                  a checkpoint of the audit log: _n its number, _b its text, _m its MAC
 //
-// An item without _sk is a ghost that the reference's DELETE left behind. It counts as absent.
+// An item without _sk and without _kd is a ghost that the reference's DELETE left behind. It counts as absent.
+//
+// # Vaults under domains
+//
+// Their records are in the same table, without _sk and _pk, which is why an earlier release takes them for ghosts and
+// changes none of them. Their keys are in a second table, and domains in a third; package store lists the attributes.
+// What is about a record and its keys is one transaction over both tables, the audit entry included. Both are read by
+// one BatchGetItem, each of them strongly consistent, and what a batch leaves out is asked for again. Erased keys are
+// in the second table's backups until its recovery window is over.
 //
 // # Items that other programs changed
 //

@@ -33,18 +33,22 @@ type Config struct {
 	AWS      aws.Config
 	Endpoint string // a URL that replaces the region's own; empty in production
 	Table    string
-	Timeout  time.Duration // of a call with its retries; 0: DefaultTimeout
-	Attempt  time.Duration // of one attempt, twice as long where a page is read; 0: awscall.DefaultAttempt
-	Now      func() time.Time
+	// KeyTable (key id S) and DomainTable (keys id S and gen N) hold the keys of vaults under domains, and the domains.
+	// Both or neither. Without them there are no domains, and what is about them returns store.ErrNoDomains.
+	KeyTable, DomainTable string
+	Timeout               time.Duration // of a call with its retries; 0: DefaultTimeout
+	Attempt               time.Duration // of one attempt, twice as long where a page is read; 0: awscall.DefaultAttempt
+	Now                   func() time.Time
 }
 
 // Store is a store.Store on a DynamoDB table.
 type Store struct {
-	db      *dynamodb.Client
-	table   *string
-	timeout time.Duration
-	now     func() time.Time
-	damaged atomic.Uint64
+	db                    *dynamodb.Client
+	table                 *string
+	keyTable, domainTable *string // nil: no domains
+	timeout               time.Duration
+	now                   func() time.Time
+	damaged, inconsistent atomic.Uint64
 
 	// These are the options by kind of operation. Each kind has a quota of retries of its own.
 	reads, pages, writes, audits func(*dynamodb.Options)
@@ -56,6 +60,9 @@ var _ store.Store = (*Store)(nil)
 func New(cfg Config) (*Store, error) {
 	if cfg.Table == "" {
 		return nil, errors.New("dynamo: no table")
+	}
+	if (cfg.KeyTable == "") != (cfg.DomainTable == "") {
+		return nil, errors.New("dynamo: the tables for keys and for domains are given together, or not at all")
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
@@ -71,7 +78,7 @@ func New(cfg Config) (*Store, error) {
 			o.BaseEndpoint = aws.String(cfg.Endpoint)
 		}
 	})
-	return &Store{
+	s := &Store{
 		db: db, table: aws.String(cfg.Table), timeout: cfg.Timeout, now: cfg.Now,
 		reads:  kind(cfg.Attempt, nil),
 		pages:  kind(pageFactor*cfg.Attempt, nil),
@@ -80,7 +87,11 @@ func New(cfg Config) (*Store, error) {
 		audits: kind(cfg.Attempt, func(err error) bool {
 			return slow(err) || canceledFor(err, collided) && !canceledFor(err, final)
 		}),
-	}, nil
+	}
+	if cfg.KeyTable != "" {
+		s.keyTable, s.domainTable = aws.String(cfg.KeyTable), aws.String(cfg.DomainTable)
+	}
+	return s, nil
 }
 
 // kind makes the options of a kind of operation.

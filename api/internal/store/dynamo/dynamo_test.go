@@ -41,31 +41,42 @@ func config() aws.Config {
 // newStore makes the reference's table, empty, and a store on it.
 func newStore(t *testing.T, now func() time.Time) *Store {
 	t.Helper()
-	s, err := New(Config{AWS: config(), Endpoint: need(t), Table: "vault-" + strings.ToLower(rand.Text()), Now: now, Timeout: 30 * time.Second, Attempt: 10 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = s.db.CreateTable(t.Context(), &dynamodb.CreateTableInput{
-		TableName: s.table, BillingMode: types.BillingModePayPerRequest,
-		AttributeDefinitions: []types.AttributeDefinition{
-			{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS},
-			{AttributeName: aws.String("sk"), AttributeType: types.ScalarAttributeTypeS},
-		},
-		KeySchema: []types.KeySchemaElement{
-			{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash},
-			{AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
-		},
+	name := "vault-" + strings.ToLower(rand.Text())
+	s, err := New(Config{
+		AWS: config(), Endpoint: need(t), Table: name, KeyTable: name + "-keys", DomainTable: name + "-domains", Now: now,
+		Timeout: 30 * time.Second, Attempt: 10 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	newTable(t, s, s.table, "pk S", "sk S")
+	newTable(t, s, s.keyTable, "id S")
+	newTable(t, s, s.domainTable, "id S", "gen N")
+	return s
+}
+
+// newTable makes a table with these keys, each a name and a type, the hash key first.
+func newTable(t *testing.T, s *Store, name *string, keys ...string) {
+	t.Helper()
+	in := &dynamodb.CreateTableInput{TableName: name, BillingMode: types.BillingModePayPerRequest}
+	for i, k := range keys {
+		attribute, kind, _ := strings.Cut(k, " ")
+		in.AttributeDefinitions = append(in.AttributeDefinitions, types.AttributeDefinition{
+			AttributeName: &attribute, AttributeType: types.ScalarAttributeType(kind),
+		})
+		in.KeySchema = append(in.KeySchema, types.KeySchemaElement{
+			AttributeName: &attribute, KeyType: []types.KeyType{types.KeyTypeHash, types.KeyTypeRange}[i],
+		})
+	}
+	if _, err := s.db.CreateTable(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		_, err := s.db.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: s.table})
+		_, err := s.db.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: name})
 		if err != nil {
 			t.Error(err)
 		}
 	})
-	return s
 }
 
 func TestConformance(t *testing.T) {

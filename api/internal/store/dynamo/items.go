@@ -82,7 +82,15 @@ func numberOf(v types.AttributeValue) int64 {
 func recordItem(r *store.Record) item {
 	it := key(pkVault+r.ID, skVault)
 	it["_id"], it["_v"], it["_hs"] = text(r.ID), number(int64(r.Encoding)), blob(r.Suite)
-	it["_sk"], it["_pk"] = blob(r.WrappedKey), blob(r.PublicKey)
+	if r.Domain == nil {
+		it["_sk"], it["_pk"] = blob(r.WrappedKey), blob(r.PublicKey)
+	} else {
+		encs := &types.AttributeValueMemberM{Value: item{}} // there also without any, so that one can be added
+		for ref, enc := range r.Encs {
+			encs.Value[ref] = blob(enc)
+		}
+		it["_kd"], it["_ke"], it["_en"] = blob(r.Domain), number(int64(r.Epoch)), encs
+	}
 	it["_ct"], it["_mt"] = number(r.Created), number(r.Modified)
 	if r.KeyContext {
 		it["_kc"] = number(1)
@@ -116,7 +124,7 @@ func (s *Store) record(id string, it item) (*store.Record, error) {
 		s.damaged.Add(1)
 		return nil, fmt.Errorf("dynamo: %s is of another type than ours: %w", name, store.ErrDamaged)
 	}
-	if it["_sk"] == nil {
+	if it["_sk"] == nil && it["_kd"] == nil {
 		return nil, store.ErrNotFound
 	}
 	expire, ok := seconds(it["expire_at"])
@@ -128,6 +136,10 @@ func (s *Store) record(id string, it item) (*store.Record, error) {
 		PublicKey: blobOf(it["_pk"]), KeyContext: numberOf(it["_kc"]) == 1, KeyMAC: blobOf(it["_km"]),
 		Created: numberOf(it["_ct"]), Modified: revision(it["_mt"]), ExpireAt: expire,
 		Own: textsOf(it["_xf"]), Fields: map[string]store.Value{},
+	}
+	if r.Domain = blobOf(it["_kd"]); r.Domain != nil {
+		r.Epoch = uint16(numberOf(it["_ke"]))
+		r.Encs, _ = encsOf(it["_en"])
 	}
 	for name, v := range it {
 		if schema.Reserved(name) {

@@ -72,7 +72,7 @@ func revision(v types.AttributeValue) int64 {
 // current is the condition of an update or a delete: the record has this revision and has not expired. If the
 // revision is not a regular one, the value that stands in its place is read first.
 func (s *Store) current(ctx context.Context, id string, at int64) (string, map[string]string, item, error) {
-	names := map[string]string{"#mt": "_mt", "#sk": "_sk", "#ttl": "expire_at"}
+	names := map[string]string{"#mt": "_mt", "#sk": "_sk", "#kd": "_kd", "#ttl": "expire_at"}
 	values := item{":now": number(s.now().Unix()), ":zero": number(0), ":n": text("N")}
 	if at >= 0 {
 		values[":rev"] = number(at)
@@ -94,7 +94,7 @@ func (s *Store) current(ctx context.Context, id string, at int64) (string, map[s
 
 // mistyped names an attribute of ours that is there and has another type than ours.
 func mistyped(it item) string {
-	for _, name := range []string{"_hs", "_sk", "_pk", "_km"} {
+	for _, name := range []string{"_hs", "_sk", "_pk", "_km", "_kd"} {
 		if v, there := it[name]; there && blobOf(v) == nil {
 			return name
 		}
@@ -104,7 +104,36 @@ func mistyped(it item) string {
 			return "_kc"
 		}
 	}
+	if v, there := it["_ke"]; there {
+		if n, ok := whole(v); !ok || n < 0 || n > math.MaxUint16 {
+			return "_ke"
+		}
+	}
+	if v, there := it["_en"]; there {
+		if _, ok := encsOf(v); !ok {
+			return "_en"
+		}
+	}
 	return ""
+}
+
+// encsOf reads the encapsulated keys of a record under a domain. ok is false for another type. Without any it is nil.
+func encsOf(v types.AttributeValue) (encs map[string][]byte, ok bool) {
+	m, ok := v.(*types.AttributeValueMemberM)
+	if !ok {
+		return nil, false
+	}
+	for ref, v := range m.Value {
+		b, ok := v.(*types.AttributeValueMemberB)
+		if !ok {
+			return nil, false
+		}
+		if encs == nil {
+			encs = map[string][]byte{}
+		}
+		encs[ref] = b.Value
+	}
+	return encs, true
 }
 
 // legible reports whether those of an audit entry's attributes that are there have our types.

@@ -3,6 +3,7 @@ package dynamo
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,8 +20,8 @@ const (
 	conditionAbsent  = "attribute_not_exists(pk)"
 	conditionExpired = conditionAbsent + " OR expire_at <= :now"
 	// conditionCurrent follows the condition on the revision. Only a number is a time to DynamoDB, and 0 means none.
-	conditionCurrent = " AND attribute_exists(#sk) AND (attribute_not_exists(#ttl) OR NOT attribute_type(#ttl, :n)" +
-		" OR #ttl > :now OR #ttl = :zero)"
+	conditionCurrent = " AND (attribute_exists(#sk) OR attribute_exists(#kd))" +
+		" AND (attribute_not_exists(#ttl) OR NOT attribute_type(#ttl, :n) OR #ttl > :now OR #ttl = :zero)"
 
 	maxScans   = 20   // pages of DynamoDB that one page of ours may cost
 	maxScan    = 1000 // items that each of them may examine
@@ -135,6 +136,24 @@ func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) err
 		names[n] = name
 		remove = append(remove, n)
 	}
+	conditions := []string{condition}
+	for i, ref := range slices.Sorted(maps.Keys(u.AddEncs)) {
+		n, v := fmt.Sprintf("#e%d", i), fmt.Sprintf(":e%d", i)
+		names["#en"], names[n], values[v] = "_en", ref, blob(u.AddEncs[ref])
+		set = append(set, "#en."+n+" = "+v)
+		conditions = append(conditions, "attribute_not_exists(#en."+n+")")
+	}
+	for i, ref := range u.DropEncs {
+		n := fmt.Sprintf("#f%d", i)
+		names["#en"], names[n] = "_en", ref
+		remove = append(remove, "#en."+n)
+	}
+	if u.Keyed {
+		conditions = append(conditions, "attribute_exists(#kd)")
+	} else {
+		conditions = append(conditions, "attribute_not_exists(#kd)")
+	}
+	condition = strings.Join(conditions, " AND ")
 	expression := "SET " + strings.Join(set, ", ")
 	if len(remove) > 0 {
 		expression += " REMOVE " + strings.Join(remove, ", ")
@@ -144,7 +163,47 @@ func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) err
 		ConditionExpression: &condition, ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}}}
-	return s.write(ctx, s.with(items, e), s.writes, s.judge(u.ID))
+	judge := s.judge(u.ID)
+	if u.Keyed && u.ExpireAt != nil {
+		if s.keyTable == nil {
+			return store.ErrNoDomains
+		}
+		items, judge = append(items, s.expireKeys(u.ID, *u.ExpireAt)), s.judgeKeyed(ctx, u.ID)
+	}
+	return s.write(ctx, s.with(items, e), s.writes, func(i int, old item) error {
+		if i == 0 && revision(old["_mt"]) == u.Revision && adds(old, u) {
+			return store.ErrExists
+		}
+		return judge(i, old)
+	})
+}
+
+// adds reports whether an update adds an encapsulated key that the item has.
+func adds(old item, u *store.Update) bool {
+	encs, _ := old["_en"].(*types.AttributeValueMemberM)
+	for ref := range u.AddEncs {
+		if encs != nil && encs.Value[ref] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// expireKeys makes the transaction's part that gives a key item the time to live of its record.
+func (s *Store) expireKeys(id string, at int64) types.TransactWriteItem {
+	u := &types.Update{
+		TableName: s.keyTable, Key: vaultOf(id),
+		UpdateExpression:                    aws.String("SET #rev = #rev + :one, expire_at = :ttl"),
+		ConditionExpression:                 aws.String("attribute_exists(ks) AND attribute_not_exists(erased)"),
+		ExpressionAttributeNames:            map[string]string{"#rev": attrRev},
+		ExpressionAttributeValues:           item{":one": number(1), ":ttl": number(at)},
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}
+	if at == 0 {
+		u.UpdateExpression = aws.String("SET #rev = #rev + :one REMOVE expire_at")
+		delete(u.ExpressionAttributeValues, ":ttl")
+	}
+	return types.TransactWriteItem{Update: u}
 }
 
 // Delete implements store.Store.
@@ -153,12 +212,20 @@ func (s *Store) Delete(ctx context.Context, id string, revision int64, e *store.
 	if err != nil {
 		return err
 	}
+	condition += " AND attribute_not_exists(#kd)"
 	items := []types.TransactWriteItem{{Delete: &types.Delete{
 		TableName: s.table, Key: key(pkVault+id, skVault),
 		ConditionExpression: &condition, ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}}}
-	return s.write(ctx, s.with(items, e), s.writes, s.judge(id))
+	judge := s.judge(id)
+	return s.write(ctx, s.with(items, e), s.writes, func(i int, old item) error {
+		err := judge(i, old)
+		if i == 0 && errors.Is(err, store.ErrConflict) && old["_kd"] != nil {
+			return store.ErrKeyed
+		}
+		return err
+	})
 }
 
 // cursor and its inverse carry a key of the table through a caller.
@@ -221,9 +288,11 @@ func (s *Store) scan(ctx context.Context, prefix string, from item, limit int32)
 	in := &dynamodb.ScanInput{
 		TableName: s.table, ExclusiveStartKey: from, FilterExpression: aws.String("begins_with(pk, :prefix)"),
 		ExpressionAttributeValues: item{":prefix": text(prefix)},
-		ProjectionExpression:      aws.String("pk, sk, #sk, #ct, #mt, #ttl"),
-		ExpressionAttributeNames:  map[string]string{"#sk": "_sk", "#ct": "_ct", "#mt": "_mt", "#ttl": "expire_at"},
-		ConsistentRead:            aws.Bool(prefix == pkLog), // an entry that is not seen would count as missing
+		ProjectionExpression:      aws.String("pk, sk, #sk, #kd, #ct, #mt, #ttl"),
+		ExpressionAttributeNames: map[string]string{
+			"#sk": "_sk", "#kd": "_kd", "#ct": "_ct", "#mt": "_mt", "#ttl": "expire_at",
+		},
+		ConsistentRead: aws.Bool(prefix == pkLog), // an entry that is not seen would count as missing
 	}
 	if limit > 0 {
 		in.Limit = &limit

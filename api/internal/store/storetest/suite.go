@@ -68,6 +68,7 @@ func Run(t *testing.T, open Open) {
 		"concurrent creates of one id: one wins":                         concurrentCreates,
 		"values of a hundred fields and odd bytes":                       large,
 	}
+	maps.Copy(cases, domainCases)
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
 		t.Run(name, func(t *testing.T) {
 			clock := &Clock{}
