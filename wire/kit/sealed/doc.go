@@ -44,10 +44,11 @@
 // nonce and exporter secret.
 //
 // circl seals, and does X-Wing's decapsulation, in half the time of the standard library's. The rest of opening is done
-// here, from the standard library: the key agreement of crypto/ecdh, and the labelled
-// steps of RFC 9180 (sections 4.1, 5.1 and 5.3) over crypto/hkdf. circl and crypto/hpke do the same. But neither gives
-// a context out that can be kept outside the heap, and neither takes another key agreement. Tests compare with both,
-// with RFC 9180's vectors and with Wycheproof's.
+// here, from the standard library: the key agreement of crypto/ecdh, and the labelled steps of RFC 9180 (sections 4.1,
+// 5.1 and 5.3) over HKDF with its hash functions. circl and crypto/hpke do the same. But neither gives a context out
+// that can be kept outside the heap, and neither takes another key agreement. HKDF and HMAC are ours, because
+// crypto/hkdf leaves what it works on in the heap. Tests compare with all of these, with RFC 9180's vectors and with
+// Wycheproof's.
 //
 // # Machine code
 //
@@ -63,25 +64,25 @@
 //   - crypto/ecdh keeps the scalar twice in the Go heap while a [PrivateKey] lives. [PrivateKey.Destroy] wipes both.
 //     Where machine code does the key agreement there is one copy, ours; it is wiped too. Parsing leaves limbs of the
 //     scalar on the stack (the comparison with the group order).
-//   - crypto/hkdf leaves what a derivation passes through it, padded and masked as HMAC does, in dead heap blocks,
-//     until the collector reuses them. circl leaves the same of sealing.
+//   - circl leaves what sealing passes through HMAC, padded and masked, in dead heap blocks, until the collector
+//     reuses them. Derivation leaves none of it: it works on the stack, in buffers that are wiped. What the hash
+//     functions leave on the dead part of the stack stays until it is used again.
 //   - circl keeps the seed and ML-KEM's decryption key in the Go heap while an X-Wing [PrivateKey] lives. Destroy wipes
 //     both. Expanding leaves ML-KEM's rejection secret (z) in a dead heap block, and its noise on the stack.
 //   - crypto/cipher and crypto/aes hold the expanded key of a field for the length of Open; it is wiped then. The
 //     AEAD is not kept with the context; newAEAD says why.
-//   - crypto/hkdf leaves the exporter secret and the exported key of a field of encoding 3 so, too.
 //
 // In builds with GOEXPERIMENT=runtimesecret, parsing, sealing and, for P-384 and P-521, derivation and export run
 // under [redoubt/wire/kit/secret.Do], which erases what the libraries leave when the collector has run. It costs some
-// 220 ns for each heap block: 2 % of parsing; 7 % of a P-384 derivation, and as much again for the exports of ten
-// fields (1.12 and 1.24 ECDH instead of 1.04 and 1.09); more while the collector competes for the processors. For
-// P-256 it would be 45 %. Opening with a key that is there is not run under it: its two blocks are wiped anyhow, and
-// it would double the time.
+// 220 ns for each heap block, and more if there are many between two collections: 2 % of parsing, 1 to 2 % of a P-384
+// derivation. With the blocks of crypto/hkdf, 67 more of 86, it was half as much again where machine code does the key
+// agreement. Opening with a key that is there is not run under it: its two blocks are wiped anyhow, and it would double
+// the time.
 //
 // # Cost
 //
 // Measured on one core of an AMD EPYC, in ECDHs of crypto/ecdh (go test -bench Ratio ./wire/kit/sealed, fastest tenth):
-// a cold field of encoding 2 costs 1.15 for P-256, 1.04 for P-384, 1.02 for P-521; a record of ten fields of encoding 3
-// 1.44, 1.08 and 1.04. With the machine code (-tags s2nbignum) P-384 costs 0.37 and 0.42, P-521 0.14 and 0.15. With a
+// a cold field of encoding 2 costs 1.08 for P-256, 1.03 for P-384, 1.01 for P-521; a record of ten fields of encoding 3
+// 1.32, 1.08 and 1.03. With the machine code (-tags s2nbignum) P-384 costs 0.37 and 0.40, P-521 0.12 and 0.12. With a
 // derived context a field costs 0.6 us in encoding 2 and 2.7 us in encoding 3, 0.6 us when its [Field] is kept.
 package sealed

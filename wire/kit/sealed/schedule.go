@@ -1,14 +1,13 @@
 package sealed
 
 import (
-	"crypto/hkdf"
 	"encoding/binary"
 
 	"redoubt/wire/kit/secret"
 )
 
 // This file is what RFC 9180 makes of a Diffie-Hellman result: sections 4.1 (DHKEM) and 5.1 (key schedule), in
-// mode_base, over the standard library's HKDF. circl and crypto/hpke do the same, and tests compare. Neither takes
+// mode_base, over the HKDF of hkdf.go. circl and crypto/hpke do the same, and tests compare. Neither takes
 // another key agreement and gives the context out.
 
 const (
@@ -64,29 +63,25 @@ func (p *params) fillRecord(mem, shared, info []byte) bool {
 
 // extract is LabeledExtract of section 4.
 func (p *params) extract(suite, salt []byte, label string, ikm []byte) ([]byte, bool) {
-	labeled := make([]byte, 0, len(hpkeVersion)+len(suite)+len(label)+len(ikm))
-	labeled = append(append(append(append(labeled, hpkeVersion...), suite...), label...), ikm...)
-	defer secret.Wipe(labeled)
-	prk, err := hkdf.Extract(p.hash, labeled, salt)
-	return prk, err == nil
+	var buf [maxBlock + maxLabeled]byte
+	message := append(append(append(append(buf[:p.block], hpkeVersion...), suite...), label...), ikm...)
+	prk := make([]byte, p.nh)
+	ok := p.hmac(prk, salt, message)
+	secret.Wipe(message)
+	return prk, ok
 }
 
 // expand fills dst with LabeledExpand of section 4.
 func (p *params) expand(suite, dst, prk []byte, label string, info []byte) bool {
-	var buf [2 + len(hpkeVersion) + SuiteIDSize + maxLabel + maxInfo]byte
+	var buf [maxLabeled]byte
 	labeled := binary.BigEndian.AppendUint16(buf[:0], uint16(len(dst)))
 	labeled = append(append(append(append(labeled, hpkeVersion...), suite...), label...), info...)
-	out, err := hkdf.Expand(p.hash, prk, string(labeled), len(dst))
-	if err != nil {
-		return false
-	}
-	copy(dst, out)
-	secret.Wipe(out)
-	return true
+	return p.hkdfExpand(dst, prk, labeled)
 }
 
-// What expand has room for without asking the heap.
+// What extract and expand have room for without asking the heap. A longer vault id is no secret.
 const (
-	maxLabel = len("shared_secret")
-	maxInfo  = max(2*maxPointSize, 1+2*maxHashSize, maxExportContext)
+	maxLabeled = 2 + len(hpkeVersion) + SuiteIDSize + maxLabel + maxInfo
+	maxLabel   = len("shared_secret")
+	maxInfo    = max(2*maxPointSize, 1+2*maxHashSize, maxExportContext)
 )

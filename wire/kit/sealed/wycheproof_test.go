@@ -182,21 +182,26 @@ func TestWycheproofAESGCMOpensAndSealsAsStated(t *testing.T) {
 	}
 }
 
-// The two implementations in use: the standard library's exports fields' keys, circl's has the key schedule.
+// The two implementations in use: ours opens, circl's seals.
 func TestWycheproofHKDFDerivesAsStated(t *testing.T) {
 	kdfs := map[Suite]hpke.KDF{P256: hpke.KDF_HKDF_SHA256, P384: hpke.KDF_HKDF_SHA384, P521: hpke.KDF_HKDF_SHA512}
 	forSuites(t, func(t *testing.T, s Suite) {
 		p := s.params()
 		for _, w := range wycheproofTests(t, "hkdf-"+s.String(), 80) {
-			out, err := hkdf.Key(p.hash, w.IKM, w.Salt, string(w.Info), w.Size)
+			prk, out, salt := make([]byte, p.nh), make([]byte, w.Size), w.Salt
+			if len(salt) > p.block { // which ours refuses
+				salt = make([]byte, p.nh)
+				p.sum(salt, w.Salt)
+			}
+			ok := p.hmac(prk, salt, append(make([]byte, p.block), w.IKM...)) && p.hkdfExpand(out, prk, w.Info)
 			if w.Result != "valid" { // more than can be derived, which circl does not check; ours ask for constants
-				if err == nil {
+				if ok {
 					t.Errorf("%d (%s): derived", w.ID, w.Comment)
 				}
 				continue
 			}
-			if err != nil || !bytes.Equal(out, w.OKM) {
-				t.Errorf("%d (%s): %v", w.ID, w.Comment, err)
+			if !ok || !bytes.Equal(out, w.OKM) {
+				t.Errorf("%d (%s): %t, %x", w.ID, w.Comment, ok, out)
 			}
 			kdf := kdfs[s]
 			if got := kdf.Expand(kdf.Extract(w.IKM, w.Salt), w.Info, uint(w.Size)); !bytes.Equal(got, w.OKM) {
