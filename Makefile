@@ -154,6 +154,19 @@ bench: build ## Short set of measurements (under 3 minutes), kept in deploy/meas
 test-domain: ## The vectors of domain keys, computed by other libraries (Python's cryptography, by pip into ~/.cache)
 	$$(.ci/venv domain-50.0.2 cryptography==50.0.2)/bin/python wire/kit/domain/testdata/check.py
 
+# Bench, built as production enclaves are, and the program of other libraries: rebuilt when their inputs changed.
+PEERS := bin/peers/release/peers
+# Options of bench: --rounds and --turn of each comparison.
+PEERS_TURNS ?=
+
+.PHONY: bench-peers
+bench-peers: asm build $(PEERS) ## Our cryptography beside AWS-LC's and OpenSSL's, in turns; JSON in bin/peers.jsonl (cargo; C compiler and OpenSSL by apt)
+	GOEXPERIMENT=$(ERASING) $(GOBUILD) -tags s2nbignum -o bin/production/ ./bench
+	bin/bench --json peers --program $(PEERS) --production bin/production/bench $(PEERS_TURNS) > bin/peers.jsonl
+
+$(PEERS): bench/peers/Cargo.toml bench/peers/Cargo.lock $(wildcard bench/peers/src/*.rs)
+	bench/peers/build.sh $(CURDIR)/bin/peers
+
 .PHONY: soak
 soak: build ## A million requests through the local stack: memory, goroutines and descriptors (SOAK=100000 for fewer)
 	bin/bench soak --requests $(SOAK)

@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"redoubt/bench/internal/measure"
+	"redoubt/bench/internal/peers"
 	"redoubt/bench/internal/tiers"
 	"redoubt/bench/internal/wirebench"
 	"redoubt/wire/kit/cmdline"
@@ -38,7 +39,8 @@ type commands struct {
 	Goal []measure.Goal `help:"Bound that must be reached, or the exit status is 3: the name of a measurement, or its last parts, and a number or a duration. Rates must be at least that, all else at most. Repeatable." placeholder:"p99=5ms" sep:"none"`
 
 	Wire    wireCommand    `cmd:"" help:"Round trips between two processes: our session, and what it is measured against."`
-	Crypto  cryptoCommand  `cmd:"" help:"Sealing and opening, as ratios to one ECDH."`
+	Crypto  cryptoCommand  `cmd:"" help:"Sealing and opening, in microseconds and as ratios to one ECDH."`
+	Peers   peersCommand   `cmd:"" help:"Our cryptography beside AWS-LC's and OpenSSL's, in turns ('make bench-peers')."`
 	Soak    soakCommand    `cmd:"" help:"Many requests through a local stack: are memory, goroutines and descriptors flat?"`
 	Meta    metaCommand    `cmd:"" help:"A line that says where and when: commit, machine, load. It goes before the others in a file."`
 	HTTP    httpCommand    `cmd:"" name:"http" help:"Load on a running parent or API, or on a local stack: open and closed loops, the peak, overload."`
@@ -109,8 +111,11 @@ func onlyGoals(err error) bool {
 
 // serveChild is the other side of a measurement.
 func serveChild(role string) error {
-	if role == wirebench.Role {
+	switch role {
+	case wirebench.Role:
 		return measure.ServeChild(os.Stdin, os.Stdout, wirebench.Serve)
+	case peers.Role:
+		return peers.Serve(os.Stdin, os.Stdout)
 	}
 	return tiers.ServeChild(role, os.Stdin, os.Stdout)
 }

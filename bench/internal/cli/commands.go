@@ -6,6 +6,7 @@ import (
 
 	"redoubt/bench/internal/cryptobench"
 	"redoubt/bench/internal/measure"
+	"redoubt/bench/internal/peers"
 	"redoubt/bench/internal/wirebench"
 	"redoubt/wire/kit/program"
 	"redoubt/wire/kit/sealed"
@@ -56,4 +57,21 @@ func (c *cryptoCommand) Run(ctx context.Context, sink *measure.Sink) error {
 		o.Suites = append(o.Suites, s)
 	}
 	return cryptobench.Run(ctx, o, sink)
+}
+
+type peersCommand struct {
+	Program    string        `help:"The program of bench/peers, with AWS-LC and OpenSSL." required:"" type:"existingfile" placeholder:"FILE"`
+	Production string        `help:"Bench, built as production enclaves are: our side with machine code and erasing." type:"existingfile" placeholder:"FILE"`
+	Rounds     int           `help:"Turns of each operation, 5 or more; the median counts." default:"9"`
+	Turn       time.Duration `help:"Length of one side's turn, 1ms or more." default:"100ms"`
+}
+
+// Run measures our cryptography beside other libraries'.
+func (c *peersCommand) Run(ctx context.Context, sink *measure.Sink) error {
+	if c.Rounds < 5 || c.Turn < time.Millisecond {
+		return program.Mistake("--rounds must be at least 5, --turn at least 1ms")
+	}
+	return peers.Run(ctx, peers.Options{
+		Program: c.Program, Production: c.Production, Rounds: c.Rounds, Turn: c.Turn,
+	}, sink)
 }

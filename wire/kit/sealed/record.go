@@ -1,10 +1,8 @@
 package sealed
 
 import (
-	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/sha512"
 	"io"
 
 	"redoubt/wire/kit/secret"
@@ -98,13 +96,7 @@ func (r Record) Field(mem, name []byte) (Field, error) {
 // recordField is HKDF-Expand of RFC 5869 with SHA-384, whatever the suite.
 func recordField(mem, record, name []byte) bool {
 	var info [len(refFieldLabel) + MaxName]byte
-	out, err := hkdf.Expand(sha512.New384, record, string(append(append(info[:0], refFieldLabel...), name...)), FieldSize)
-	if err != nil {
-		return false
-	}
-	copy(mem, out)
-	secret.Wipe(out)
-	return true
+	return suites[P384].hkdfExpand(mem, record, append(append(info[:0], refFieldLabel...), name...))
 }
 
 // Open decrypts blob, which [JoinBlob] made of an encapsulated key from which r was derived. See [Context.Open].
