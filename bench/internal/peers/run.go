@@ -175,15 +175,20 @@ func turns(ctx context.Context, scheme, what string, sides []*side, o *Options) 
 	return samples, nil
 }
 
-// add gives the lines of one operation to sink: each side's time, and for each of ours the ratio to each of theirs.
-func add(scheme, what string, sides []*side, samples []sample, sink *measure.Sink) {
-	verb := what
+// verb is what a person calls the operation.
+func verb(scheme, what string) string {
 	switch {
 	case strings.HasPrefix(scheme, ecdhPrefix):
-		verb = "agree"
+		return "agree"
 	case what == opMake:
-		verb = "seal"
+		return "seal"
 	}
+	return what
+}
+
+// add gives the lines of one operation to sink: each side's time, and for each of ours the ratio to each of theirs.
+func add(scheme, what string, sides []*side, samples []sample, sink *measure.Sink) {
+	verb := verb(scheme, what)
 	name := fmt.Sprintf("peers/%s/%s/", scheme, verb)
 	for i, s := range sides {
 		sink.Add(measure.Value(name+s.name+"/time", measure.Median(samples[i].us), "us", samples[i].n).With(samples[i].us))

@@ -2,13 +2,15 @@ package peers
 
 import (
 	"crypto/ecdh"
-	"crypto/hpke"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"strings"
+
+	"github.com/cloudflare/circl/hpke"
+	"github.com/cloudflare/circl/kem"
 
 	"redoubt/wire/kit/sealed"
 )
@@ -151,43 +153,49 @@ func (f *field) open(message []byte) ([]byte, error) {
 	return c.Open(nil, []byte(fieldName), blob)
 }
 
-// xWingScheme is the standard library's, with HKDF-SHA256 and AES-256-GCM.
+// xWingScheme opens with package sealed's suite of domains, and seals with the library that it seals with: HKDF-SHA256
+// and AES-256-GCM.
 type xWingScheme struct {
-	own   hpke.PrivateKey
-	other hpke.PublicKey
+	own   *sealed.PrivateKey
+	other kem.PublicKey
+	mem   [sealed.ContextSize]byte
 }
 
 func newXWing() (*xWingScheme, error) {
-	key, err := hpke.MLKEM768X25519().GenerateKey()
-	return &xWingScheme{own: key}, err
+	seed := make([]byte, 32)
+	_, _ = rand.Read(seed)
+	own, err := sealed.NewPrivateKey(sealed.XWing, seed)
+	return &xWingScheme{own: own}, err
 }
 
-func (x *xWingScheme) public() ([]byte, error) { return x.own.PublicKey().Bytes(), nil }
+func (x *xWingScheme) public() ([]byte, error) { return x.own.Public().AppendPoint(nil), nil }
 
 func (x *xWingScheme) meet(public []byte) (err error) {
-	x.other, err = hpke.MLKEM768X25519().NewPublicKey(public)
+	x.other, err = hpke.KEM_XWING.Scheme().UnmarshalBinaryPublicKey(public)
 	return err
 }
 
 func (x *xWingScheme) make() ([]byte, error) {
-	enc, sender, err := hpke.NewSender(x.other, hpke.HKDFSHA256(), hpke.AES256GCM(), []byte(info))
+	suite := hpke.NewSuite(hpke.KEM_XWING, hpke.KDF_HKDF_SHA256, hpke.AEAD_AES256GCM)
+	sender, err := suite.NewSender(x.other, []byte(info))
 	if err != nil {
 		return nil, err
 	}
-	ct, err := sender.Seal([]byte(fieldName), []byte(text))
+	enc, sealer, err := sender.Setup(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	ct, err := sealer.Seal([]byte(text), []byte(fieldName))
 	return append(enc, ct...), err
 }
 
-// xWingEnc is the size of X-Wing's encapsulated key (draft-connolly-cfrg-xwing-kem, section 5.3).
-const xWingEnc = 1120
-
 func (x *xWingScheme) open(message []byte) ([]byte, error) {
-	enc := message[:min(xWingEnc, len(message))]
-	recipient, err := hpke.NewRecipient(enc, x.own, hpke.HKDFSHA256(), hpke.AES256GCM(), []byte(info))
+	n := min(sealed.XWing.EncSize(), len(message))
+	c, err := x.own.Derive(x.mem[:], []byte(info), message[:n])
 	if err != nil {
 		return nil, err
 	}
-	return recipient.Open([]byte(fieldName), message[len(enc):])
+	return c.Open(nil, []byte(fieldName), sealed.Blob{Encoding: sealed.EncodingField, Enc: message[:n], CT: message[n:]})
 }
 
 // oaepScheme is what opens KMS's answers (the enclave's package cms): RSAES-OAEP with SHA-256 for hash and MGF1.

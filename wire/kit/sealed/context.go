@@ -94,11 +94,13 @@ func (c Context) Open(dst, name []byte, blob Blob) ([]byte, error) {
 
 func (c Context) valid() bool { return len(c.mem) == ContextSize && c.suite.Valid() }
 
-// erasing runs f. For the suites for which that costs little it does so under [secret.Do].
+// erasing runs f. For the suites for which that costs little it does so under [secret.Do]. For the others it overwrites
+// the stack, on which the hash functions leave their results.
 func (p *params) erasing(f func()) {
 	if p.erase {
 		secret.Do(f)
-	} else {
-		f()
+		return
 	}
+	f()
+	wipeStack()
 }

@@ -66,7 +66,7 @@
 //     scalar on the stack (the comparison with the group order).
 //   - circl leaves what sealing passes through HMAC, padded and masked, in dead heap blocks, until the collector
 //     reuses them. Derivation leaves none of it: it works on the stack, in buffers that are wiped. What the hash
-//     functions leave on the dead part of the stack stays until it is used again.
+//     functions leave on the stack is overwritten for P-256 and X-Wing, and for the others in builds that erase.
 //   - circl keeps the seed and ML-KEM's decryption key in the Go heap while an X-Wing [PrivateKey] lives. Destroy wipes
 //     both. Expanding leaves ML-KEM's rejection secret (z) in a dead heap block, and its noise on the stack.
 //   - crypto/cipher and crypto/aes hold the expanded key of a field for the length of Open; it is wiped then. The
