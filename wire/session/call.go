@@ -53,6 +53,9 @@ type Call struct {
 // answered, or a *CallError when there was no answer.
 func (c *Call) Err() error { return c.err }
 
+// Client is the session that the call belongs to.
+func (c *Call) Client() *Client { return c.client }
+
 // Release wipes and forgets Body and Answer and puts the Call back into its pool. The Call must not be in flight nor
 // be used afterwards.
 func (c *Call) Release() {

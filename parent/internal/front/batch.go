@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,12 +13,15 @@ import (
 	"redoubt/wire"
 	"redoubt/wire/kit/budget"
 	"redoubt/wire/kit/jsonscan"
+	"redoubt/wire/session"
 )
 
-// batchItem is one item's bytes and, later, its answer.
+// batchItem is one item's bytes, its request while that is under way, and its answer.
 type batchItem struct {
-	body []byte
-	out  *buffer
+	body   []byte
+	values int // in the body
+	job    *job
+	out    *buffer
 }
 
 // batch answers POST /v1/decrypt/batch. Each item is a request of its own and gets its own status.
@@ -33,26 +37,8 @@ func (s *Server) batch(x *exchange) *fault {
 		return f
 	}
 	x.begin(partEnclave)
-	deadline := x.start.Add(s.o.BatchTimeout)
-	var next, panicked atomic.Int64
-	room := budget.New(maxBatchAnswer)
-	var wg sync.WaitGroup
-	for range min(s.o.BatchFanOut, len(items)) {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(items) {
-					return
-				}
-				items[i].out = newBuffer()
-				if s.item(items[i].out, items[i].body, deadline, room) {
-					panicked.Add(1)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if n := panicked.Load(); n > 0 {
+	run := batchRun{s: s, items: items, deadline: x.start.Add(s.o.BatchTimeout), room: budget.New(maxBatchAnswer)}
+	if n := run.all(); n > 0 {
 		id, traced := x.ids()
 		s.o.Log.Error("batch items panicked", slog.Int64("items", n), id, traced)
 	}
@@ -87,15 +73,146 @@ func (s *Server) join(out *buffer, items []batchItem) *fault {
 
 var faultAnswerSize = &fault{status: 413, code: codeBadRequest, text: "answer is too large: ask for fewer items"}
 
-// item appends the answer to one item: {"status":200,...} or {"status":403,"error":{...}}. room is what is left for
-// the answers of the batch.
-func (s *Server) item(out *buffer, body []byte, deadline time.Time, room *budget.Budget) (panicked bool) {
-	f, panicked := s.itemRecovered(out, body, deadline, room)
-	if f == nil {
-		s.o.Observer.BatchItem(200, "ok")
-		return false
+// batchRun sends the items of a batch and takes their answers. Each of its goroutines has many items under way: one
+// for each item would have to be woken for the answer, and would grow a stack of its own.
+type batchRun struct {
+	s        *Server
+	items    []batchItem
+	deadline time.Time
+	room     *budget.Budget // what is left for the answers of the batch
+	next     atomic.Int64
+	panicked atomic.Int64
+}
+
+// all answers all items and returns how many of them panicked.
+func (b *batchRun) all() (panicked int64) {
+	most := min(b.s.o.BatchFanOut, len(b.items))
+	goroutines := min(runtime.GOMAXPROCS(0), most)
+	var wg sync.WaitGroup
+	for i := range goroutines {
+		wg.Go(func() { b.some((most + i) / goroutines) })
 	}
-	s.o.Observer.BatchItem(f.status, f.code)
+	wg.Wait()
+	return b.panicked.Load()
+}
+
+// some answers items until none is left, at most most at a time.
+func (b *batchRun) some(most int) {
+	done := make(chan *session.Call, most)
+	for underWay := 0; ; {
+		for underWay < most {
+			i := int(b.next.Add(1)) - 1
+			if i >= len(b.items) {
+				most = 0
+			} else if b.begin(&b.items[i], done) {
+				underWay++
+			}
+		}
+		if underWay == 0 {
+			return
+		}
+		call := <-done
+		if call == nil || call.Err() == nil {
+			underWay--
+		}
+		if call == nil {
+			continue
+		}
+		item := call.User.(*batchItem) //nolint:forcetypeassert // begin's
+		if call.Err() == nil {
+			b.end(item, call)
+			continue
+		}
+		go func() { // the request may have to be sent once more
+			b.end(item, call)
+			done <- nil
+		}()
+	}
+}
+
+// begin sends an item's request. If it returns false, the item is answered.
+func (b *batchRun) begin(item *batchItem, done chan<- *session.Call) bool {
+	item.out = newBuffer()
+	f := b.guarded(func() *fault {
+		if b.room.Left() <= 0 {
+			return faultAnswerSize
+		}
+		if item.values > maxValues {
+			return notJSON(jsonscan.ErrValues)
+		}
+		item.job = newJob()
+		if f := item.job.req.decodeChecked(item.body, v1); f != nil {
+			return f
+		}
+		if err := b.s.o.Upstream.Start(b.deadline, true, &item.job.req.msg, item, done); err != nil {
+			return upstreamFault(err, RouteBatch)
+		}
+		return nil
+	})
+	if f != nil {
+		b.answered(item, f)
+	}
+	return f == nil
+}
+
+// end appends the answer to an item: {"status":200,...} or {"status":403,"error":{...}}.
+func (b *batchRun) end(item *batchItem, call *session.Call) {
+	b.answered(item, b.guarded(func() *fault {
+		call, err := b.s.o.Upstream.Finish(context.Background(), b.deadline, true, &item.job.req.msg, call)
+		if err != nil {
+			return upstreamFault(err, RouteBatch)
+		}
+		defer call.Release()
+		return b.write(item, call)
+	}))
+}
+
+// write appends what the enclave answered.
+func (b *batchRun) write(item *batchItem, call *session.Call) *fault {
+	req, out := &item.job.req, item.out
+	a := newAnswer()
+	defer a.release()
+	if f := a.read(req, call.Answer); f != nil {
+		return f
+	}
+	size := a.size(req, len(call.Answer))
+	if !b.room.Take(size) {
+		return faultAnswerSize
+	}
+	if !out.claim(&b.s.answers, size) {
+		b.room.Give(size)
+		return faultOf(wire.Overloaded, 0)
+	}
+	out.text(`{"status":200,`)
+	a.v1(out, req)
+	out.text("}")
+	b.room.Give(size - len(out.b))
+	return nil
+}
+
+// guarded keeps a panic to its item. It runs on goroutines of the batch, where a panic would end the process.
+func (b *batchRun) guarded(part func() *fault) (f *fault) {
+	defer func() {
+		if recover() != nil {
+			f = faultOf(wire.Internal, 0)
+			b.panicked.Add(1)
+		}
+	}()
+	return part()
+}
+
+// answered ends an item, with an error if f is not nil.
+func (b *batchRun) answered(item *batchItem, f *fault) {
+	if item.job != nil {
+		item.job.release()
+		item.job = nil
+	}
+	if f == nil {
+		b.s.o.Observer.BatchItem(200, "ok")
+		return
+	}
+	b.s.o.Observer.BatchItem(f.status, f.code)
+	out := item.out
 	clear(out.b)
 	out.b = out.b[:0]
 	out.text(`{"status":`)
@@ -105,49 +222,6 @@ func (s *Server) item(out *buffer, body []byte, deadline time.Time, room *budget
 	out.text(`","message":"`)
 	out.inner([]byte(f.text))
 	out.text(`"}}`)
-	return panicked
-}
-
-// itemRecovered keeps a panic to its item. It runs on a goroutine of its own, where a panic would end the process.
-func (s *Server) itemRecovered(
-	out *buffer, body []byte, deadline time.Time, room *budget.Budget,
-) (f *fault, panicked bool) {
-	defer func() {
-		if recover() != nil {
-			f, panicked = faultOf(wire.Internal, 0), true
-		}
-	}()
-	if room.Left() <= 0 {
-		return faultAnswerSize, false
-	}
-	j := newJob()
-	defer j.release()
-	if f := j.req.decode(body, v1); f != nil {
-		return f, false
-	}
-	call, err := s.o.Upstream.Do(context.Background(), deadline, true, &j.req.msg)
-	if err != nil {
-		return upstreamFault(err, RouteBatch), false
-	}
-	defer call.Release()
-	a := newAnswer()
-	defer a.release()
-	if f := a.read(&j.req, call.Answer); f != nil {
-		return f, false
-	}
-	size := a.size(&j.req, len(call.Answer))
-	if !room.Take(size) {
-		return faultAnswerSize, false
-	}
-	if !out.claim(&s.answers, size) {
-		room.Give(size)
-		return faultOf(wire.Overloaded, 0), false
-	}
-	out.text(`{"status":200,`)
-	a.v1(out, &j.req)
-	out.text("}")
-	room.Give(size - len(out.b))
-	return nil, false
 }
 
 // split finds the items of {"items":[...]} without parsing them. Each item is checked by itself, so that a malformed
@@ -195,6 +269,7 @@ func unless(f *fault, body []byte) *fault {
 func itemsOf(s *jsonscan.Scanner, i int) ([]batchItem, *fault) {
 	var items []batchItem
 	for {
+		left := s.Values
 		end, err := s.Value(i)
 		if err != nil {
 			if len(items) == 0 && i < len(s.B) && s.B[i] == ']' {
@@ -205,7 +280,7 @@ func itemsOf(s *jsonscan.Scanner, i int) ([]batchItem, *fault) {
 		if len(items) == wire.MaxBatch {
 			return nil, faultItemsCount
 		}
-		items = append(items, batchItem{body: s.B[i:end]})
+		items = append(items, batchItem{body: s.B[i:end], values: left - s.Values})
 		i = jsonscan.SkipSpace(s.B, end)
 		if i < len(s.B) && s.B[i] == ',' {
 			i = jsonscan.SkipSpace(s.B, i+1)

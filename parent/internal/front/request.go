@@ -68,6 +68,11 @@ func (r *request) decode(body []byte, d dialect) *fault {
 	if err := jsonscan.Check(body, maxValues); err != nil {
 		return notJSON(err)
 	}
+	return r.decodeChecked(body, d)
+}
+
+// decodeChecked is decode for a body of which jsonscan has been through already, within the same bounds.
+func (r *request) decodeChecked(body []byte, d dialect) *fault {
 	r.size = len(body)
 	r.scratch = grow(r.scratch[:0], len(body))
 	r.msg.Reset()

@@ -34,6 +34,12 @@ type Upstream interface {
 	// which the enclave answered or which describes what happened on the way, or with pool.ErrNoEnclave,
 	// pool.ErrNoneReady or pool.ErrUnanswered.
 	Do(ctx context.Context, deadline time.Time, batch bool, msg *wire.DecryptRequest) (*session.Call, error)
+	// Start and Finish do so in two steps, for many requests at once: Start sends msg, done gets the call, and Finish
+	// says what became of it.
+	Start(deadline time.Time, batch bool, msg *wire.DecryptRequest, user any, done chan<- *session.Call) error
+	Finish(ctx context.Context, deadline time.Time, batch bool, msg *wire.DecryptRequest, call *session.Call) (
+		*session.Call, error,
+	)
 	// Attest returns a document over nonce and the enclave's id. Errors as Do.
 	Attest(ctx context.Context, nonce []byte) (document []byte, enclave string, err error)
 }

@@ -28,10 +28,10 @@ type tried struct {
 	need    wire.Features // features that a session must have
 }
 
-func (t *tried) add(l *link, c *session.Client) {
+func (t *tried) add(e *enclave, c *session.Client) {
 	t.clients[t.n] = c
 	t.n++
-	t.enclave = l.enclave
+	t.enclave = e
 }
 
 func (t *tried) has(c *session.Client) bool {
@@ -96,28 +96,84 @@ const penalty = 1 << 30
 func (p *Pool) Do(
 	ctx context.Context, deadline time.Time, batch bool, msg *wire.DecryptRequest,
 ) (*session.Call, error) {
-	var t tried
+	t := needs(msg)
+	return p.try(&t, deadline, batch, msg, func(c *session.Client, call *session.Call) error { return c.Do(ctx, call) })
+}
+
+// Start sends msg to an enclave and does not wait. The call is sent to done, with User set to user, at the deadline at
+// the latest; give it to Finish then. done must have room for all calls that it was given to, and msg must last until
+// Finish returns. An error, as of Do, means that nothing will be sent to done.
+func (p *Pool) Start(
+	deadline time.Time, batch bool, msg *wire.DecryptRequest, user any, done chan<- *session.Call,
+) error {
+	t := needs(msg)
+	_, err := p.try(&t, deadline, batch, msg, func(c *session.Client, call *session.Call) error {
+		call.User = user
+		return c.Start(call, done)
+	})
+	return err
+}
+
+// Finish is the outcome of a call that Start has sent: what Do would have returned. If another session may answer the
+// request instead, Finish sends it there and waits for the answer.
+func (p *Pool) Finish(
+	ctx context.Context, deadline time.Time, batch bool, msg *wire.DecryptRequest, call *session.Call,
+) (*session.Call, error) {
+	err := call.Err()
+	if err == nil {
+		return call, nil
+	}
+	t := needs(msg)
+	t.add(p.enclaveOf(call.Client()), call.Client())
+	call.Release()
+	if !t.again(err) {
+		return nil, p.give(err)
+	}
+	p.o.Observer.Retried()
+	return p.try(&t, deadline, batch, msg, func(c *session.Client, call *session.Call) error { return c.Do(ctx, call) })
+}
+
+// needs begins to try msg.
+func needs(msg *wire.DecryptRequest) (t tried) {
 	if len(msg.ReplyKey) > 0 {
 		t.need = wire.FeaturePaddedReply
 	}
+	return t
+}
+
+// enclaveOf is the enclave of a session that the pool has, or nil.
+func (p *Pool) enclaveOf(c *session.Client) *enclave {
+	for _, l := range *p.links.Load() {
+		if l.client.Load() == c {
+			return l.enclave
+		}
+	}
+	return nil
+}
+
+// try gives msg to send, on one session after the other, until send succeeds or it is of no use.
+func (p *Pool) try(
+	t *tried, deadline time.Time, batch bool, msg *wire.DecryptRequest,
+	send func(c *session.Client, call *session.Call) error,
+) (*session.Call, error) {
 	full := false
 	for {
-		l, c := p.pick(&t)
+		l, c := p.pick(t)
 		switch {
 		case c == nil && full:
 			return nil, errOverloaded
 		case c == nil:
-			return nil, p.noneFor(&t)
+			return nil, p.noneFor(t)
 		}
 		call := c.NewCall()
 		call.Batch, call.Deadline = batch, deadline
 		call.Body = appendFor(c.Features(), call.Body, msg)
-		err := c.Do(ctx, call)
+		err := send(c, call)
 		if err == nil {
 			return call, nil
 		}
 		call.Release()
-		t.add(l, c)
+		t.add(l.enclave, c)
 		// Callers that pick at the same moment may pick the same session. Another one may have room.
 		if full = errors.Is(err, session.ErrInFlight); full && t.n < maxAttempts {
 			continue

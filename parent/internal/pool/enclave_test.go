@@ -80,7 +80,7 @@ func TestOnlyWhatCannotSpreadIsSentAgain(t *testing.T) {
 	} {
 		var tr tried
 		for i, err := range tc.ends {
-			tr.add(&link{}, nil)
+			tr.add(nil, nil)
 			if got := tr.again(err); got != tc.want[i] {
 				t.Errorf("%s: after end %d sent again: %v", name, i+1, got)
 			}
