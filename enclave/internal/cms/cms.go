@@ -65,24 +65,17 @@ func Open(key *rsa.PrivateKey, message []byte) (*secret.Buffer, error) {
 	if !ok || len(e.wrappedKey) != key.Size() {
 		return nil, ErrOpen
 	}
-	padded, err := secret.New(len(e.ciphertext))
+	plain, err := secret.New(len(e.ciphertext))
 	if err != nil {
 		return nil, fmt.Errorf("cms: %w", err)
 	}
-	defer padded.Destroy()
-	valid, err := e.decrypt(key, padded.Bytes())
-	if err != nil {
-		return nil, err
-	}
-	length, padding := unpad(padded.Bytes())
-	if valid&padding != 1 || length == 0 {
+	valid, err := e.decrypt(key, plain.Bytes())
+	length, padding := unpad(plain.Bytes())
+	if err != nil || valid&padding != 1 || length == 0 {
+		plain.Destroy()
 		return nil, ErrOpen
 	}
-	plain, err := secret.New(length)
-	if err != nil {
-		return nil, fmt.Errorf("cms: %w", err)
-	}
-	copy(plain.Bytes(), padded.Bytes())
+	plain.Truncate(length) // the padding; memory of its own would take as long as all but RSA
 	return plain, nil
 }
 

@@ -54,6 +54,18 @@ func (b *Buffer) Bytes() []byte {
 	return b.pages.mem[:b.n:b.n]
 }
 
+// Truncate shortens the secret to its first n bytes and wipes the rest. It does nothing if the secret is not longer, or
+// destroyed. Slices that Bytes returned before keep their length.
+func (b *Buffer) Truncate(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pages.mem == nil || n < 0 || n >= b.n {
+		return
+	}
+	Wipe(b.pages.mem[n:b.n])
+	b.n = n
+}
+
 // Len returns the size in bytes, and 0 after Destroy.
 func (b *Buffer) Len() int { return len(b.Bytes()) }
 

@@ -70,6 +70,28 @@ func TestNewFromWipesItsSource(t *testing.T) {
 	}
 }
 
+func TestTruncateWipesWhatItCutsOff(t *testing.T) {
+	b, err := NewFrom([]byte("secret and padding"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Destroy()
+	whole := b.Bytes()
+	for _, n := range []int{-1, 19, 18} {
+		if b.Truncate(n); b.Len() != 18 {
+			t.Errorf("Truncate(%d): %d bytes", n, b.Len())
+		}
+	}
+	if b.Truncate(6); string(b.Bytes()) != "secret" || cap(b.Bytes()) != 6 {
+		t.Errorf("%q", b.Bytes())
+	}
+	if !bytes.Equal(whole[6:], make([]byte, 12)) {
+		t.Errorf("%q is left", whole[6:])
+	}
+	b.Destroy()
+	b.Truncate(1)
+}
+
 func TestDestroyIsIdempotentAndEmpties(t *testing.T) {
 	before := Stats()
 	b, err := NewFrom([]byte("sentinel"))
