@@ -119,7 +119,7 @@ lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/actionlint ## Linters (bu
 	$(TOOLS)/golangci-lint run ./...
 	$(TOOLS)/golangci-lint run --build-tags dev,operate ./enclave/... ./deploy/local/... ./deploy/cloudformation/...
 	$(TOOLS)/golangci-lint run --build-tags guest ./deploy/eif/guest/... ./enclave/internal/nsm ./enclave/internal/pid1 ./wire/transport
-	$(TOOLS)/golangci-lint run --build-tags attack ./deploy/storm/...
+	$(TOOLS)/golangci-lint run --build-tags attack,differential ./deploy/storm/...
 	$(TOOLS)/golangci-lint run --build-tags screens ./deploy/screenshots/...
 	$(TOOLS)/actionlint
 	$(GO) mod tidy -diff
@@ -168,14 +168,21 @@ $(PEERS): bench/peers/Cargo.toml bench/peers/Cargo.lock $(wildcard bench/peers/s
 	bench/peers/build.sh $(CURDIR)/bin/peers
 
 .PHONY: soak
-soak: build ## A million requests through the local stack: memory, goroutines and descriptors (SOAK=100000 for fewer)
-	bin/bench soak --requests $(SOAK)
+soak: build ## A million requests through the local stack (SOAK=n); FOR=2h for as long with rolling faults, drawn in REPORT
+	$(if $(FOR),bin/bench soak --for $(FOR) --in-flight 8 $(if $(REPORT),--report $(REPORT)),bin/bench soak --requests $(SOAK))
 
 ATTACKS ?=
 
 .PHONY: test-attack
 test-attack: build ## Hostile peers on each protocol beside honest callers (ATTACKTIME=30s for each attack; SEED=n replays, ATTACKS=name for some)
 	ATTACK_BIN=$(CURDIR)/bin $(GO) test -tags attack -count=1 -timeout 60m -run '$(if $(ATTACKS),Attack($(ATTACKS))$$,.)' $(TESTFLAGS) ./deploy/storm/attack
+
+# What versions have to agree on is in this table of the wire: the version of before is the one before its newest change.
+OLD ?= $(shell git log -1 --format=%H^ -- wire/testdata/numbers.txt 2>/dev/null)
+
+.PHONY: test-differential
+test-differential: build ## Equal answers of encodings, suites, batches, versions (OLD=commit), server, Lambda, stores (SEEDS=n for more, SEED=n replays)
+	deploy/storm/differential/test.sh '$(OLD)' $(TESTFLAGS)
 
 # The packages that compare secrets, or fail in ways that must not be told apart.
 TIMED := ./wire/kit/test/timing ./wire/kit/sealed ./parent/internal/front ./api/internal/auth ./api/internal/audit \

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"runtime"
@@ -34,8 +36,11 @@ func (c *targetsCommand) Run(ctx context.Context, sink *measure.Sink) error {
 
 type soakCommand struct {
 	Bin      string `help:"Folder of the programs of 'make build'. Default: bench's own." type:"path" placeholder:"DIR"`
-	Requests int64  `help:"Requests in all, 30 or more." default:"1000000"`
+	Requests int64  `help:"Requests in all, 30 or more; without --for." default:"1000000"`
 	InFlight int    `help:"Requests in flight, 1 or more." default:"32"`
+
+	For    time.Duration `help:"Run as long, 30s or more, while faults of every kind roll by."`
+	Report string        `help:"With --for: draw the course of the run as a page in this file." type:"path" placeholder:"FILE"`
 }
 
 // Run soaks a local stack.
@@ -43,7 +48,29 @@ func (c *soakCommand) Run(ctx context.Context, sink *measure.Sink) error {
 	if c.InFlight < 1 {
 		return program.Mistake("--in-flight must be at least 1")
 	}
+	if c.For != 0 {
+		return c.rolling(ctx, sink)
+	}
+	if c.Report != "" {
+		return program.Mistake("--report draws the course of a run with --for")
+	}
 	return tiers.Soak(ctx, tiers.SoakOptions{Bin: c.Bin, Requests: c.Requests, InFlight: c.InFlight}, sink)
+}
+
+func (c *soakCommand) rolling(ctx context.Context, sink *measure.Sink) error {
+	if c.For < 30*time.Second {
+		return program.Mistake("--for must be at least 30s")
+	}
+	o := tiers.RollingOptions{Bin: c.Bin, For: c.For, InFlight: c.InFlight}
+	var page bytes.Buffer
+	if c.Report != "" {
+		o.Report = &page
+	}
+	err := tiers.Rolling(ctx, o, sink)
+	if page.Len() > 0 { // also of a run that failed
+		err = errors.Join(err, os.WriteFile(c.Report, page.Bytes(), 0o600))
+	}
+	return err
 }
 
 type metaCommand struct{}

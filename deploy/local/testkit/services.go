@@ -88,6 +88,16 @@ var apiCredentials = [][2]string{
 	{"AWS_SHARED_CREDENTIALS_FILE", "/dev/null"},
 }
 
+// APIEnvironment is the environment that an API of the stack needs, NAME=value each: credentials that the stand-in
+// knows.
+func APIEnvironment() []string {
+	var env []string
+	for _, v := range apiCredentials {
+		env = append(env, v[0]+"="+v[1])
+	}
+	return env
+}
+
 func (s *Stack) startParent(ctx context.Context) error {
 	args := s.state.parentArgs(&s.Addresses)
 	if s.opts.ProbeEvery > 0 {
@@ -105,11 +115,7 @@ func (s *Stack) startParent(ctx context.Context) error {
 // startAPI starts the API with the embedded store. Before the parent runs, the API is alive but not ready.
 func (s *Stack) startAPI(ctx context.Context) error {
 	args := append([]string{"serve"}, s.state.apiArgs(&s.Addresses, s.KeyARN)...)
-	var env []string
-	for _, v := range apiCredentials {
-		env = append(env, v[0]+"="+v[1])
-	}
-	if err := s.launch(API, "api", append(args, s.opts.APIArgs...), env...); err != nil {
+	if err := s.launch(API, "api", append(args, s.opts.APIArgs...), APIEnvironment()...); err != nil {
 		return err
 	}
 	return s.until(ctx, API, func(ctx context.Context) error {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests that need a DynamoDB server against moto's, an independent implementation (PyPI). The server is kept
 # in a virtual environment in the user's cache folder; it listens on a free loopback port and ends with this script.
-# Usage: test-dynamodb.sh [go test flags]
+# Usage: test-dynamodb.sh [go test flags], or test-dynamodb.sh --run COMMAND... for another command with the server
 set -euo pipefail
 moto=5.2.5
 here=$(cd "$(dirname "$0")" && pwd)
@@ -26,4 +26,9 @@ done
 unset AWS_CA_BUNDLE AWS_PROFILE
 export REDOUBT_DYNAMODB_ENDPOINT=http://127.0.0.1:$port
 cd "$here/../../../.."
+if [ "${1:-}" = --run ]; then
+  shift
+  "$@"
+  exit
+fi
 go test -count=1 "$@" ./api/internal/store/dynamo
