@@ -24,6 +24,11 @@ const (
 	extReplyKey     = 1
 	extCallerToken  = 2
 	extReportAccess = 3
+	extDomain       = 4
+
+	// DomainNameSize is the size of a domain's name on the wire: the first bytes of the SHA-384 of its descriptor.
+	DomainNameSize = 32
+	encodingRef    = 4
 )
 
 // Field is one sealed field of a request.
@@ -31,8 +36,10 @@ type Field struct {
 	// Name is the name as sealed. The sender has trimmed and lower-cased it.
 	Name []byte
 	// Blob is the sealed value, raw bytes. Encodings 1 and 2: enc followed by ct (encoding 1 is hex-decoded by the
-	// sender, which drops the '#'). Encoding 3: with its leading 0x03.
+	// sender, which drops the '#'). Encoding 3: with its leading 0x03. Encoding 4: with its leading 0x05.
 	Blob []byte
+	// Enc is the index of its encapsulated key in the request's Encs; encoding 4 only.
+	Enc uint8
 	// Include asks for the raw value under [IncludeListed].
 	Include bool
 }
@@ -52,7 +59,7 @@ type DecryptRequest struct {
 	Region  []byte
 	// Suite is the one-byte index of the HPKE suite (package sealed).
 	Suite uint8
-	// Encoding of the blobs: 1, 2 or 3.
+	// Encoding of the blobs: 1, 2 or 3; 4 if and only if there is a Domain.
 	Encoding uint8
 	// KeyContext says that the wrapped key was made with EncryptionContext {"vault_id": VaultID}.
 	KeyContext bool
@@ -68,6 +75,10 @@ type DecryptRequest struct {
 	ReplyKey   []byte
 	// CallerToken is reserved for tokens that the enclave itself verifies; empty when absent.
 	CallerToken []byte
+	// Domain names the domain of a vault whose key the enclave made, DomainNameSize bytes; empty for a key of KMS's. It
+	// is sent only under [FeatureDomains]. Encs are the encapsulated keys to which its fields are sealed.
+	Domain []byte
+	Encs   [][]byte
 	// ReportAccess asks for the access report; an enclave without [FeatureAccessReport] sends none.
 	ReportAccess bool
 }
@@ -76,7 +87,8 @@ type DecryptRequest struct {
 func (m *DecryptRequest) Reset() {
 	clear(m.Fields)
 	clear(m.Expressions)
-	*m = DecryptRequest{Fields: m.Fields[:0], Expressions: m.Expressions[:0]}
+	clear(m.Encs)
+	*m = DecryptRequest{Fields: m.Fields[:0], Expressions: m.Expressions[:0], Encs: m.Encs[:0]}
 }
 
 // AddField appends a field; name and blob are kept, not copied.
@@ -96,7 +108,7 @@ func (m *DecryptRequest) AddExpression(name, source []byte) {
 
 // Validate checks the limits of what Append would write. It returns [ErrLimit] or [ErrValue].
 func (m *DecryptRequest) Validate() error {
-	if m.Encoding < 1 || m.Encoding > 3 || m.IncludeMode > IncludeListed {
+	if m.Encoding < 1 || m.Encoding > encodingRef || m.IncludeMode > IncludeListed || !m.validDomain() {
 		return ErrValue
 	}
 	if len(m.VaultID) > MaxVaultID || len(m.Region) > MaxRegion || len(m.WrappedKey) > MaxWrappedKey ||
@@ -110,7 +122,10 @@ func (m *DecryptRequest) Validate() error {
 		if len(f.Name) > MaxName {
 			return ErrLimit
 		}
-		size += 8 + len(f.Name) + len(f.Blob)
+		size += 9 + len(f.Name) + len(f.Blob)
+	}
+	for _, enc := range m.Encs {
+		size += 2 + len(enc)
 	}
 	for i := range m.Expressions {
 		e := &m.Expressions[i]
@@ -123,6 +138,63 @@ func (m *DecryptRequest) Validate() error {
 		return ErrLimit
 	}
 	return nil
+}
+
+// validDomain reports whether what belongs to a domain is there, and only with one.
+func (m *DecryptRequest) validDomain() bool {
+	if m.Encoding != encodingRef {
+		return len(m.Domain) == 0 && len(m.Encs) == 0
+	}
+	if len(m.Domain) != DomainNameSize || len(m.Encs) > MaxEncs || len(m.Region) > 0 || m.KeyContext {
+		return false
+	}
+	for _, enc := range m.Encs {
+		if len(enc) > MaxEnc {
+			return false
+		}
+	}
+	for i := range m.Fields {
+		if int(m.Fields[i].Enc) >= len(m.Encs) {
+			return false
+		}
+	}
+	return true
+}
+
+// appendDomain appends extension 4.
+func (m *DecryptRequest) appendDomain(dst []byte) []byte {
+	size := DomainNameSize + 1 + len(m.Fields)
+	for _, enc := range m.Encs {
+		size += len(binary.AppendUvarint(nil, uint64(len(enc)))) + len(enc)
+	}
+	dst = binary.AppendUvarint(append(dst, extDomain), uint64(size))
+	dst = append(append(dst, m.Domain...), byte(len(m.Encs)))
+	for _, enc := range m.Encs {
+		dst = appendBytes(dst, enc)
+	}
+	for i := range m.Fields {
+		dst = append(dst, m.Fields[i].Enc)
+	}
+	return dst
+}
+
+// decodeDomain reads extension 4.
+func (m *DecryptRequest) decodeDomain(v []byte) error {
+	if len(v) < DomainNameSize || len(m.Domain) > 0 {
+		return ErrValue
+	}
+	m.Domain = v[:DomainNameSize:DomainNameSize]
+	r := reader{b: v[DomainNameSize:]}
+	for range r.count(MaxEncs, 1) {
+		m.Encs = append(m.Encs, r.bytes(MaxEnc))
+	}
+	for i := range m.Fields {
+		m.Fields[i].Enc = r.u8()
+	}
+	if r.err == nil && len(r.b) > 0 {
+		return ErrValue
+	}
+	return r.err
 }
 
 // Append appends the request's body. It does not check limits: see Validate.
@@ -167,6 +239,9 @@ func (m *DecryptRequest) Append(dst []byte) []byte {
 	if m.ReportAccess {
 		dst = appendExtension(dst, extReportAccess, nil)
 	}
+	if len(m.Domain) > 0 {
+		dst = m.appendDomain(dst)
+	}
 	return dst
 }
 
@@ -186,14 +261,20 @@ func (m *DecryptRequest) Decode(b []byte) error {
 		m.IncludeMode = IncludeListed
 	}
 	m.Suite = r.u8()
-	if m.Encoding = r.u8(); m.Encoding < 1 || m.Encoding > 3 {
+	if m.Encoding = r.u8(); m.Encoding < 1 || m.Encoding > encodingRef {
 		r.fail(ErrValue)
 	}
 	m.VaultID = r.bytes(MaxVaultID)
 	m.Region = r.bytes(MaxRegion)
 	m.WrappedKey = r.bytes(MaxWrappedKey)
 	m.decodeLists(&r)
-	return m.decodeExtensions(&r)
+	if err := m.decodeExtensions(&r); err != nil {
+		return err
+	}
+	if !m.validDomain() {
+		return ErrValue
+	}
+	return nil
 }
 
 func (m *DecryptRequest) decodeLists(r *reader) {
@@ -240,6 +321,10 @@ func (m *DecryptRequest) decodeExtensions(r *reader) error {
 				return ErrValue
 			}
 			m.ReportAccess = true
+		case extDomain:
+			if err := m.decodeDomain(v); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -58,7 +58,7 @@
 // the receiver does not know are skipped, so that a later version adds fields without another kind; malformed
 // extensions are refused. Where a bit or a number is not known to the receiver, the text below says what it does.
 //
-//	1    decrypt       u8 flags (1 key_context, 2 compat, 4 include listed; others refused), u8 suite, u8 encoding 1..3,
+//	1    decrypt       u8 flags (1 key_context, 2 compat, 4 include listed; others refused), u8 suite, u8 encoding 1..4,
 //	                   bytes[256] vault id, bytes[64] region, bytes[6144] wrapped key,
 //	                   list[100] of field: u8 flags (1 include; others refused), bytes[256] name, bytes blob,
 //	                   list[100] of expression: bytes[256] name, bytes[65536] source
@@ -67,6 +67,9 @@
 //	                   is there: without the feature the request is bad_request
 //	                   extension 2: caller token [4096], reserved
 //	                   extension 3, empty: asks for the access report; sent only under feature bit 9
+//	                   extension 4, once, with encoding 4 and never without, behind feature 10: the domain's name [32],
+//	                   list[32] of bytes[1120] encapsulated key, and for each field u8, the index of its key in that
+//	                   list. Region is then empty, and key_context 0
 //	2    decrypted     u8 code, uv retry after in ms, list[200] of result: u8 kind (1 field, 2 expression), uv index
 //	                   in the request's list of that kind, u8 code, u8 value kind (0 absent, 1 string raw, 2 JSON text,
 //	                   4 sealed, package sealed/reply; 3 was another layout and is refused), bytes value. A code other
@@ -95,6 +98,7 @@
 //	26   log           u8 level 0..3 (higher is taken as 3), i64 clock, uv messages dropped before it, bytes[256] text,
 //	                   list[8] of: bytes[64] key, sv number
 //	27   go away       u8 code
+//	28   domain        bytes[16384] record (package domain); behind feature 10, answered with ack or error
 //	254  error         u8 code, uv retry after in ms
 //	255  ack           empty
 //
@@ -122,6 +126,8 @@
 //	8    expression_kinds The enclave tells the kinds of expressions that failed, and the parent reads them: extension
 //	                      1 of the response. Since the first release.
 //	9    access_report    The enclave reports which fields expressions read. Since the first release.
+//	10   domains          The enclave takes records of domains, and opens encoding 4 under them: kind 28, and
+//	                      extension 4 of the request. Since the first release.
 //
 // # Sources
 //

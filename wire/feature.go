@@ -22,6 +22,7 @@ const (
 	FeaturePaddedReply     Features = 1 << 7
 	FeatureExpressionKinds Features = 1 << 8
 	FeatureAccessReport    Features = 1 << 9
+	FeatureDomains         Features = 1 << 10
 )
 
 // FeatureInfo describes a bit, for showing it.
@@ -55,6 +56,10 @@ var featureTable = [64]FeatureInfo{
 			"extension 1 of the response.", firstRelease,
 	},
 	9: {"access_report", "The enclave reports which fields expressions read.", firstRelease},
+	10: {
+		"domains", "The enclave takes records of domains, and opens encoding 4 under them: kind 28, and extension 4 of " +
+			"the request.", firstRelease,
+	},
 }
 
 // AllFeatures are those of this build.

@@ -42,6 +42,8 @@ const (
 	KindLog Kind = 26
 	// KindGoAway carries a [GoAway], both ways; not answered.
 	KindGoAway Kind = 27
+	// KindDomain carries a [DomainRecord], parent to enclave; answered by KindAck or KindError.
+	KindDomain Kind = 28
 )
 
 // Kinds of frames of either.

@@ -62,6 +62,7 @@ func FuzzPing(f *testing.F)            { fuzzMessage(f, "Ping") }
 func FuzzPong(f *testing.F)            { fuzzMessage(f, "Pong") }
 func FuzzStats(f *testing.F)           { fuzzMessage(f, "Stats") }
 func FuzzAttestRequest(f *testing.F)   { fuzzMessage(f, "AttestRequest") }
+func FuzzDomainRecord(f *testing.F)    { fuzzMessage(f, "DomainRecord") }
 func FuzzAttestResponse(f *testing.F)  { fuzzMessage(f, "AttestResponse") }
 func FuzzLog(f *testing.F)             { fuzzMessage(f, "Log") }
 func FuzzGoAway(f *testing.F)          { fuzzMessage(f, "GoAway") }

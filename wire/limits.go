@@ -34,6 +34,11 @@ const (
 	MaxReplyKey = 2048
 	// MaxCallerToken bounds the caller's token.
 	MaxCallerToken = 4096
+	// MaxEncs bounds the encapsulated keys of a request for a vault under a domain, MaxEnc one of them.
+	MaxEncs = 32
+	MaxEnc  = 1120
+	// MaxDomainRecord bounds the record of a domain.
+	MaxDomainRecord = 16 << 10
 	// MaxBatch bounds the items of a batch; each travels as a frame of its own.
 	MaxBatch = 1000
 

@@ -43,6 +43,17 @@ var generators = map[string]*rapid.Generator[message]{
 		for range rapid.IntRange(0, 8).Draw(t, "fields") {
 			m.AddField(bytesGen(20).Draw(t, "name"), bytesGen(200).Draw(t, "blob")).Include = rapid.Bool().Draw(t, "inc")
 		}
+		if rapid.Bool().Draw(t, "domain") {
+			m.Encoding, m.Region, m.KeyContext = 4, nil, false
+			m.Domain = rapid.SliceOfN(rapid.Byte(), DomainNameSize, DomainNameSize).Draw(t, "name")
+			n := rapid.IntRange(1, 4).Draw(t, "encs")
+			for range n {
+				m.Encs = append(m.Encs, bytesGen(200).Draw(t, "enc"))
+			}
+			for i := range m.Fields {
+				m.Fields[i].Enc = uint8(rapid.IntRange(0, n-1).Draw(t, "index"))
+			}
+		}
 		for range rapid.IntRange(0, 8).Draw(t, "expressions") {
 			m.AddExpression(bytesGen(20).Draw(t, "name"), bytesGen(200).Draw(t, "source"))
 		}
@@ -127,6 +138,9 @@ var generators = map[string]*rapid.Generator[message]{
 	}),
 	"AttestRequest": rapid.Custom(func(t *rapid.T) message {
 		return &AttestRequest{Nonce: rapid.SliceOfN(rapid.Byte(), MinNonce, MaxNonce).Draw(t, "nonce")}
+	}),
+	"DomainRecord": rapid.Custom(func(t *rapid.T) message {
+		return &DomainRecord{bytesGen(1000).Draw(t, "record")}
 	}),
 	"AttestResponse": rapid.Custom(func(t *rapid.T) message {
 		return &AttestResponse{bytesGen(1000).Draw(t, "document")}

@@ -41,6 +41,7 @@ var messages = map[string]func() message{
 	"Stats":           func() message { return new(Stats) },
 	"AttestRequest":   func() message { return new(AttestRequest) },
 	"AttestResponse":  func() message { return new(AttestResponse) },
+	"DomainRecord":    func() message { return new(DomainRecord) },
 	"Log":             func() message { return new(Log) },
 	"GoAway":          func() message { return new(GoAway) },
 	"ErrorBody":       func() message { return new(ErrorBody) },
@@ -225,6 +226,7 @@ func TestVectorsAtTheirLimitsDecode(t *testing.T) {
 		},
 		&AttestRequest{Nonce: make([]byte, MaxNonce)},
 		&AttestResponse{Document: make([]byte, MaxDocument)},
+		&DomainRecord{Record: make([]byte, MaxDomainRecord)},
 		&Log{Text: make([]byte, MaxLogText), Numbers: make([]LogNumber, MaxLogNumbers)},
 	} {
 		if err := m.Validate(); err != nil {

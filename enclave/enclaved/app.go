@@ -216,7 +216,7 @@ func assemble(ctx context.Context, cfg *Config, env Environment) (p *parts, err 
 	})
 	p.kms, err = kms.New(kms.Config{
 		Keys: cfg.Keys, Endpoint: cfg.KMS.Endpoint, ExtraRootsPEM: ca, Dial: p.egress.Dial, Module: env.Module,
-		ClassicalDomains: cfg.KMS.ClassicalDomains,
+		DomainKeys: cfg.Domains.Keys, ClassicalDomains: cfg.KMS.ClassicalDomains,
 	})
 	if err != nil {
 		return p, fmt.Errorf("kms: %w", err)
@@ -224,6 +224,7 @@ func assemble(ctx context.Context, cfg *Config, env Environment) (p *parts, err 
 	p.keys, err = keys.New(ctx, keys.Config{
 		TTL: cfg.Cache.KeyTTL, MaxKeys: cfg.Cache.Keys, MaxContexts: cfg.Cache.Contexts,
 		MaxWaiters:   4 * cfg.Work.Queue, // so that the engine's own bound takes effect first
+		Domains:      domainConfig(cfg, p.kms),
 		MemoryBudget: memoryLimit(cfg),
 		Compute:      func(task func()) { p.pool.Do(workers.Single, engine.KindParse, task) },
 		Pressure: func(f keys.Pressure) {

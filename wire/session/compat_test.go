@@ -295,6 +295,9 @@ func TestPeersWithoutFeaturesAreNotAskedForThem(t *testing.T) {
 	if _, err := c.Attest(t.Context(), make([]byte, 8), nil); !errors.Is(err, ErrUnsupported) {
 		t.Error(err)
 	}
+	if err := c.OpenDomain(t.Context(), []byte("record")); !errors.Is(err, ErrUnsupported) {
+		t.Error(err)
+	}
 	if len(c.single) != 1 || c.batch != nil {
 		t.Error("opened more lanes than the enclave takes")
 	}

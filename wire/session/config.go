@@ -109,6 +109,8 @@ type Handler interface {
 	Stats(m *wire.Stats)
 	// Attest makes a document for a caller's nonce. It has a goroutine of its own; few run at once.
 	Attest(ctx context.Context, nonce []byte) ([]byte, error)
+	// OpenDomain opens the domain of a record, which is the handler's. It has a goroutine of its own; few run at once.
+	OpenDomain(ctx context.Context, record []byte) error
 	// Panicked is told of a recovered panic, so that it is counted and logged. v is the value recovered, which may
 	// hold anything: it must not be logged.
 	Panicked(v any)

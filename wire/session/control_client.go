@@ -257,6 +257,19 @@ func (c *Client) Stats(ctx context.Context, m *wire.Stats) error {
 	return c.decoded(m.Decode(body))
 }
 
+// OpenDomain hands the record of a domain over. The error is a *wire.Error if the enclave refuses it.
+func (c *Client) OpenDomain(ctx context.Context, record []byte) error {
+	if !c.features.Has(wire.FeatureDomains) {
+		return &CallError{Err: ErrUnsupported}
+	}
+	m := wire.DomainRecord{Record: record}
+	if err := m.Validate(); err != nil {
+		return &CallError{Err: err}
+	}
+	_, err := c.ask(ctx, wire.KindDomain, m.Append(nil), wire.KindAck)
+	return err
+}
+
 // Attest asks for an attestation document over nonce and appends it to dst.
 func (c *Client) Attest(ctx context.Context, nonce, dst []byte) ([]byte, error) {
 	if !c.features.Has(wire.FeatureAttest) {

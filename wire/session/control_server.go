@@ -17,6 +17,9 @@ import (
 const (
 	// maxAttests bounds the attestation documents in the making.
 	maxAttests = 4
+	// maxDomainOpens bounds the domains of a session that are being opened, and domainTimeout the time of one.
+	maxDomainOpens = 64
+	domainTimeout  = 10 * time.Second
 	// attestTimeout bounds the making of one.
 	attestTimeout = 10 * time.Second
 	// maxLogBytes bounds the log messages that wait to be written, with all else on the control stream.
@@ -27,6 +30,7 @@ const (
 type serverControl struct {
 	lastPing atomic.Int64
 	attests  atomic.Int32
+	domains  atomic.Int32
 	stats    wire.Stats
 	body     []byte
 
@@ -73,6 +77,8 @@ func (s *Server) handleControl(h wire.Header, body []byte, owned bool) error {
 		return s.handleStats(h)
 	case wire.KindAttest:
 		return s.handleAttest(h, body)
+	case wire.KindDomain:
+		return s.handleDomain(h, body)
 	case wire.KindGoAway:
 		s.conn.Move(mux.Draining)
 		return nil
@@ -176,6 +182,33 @@ func (s *Server) handleAttest(h wire.Header, body []byte) error {
 			return s.replyError(h, err)
 		}
 		return s.reply(h, wire.KindAttested, doc.Append(nil))
+	})
+	return nil
+}
+
+// handleDomain opens a domain beside the worker, for it takes a call to KMS.
+func (s *Server) handleDomain(h wire.Header, body []byte) error {
+	var m wire.DomainRecord
+	if err := m.Decode(body); err != nil {
+		return s.replyError(h, errBadRequest)
+	}
+	if s.ctl.domains.Add(1) > maxDomainOpens {
+		s.ctl.domains.Add(-1)
+		return s.replyError(h, wireErrors[wire.Overloaded])
+	}
+	record := append([]byte(nil), m.Record...)
+	limit := domainTimeout
+	if h.DeadlineMS != 0 {
+		limit = min(limit, time.Duration(h.DeadlineMS)*time.Millisecond)
+	}
+	s.conn.Go(func() error {
+		defer s.ctl.domains.Add(-1)
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		if err := s.try(func() error { return s.cfg.Handler.OpenDomain(ctx, record) }); err != nil {
+			return s.replyError(h, err)
+		}
+		return s.reply(h, wire.KindAck, nil)
 	})
 	return nil
 }

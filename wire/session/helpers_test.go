@@ -41,6 +41,7 @@ type handler struct {
 	pong        func() wire.Pong
 	stats       func(m *wire.Stats)
 	attest      func(ctx context.Context, nonce []byte) ([]byte, error)
+	openDomain  func(ctx context.Context, record []byte) error
 	panicked    func(v any)
 }
 
@@ -90,6 +91,13 @@ func (h *handler) Attest(ctx context.Context, nonce []byte) ([]byte, error) {
 		return h.attest(ctx, nonce)
 	}
 	return nonce, nil
+}
+
+func (h *handler) OpenDomain(ctx context.Context, record []byte) error {
+	if h.openDomain != nil {
+		return h.openDomain(ctx, record)
+	}
+	return nil
 }
 
 func (h *handler) Panicked(v any) {

@@ -103,6 +103,7 @@ func (handles) Credentials(*wire.Credentials) error                    { return 
 func (handles) Purge(*wire.Purge) (wire.Purged, error)                 { return wire.Purged{}, nil }
 func (handles) Pong() wire.Pong                                        { return wire.Pong{Health: wire.HealthReady} }
 func (handles) Stats(*wire.Stats)                                      {}
+func (handles) OpenDomain(context.Context, []byte) error               { return nil }
 func (handles) Attest(_ context.Context, nonce []byte) ([]byte, error) { return nonce, nil }
 
 func (h handles) Panicked(any) {

@@ -53,6 +53,9 @@ def decrypt_request(v):
         out += ext(2, v["CallerToken"])
     if v["ReportAccess"]:
         out += ext(3, "")
+    if v["Domain"]:
+        body = bytes.fromhex(v["Domain"]) + uv(len(v["Encs"])) + b"".join(bs(e) for e in v["Encs"])
+        out += ext(4, (body + bytes(f["Enc"] for f in v["Fields"])).hex())
     return out
 
 
@@ -120,6 +123,7 @@ ENCODERS = {
     "Pong": lambda v: i64(v["ClockMS"]) + uv(v["Health"]) + uv(v["InFlight"]) + uv(v["Queued"]),
     "AttestRequest": lambda v: bs(v["Nonce"]),
     "AttestResponse": lambda v: bs(v["Document"]),
+    "DomainRecord": lambda v: bs(v["Record"]),
     "GoAway": lambda v: bytes([v["Code"]]),
     "ErrorBody": lambda v: bytes([v["Code"]]) + uv(v["RetryAfterMS"]),
     "Header": lambda v: struct.pack("<IBBHQI", v["Length"], v["Kind"], v["Flags"], 0, v["ID"], v["DeadlineMS"]),
@@ -133,7 +137,7 @@ def text(s):
 def request(**over):
     v = dict(VaultID=text("v_2aAbC"), Region=text("us-east-1"), Suite=1, Encoding=2, KeyContext=False, Compat=False,
              IncludeMode=0, WrappedKey="0102030405", Fields=[], Expressions=[], ReplySuite=0, ReplyKey="",
-             CallerToken="", ReportAccess=False)
+             CallerToken="", ReportAccess=False, Domain="", Encs=[])
     v.update(over)
     return v
 
@@ -148,8 +152,8 @@ def read(expression, field, raw=False):
     return dict(Expression=expression, Field=field, Raw=raw)
 
 
-def field(name, blob, include=False):
-    return dict(Name=text(name), Blob=blob, Include=include)
+def field(name, blob, include=False, enc=0):
+    return dict(Name=text(name), Blob=blob, Include=include, Enc=enc)
 
 
 def hello_value(**over):
@@ -204,6 +208,10 @@ VALID = [
      dict(Values=[dict(ID=0, Value=7), dict(ID=128, Value=-3), dict(ID=9999, Value=2**63 - 1)],
           Histograms=[dict(Stage=2, SumUS=12345, Counts=[0, 1, 2, 300]), dict(Stage=77, SumUS=0, Counts=[])])),
     ("attest", "AttestRequest", dict(Nonce="00" * 32)),
+    ("domain", "DomainRecord", dict(Record="0004" + text("RDD1"))),
+    ("decrypt under a domain", "DecryptRequest",
+     request(Suite=4, Encoding=4, Region="", KeyContext=False, Domain="ab" * 32, Encs=["01" * 20, "02" * 3],
+             Fields=[field("a", "05aa", enc=1), field("b", "05bb")])),
     ("attested", "AttestResponse", dict(Document="8444a1013822a0")),
     ("log", "Log", dict(Level=2, TimeMS=1767225600000, Dropped=130, Text=text("key cache is full"),
                         Numbers=[dict(Key=text("keys"), Value=200000), dict(Key=text("delta"), Value=-64)])),
@@ -225,7 +233,7 @@ INVALID = [
     ("empty", "DecryptRequest", ""),
     ("unknown flag", "DecryptRequest", (bytes([0x80]) + R[1:]).hex()),
     ("encoding 0", "DecryptRequest", (R[:2] + b"\x00" + R[3:]).hex()),
-    ("encoding 4", "DecryptRequest", (R[:2] + b"\x04" + R[3:]).hex()),
+    ("encoding 5", "DecryptRequest", (R[:2] + b"\x05" + R[3:]).hex()),
     ("vault id of 257 bytes", "DecryptRequest", (b"\0\1\2" + bs("61" * 257)).hex()),
     ("vault id longer than what is left", "DecryptRequest", "00010240" + "61" * 10),
     ("101 fields", "DecryptRequest", (b"\0\1\2\0\0\0" + uv(101) + b"\0\0\0" * 101 + b"\0").hex()),
@@ -271,6 +279,9 @@ INVALID = [
     ("secret of 257 bytes", "Credentials", (i64(0) + bs("61") + bs("62" * 257) + bs("")).hex()),
     ("nonce of 7 bytes", "AttestRequest", bs("00" * 7).hex()),
     ("nonce of 65 bytes", "AttestRequest", bs("00" * 65).hex()),
+    ("domain record of 16385 bytes", "DomainRecord", bs("00" * 16385).hex()),
+    ("encoding 4 without a domain", "DecryptRequest", (R[:2] + b"\x04" + R[3:]).hex()),
+    ("a domain with encoding 2", "DecryptRequest", (R + ext(4, "ab" * 32 + "0100" + "00")).hex()),
     ("document of 16385 bytes", "AttestResponse", bs("00" * 16385).hex()),
     ("513 values", "Stats", (uv(513) + b"\0\0" * 513 + b"\0").hex()),
     ("65 buckets", "Stats", (b"\0\1\0\0" + uv(65) + b"\0" * 65).hex()),

@@ -21,6 +21,7 @@ func (echo) Purge(*wire.Purge) (wire.Purged, error)         { return wire.Purged
 func (echo) Pong() wire.Pong                                { return wire.Pong{Health: wire.HealthReady} }
 func (echo) Stats(*wire.Stats)                              {}
 func (echo) Attest(context.Context, []byte) ([]byte, error) { return nil, nil }
+func (echo) OpenDomain(context.Context, []byte) error       { return nil }
 func (echo) Panicked(any)                                   {}
 
 func serveOurs(ln net.Listener) {

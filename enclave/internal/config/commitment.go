@@ -17,6 +17,8 @@ const commitmentHead = "redoubt/v1/config\x00"
 //	kms_endpoint URL            if set
 //	kms_ca SHA256               if set: the digest of the file, in hex
 //	kms_classical_domains       if set
+//	domain_key ARN              one for each, in the file's order
+//	domain_rule IDS LOWEST PER_SECOND PER_HOUR   one for each, in the file's order
 //	deny_contextless_keys       if set
 //	hmac_key REGION SHA256      if set: the digest of the wrapped key, in hex
 //	peer_ports any              if so set: any process of the parent's host may be the parent
@@ -37,6 +39,12 @@ func (c *Config) Commitment(ca []byte) []byte {
 	}
 	if c.KMS.ClassicalDomains {
 		_, _ = fmt.Fprintf(h, "kms_classical_domains\n")
+	}
+	for _, arn := range c.Domains.Keys {
+		_, _ = fmt.Fprintf(h, "domain_key %s\n", arn)
+	}
+	for _, r := range c.Domains.Rules {
+		_, _ = fmt.Fprintf(h, "domain_rule %s %d %d %d\n", r.IDs, r.LowestGeneration, r.VaultsPerSecond, r.VaultsPerHour)
 	}
 	if c.DenyContextlessKeys {
 		_, _ = fmt.Fprintf(h, "deny_contextless_keys\n")

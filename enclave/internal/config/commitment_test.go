@@ -23,6 +23,10 @@ func TestEverySettingThatMattersChangesTheCommitment(t *testing.T) {
 	for _, tail := range []string{
 		"", "kms: {endpoint: 'https://kms:1'}\n", "kms: {endpoint: 'https://kms:2'}\n", "deny_contextless_keys: true\n",
 		"kms: {classical_domains: true}\n",
+		"domains: {keys: ['" + arn + "']}\n", "domains: {rules: [{ids: '*'}]}\n", "domains: {rules: [{ids: a}]}\n",
+		"domains: {rules: [{ids: a}, {ids: '*'}]}\n", "domains: {rules: [{ids: '*'}, {ids: a}]}\n",
+		"domains: {rules: [{ids: a, lowest_generation: 2}]}\n", "domains: {rules: [{ids: a, vaults_per_second: 2}]}\n",
+		"domains: {rules: [{ids: a, vaults_per_hour: 2}]}\n",
 		"hmac_key: AAEC\n", "hmac_key: AAED\n", "peer_ports: any\n",
 		"  us-west-2: arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab\n",
 	} {

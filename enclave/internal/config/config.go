@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Path is where a production enclave finds its configuration: in the ramdisk after the one that holds the code.
 const Path = "/etc/redoubt/enclave.yaml"
@@ -27,6 +30,9 @@ type Config struct {
 
 	// KMS says how Amazon's service is reached. Without it: the region's own endpoint, Amazon's trust roots.
 	KMS KMS `yaml:"kms"`
+
+	// Domains says which domains may be opened: groups of vaults whose keys the enclave makes. Without it: none.
+	Domains Domains `yaml:"domains"`
 
 	// DenyContextlessKeys refuses (key_denied) wrapped keys without the encryption context {"vault_id": ...}, as the
 	// reference made them. Set it once no such record remains: without the context KMS does not bind a wrapped key to
@@ -82,6 +88,53 @@ type KMS struct {
 	// 1.3 with X25519MLKEM768. It is for a partition whose KMS does not offer that. DANGEROUS: whoever records the
 	// traffic can open it with a quantum computer later, and with it every vault of the domain.
 	ClassicalDomains bool `yaml:"classical_domains"`
+}
+
+// Domains says which domains may be opened, and under which KMS keys.
+type Domains struct {
+	// Keys are the ARNs of further KMS keys, of any region, that may have wrapped a domain's secret, at most
+	// [MaxDomainKeys]. Those of keys always may. The policy of each MUST deny Encrypt, ReEncrypt, GenerateDataKey,
+	// GenerateDataKeyPair and CreateGrant to everybody: who may do one of them can make a domain whose secret he knows.
+	Keys []string `yaml:"keys"`
+
+	// Rules say what holds for which domain ids; the first that matches counts. A domain that none matches is
+	// key_denied. At most [MaxDomainRules].
+	Rules []DomainRule `yaml:"rules"`
+}
+
+// DomainRule is what holds for the domains whose id matches.
+type DomainRule struct {
+	// IDs is a domain's id, or the beginning of ids followed by an asterisk. An asterisk alone matches all.
+	IDs string `yaml:"ids"`
+
+	// LowestGeneration is the lowest generation that may be used; below it records are only resealed. 1 to 65535;
+	// default 1.
+	LowestGeneration int `yaml:"lowest_generation"`
+
+	// VaultsPerSecond bounds how many vaults of a domain this enclave opens in a second, of all generations together.
+	// 0: no bound. At most a million.
+	VaultsPerSecond int `yaml:"vaults_per_second"`
+
+	// VaultsPerHour bounds the same in an hour, of which at most a minute's worth at once. 0: no bound. At most a billion.
+	VaultsPerHour int `yaml:"vaults_per_hour"`
+}
+
+// Matches reports whether the rule is one for the domain's id.
+func (r *DomainRule) Matches(id string) bool {
+	if prefix, ok := strings.CutSuffix(r.IDs, "*"); ok {
+		return strings.HasPrefix(id, prefix)
+	}
+	return r.IDs == id
+}
+
+// Rule returns the rule for a domain, or nil.
+func (d *Domains) Rule(id string) *DomainRule {
+	for i := range d.Rules {
+		if d.Rules[i].Matches(id) {
+			return &d.Rules[i]
+		}
+	}
+	return nil
 }
 
 // Cache bounds what is kept of opened keys. A full cache of both kinds must fit into memory.limit_mib; see package keys

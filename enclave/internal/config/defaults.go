@@ -76,6 +76,12 @@ const (
 	// MaxRegions is the largest number of entries in keys.
 	MaxRegions = 64
 
+	// MaxDomainKeys is the largest number of entries in domains.keys.
+	MaxDomainKeys = 64
+
+	// MaxDomainRules is the largest number of entries in domains.rules.
+	MaxDomainRules = 256
+
 	// MaxCacheKeys is the largest cache.keys.
 	MaxCacheKeys = 2_000_000
 

@@ -13,7 +13,7 @@ import (
 // constants are those that the comments of the file's fields name.
 var constants = map[string]any{
 	"MaxRegions": MaxRegions, "MaxCacheKeys": MaxCacheKeys, "MaxCacheContexts": MaxCacheContexts,
-	"MaxHMACKeyBytes": MaxHMACKeyBytes,
+	"MaxHMACKeyBytes": MaxHMACKeyBytes, "MaxDomainKeys": MaxDomainKeys, "MaxDomainRules": MaxDomainRules,
 }
 
 // file describes enclave.yaml.

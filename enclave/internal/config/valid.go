@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"redoubt/wire/kit/domain"
 	"redoubt/wire/kit/program"
 )
 
@@ -23,7 +24,9 @@ var (
 
 // valid checks every value, and fills in values that depend on others.
 func (c *Config) valid() error {
-	errs := []error{c.validListen(), c.validKeys(), c.validKMS(), c.validHMAC(), c.validHeartbeat(), c.Dev.valid()}
+	errs := []error{
+		c.validListen(), c.validKeys(), c.validKMS(), c.validDomains(), c.validHMAC(), c.validHeartbeat(), c.Dev.valid(),
+	}
 	for _, b := range c.bounds() {
 		errs = append(errs, b.err)
 	}
@@ -117,6 +120,35 @@ func (c *Config) validKMS() error {
 	}
 	if c.KMS.CAFile != "" && !strings.HasPrefix(c.KMS.CAFile, "/") {
 		return errors.New("kms.ca_file: must be an absolute path")
+	}
+	return nil
+}
+
+func (c *Config) validDomains() error {
+	d := &c.Domains
+	if len(d.Keys) > MaxDomainKeys || len(d.Rules) > MaxDomainRules {
+		return fmt.Errorf("domains: at most %d keys and %d rules", MaxDomainKeys, MaxDomainRules)
+	}
+	for i, arn := range d.Keys {
+		if !arnRE.MatchString(arn) || slices.Contains(d.Keys[:i], arn) {
+			return fmt.Errorf("domains.keys: %q is not the ARN of a KMS key, or is there twice", arn)
+		}
+	}
+	for i := range d.Rules {
+		r := &d.Rules[i]
+		if r.LowestGeneration == 0 {
+			r.LowestGeneration = 1
+		}
+		switch key := fmt.Sprintf("domains.rules[%d]", i); {
+		case r.IDs != "*" && !domain.ValidID(strings.TrimSuffix(r.IDs, "*")):
+			return fmt.Errorf("%s.ids: must be a domain id, or its beginning and an asterisk", key)
+		case !program.Within(r.LowestGeneration, 1, 65535):
+			return fmt.Errorf("%s.lowest_generation: must be between 1 and 65535", key)
+		case !program.Within(r.VaultsPerSecond, 0, 1_000_000):
+			return fmt.Errorf("%s.vaults_per_second: must be between 0 and 1000000", key)
+		case !program.Within(r.VaultsPerHour, 0, 1_000_000_000):
+			return fmt.Errorf("%s.vaults_per_hour: must be between 0 and 1000000000", key)
+		}
 	}
 	return nil
 }

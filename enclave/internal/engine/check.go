@@ -16,7 +16,7 @@ func (j *job) parse(body []byte) wire.Code {
 		return wire.BadRequest
 	}
 	q := &j.req
-	if len(q.VaultID) == 0 || len(q.WrappedKey) == 0 || !sealed.Suite(q.Suite).OnCurve() {
+	if len(q.VaultID) == 0 || len(q.WrappedKey) == 0 || !j.suiteFits() {
 		return wire.BadRequest
 	}
 	if c := j.parseNames(); c != wire.OK {
@@ -24,6 +24,13 @@ func (j *job) parse(body []byte) wire.Code {
 	}
 	if c := j.parseReply(); c != wire.OK {
 		return c
+	}
+	if len(q.Domain) > 0 {
+		j.domain = keys.DomainName(q.Domain)
+		j.keyReq = keys.Request{
+			Suite: sealed.Suite(q.Suite), VaultID: q.VaultID, Wrapped: q.WrappedKey, Domain: &j.domain, By: j.from.Credentials,
+		}
+		return j.parseFields()
 	}
 	arn, ok := j.e.cfg.KeyARNs[string(q.Region)]
 	if !ok || (!q.KeyContext && j.e.cfg.DenyContextless) {
@@ -34,6 +41,26 @@ func (j *job) parse(body []byte) wire.Code {
 		By: j.from.Credentials,
 	}
 	return j.parseFields()
+}
+
+// suiteFits reports whether the suite is one that the request may have. A domain is named only by a parent that has
+// announced that it knows domains.
+func (j *job) suiteFits() bool {
+	s := sealed.Suite(j.req.Suite)
+	if len(j.req.Domain) == 0 {
+		return s.OnCurve()
+	}
+	return s.Valid() && j.to.Features().Has(wire.FeatureDomains)
+}
+
+// blob splits field i of the request.
+func (j *job) blob(i int) (sealed.Blob, error) {
+	q := &j.req
+	f := &q.Fields[i]
+	if len(q.Domain) > 0 {
+		return sealed.JoinBlob(j.keyReq.Suite, f.Blob, q.Encs[f.Enc])
+	}
+	return sealed.ParseBlob(j.keyReq.Suite, sealed.Encoding(q.Encoding), f.Blob)
 }
 
 // parseNames lower-cases the fields' names. It refuses malformed names, and names that are written alike. Names that
@@ -137,7 +164,7 @@ func (j *job) parseFields() wire.Code {
 	for i := range j.fields {
 		f := &j.fields[i]
 		var err error
-		f.blob, err = sealed.ParseBlob(j.keyReq.Suite, sealed.Encoding(j.req.Encoding), j.req.Fields[i].Blob)
+		f.blob, err = j.blob(i)
 		if err != nil {
 			j.failField(f)
 			continue
@@ -175,7 +202,7 @@ func (j *job) rebind(body []byte) {
 	j.keyReq.VaultID, j.keyReq.Wrapped = q.VaultID, q.WrappedKey
 	for i := range j.fields {
 		if f := &j.fields[i]; f.state == pending {
-			f.blob, _ = sealed.ParseBlob(j.keyReq.Suite, sealed.Encoding(q.Encoding), q.Fields[i].Blob)
+			f.blob, _ = j.blob(i)
 		}
 	}
 	for i := range j.exprs {

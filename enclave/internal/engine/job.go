@@ -34,6 +34,7 @@ type job struct {
 
 	req    wire.DecryptRequest
 	keyReq keys.Request
+	domain keys.DomainName // keyReq points to it
 	key    keys.Key
 	keyed  bool
 	reply  *sealed.PublicKey

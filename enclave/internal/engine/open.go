@@ -22,6 +22,15 @@ func (j *job) run(r *session.Request) {
 		return
 	}
 	key, ok := j.e.cfg.Keys.Lookup(&j.keyReq)
+	if j.keyReq.Domain != nil {
+		var err error
+		if key, err = j.e.cfg.Keys.Vault(&j.keyReq); err != nil {
+			j.failWith(err)
+			j.release()
+			return
+		}
+		ok = true
+	}
 	if ok {
 		j.key, j.keyed = key, true
 		j.stage(wire.StageKey)
@@ -195,7 +204,8 @@ func (j *job) group() int {
 			continue
 		}
 		f.next = -1
-		if f.blob.Encoding != sealed.EncodingRecord || !j.join(i) {
+		shared := f.blob.Encoding == sealed.EncodingRecord || f.blob.Encoding == sealed.EncodingRef
+		if !shared || !j.join(i) {
 			j.heads = append(j.heads, int16(i))
 		}
 	}

@@ -137,6 +137,9 @@ func (*handler) Pong() wire.Pong                                { return wire.Po
 func (h *handler) Stats(m *wire.Stats)                          { h.engine.Stats().Snapshot(m) }
 func (*handler) Attest(context.Context, []byte) ([]byte, error) { return nil, errors.New("none") }
 func (h *handler) Panicked(any)                                 { h.panicked.Add(1) }
+func (h *handler) OpenDomain(ctx context.Context, record []byte) error {
+	return h.engine.cfg.Keys.OpenDomain(ctx, record, h.origin.Credentials)
+}
 
 func newWorld(tb testing.TB, opt options) *world {
 	tb.Helper()

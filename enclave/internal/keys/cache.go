@@ -110,7 +110,7 @@ func (c *Cache) shard(id *identity) *shard { return &c.shards[int(id[0])&(len(c.
 // that the first hit of a key near its end starts a refresh in the background.
 func (c *Cache) Lookup(r *Request) (Key, bool) {
 	if r.Domain != nil {
-		return Key{}, false // Fetch answers at once
+		return Key{}, false // Vault and Fetch answer at once
 	}
 	id := c.identify(r)
 	s := c.shard(&id)

@@ -50,19 +50,19 @@
 // # Domains
 //
 // A vault under a domain (package domain) has a key that the enclave made, and its requests name the domain.
-// [Cache.OpenDomain] opens a domain of the record that the asker hands over: one call to KMS for each wrap that is tried,
-// one at a time for each domain, 4 in all. A record that KMS denies, or whose secret is not its descriptor's, is refused
-// from memory for 30 seconds, by its own hash: a bad record says nothing of a good one of the same domain. What may
-// pass is not remembered.
+// [Cache.OpenDomain] opens a domain of the record that the asker hands over: one call to KMS for each wrap that is
+// tried, one at a time for each domain, 4 in all. A record that KMS denies, or whose secret is not its descriptor's, is
+// refused from memory for 30 seconds, by its own hash: a bad record says nothing of a good one of the same domain. What
+// may pass is not remembered.
 //
-//   - A domain has the TTL, the refresh ahead and the monotonic time of keys. It goes when its TTL ends, when KMS denies
-//     its refresh, with a purge, or when it is the one used longest ago of too many. Every vault key, context and
+//   - A domain has the TTL, the refresh ahead and the monotonic time of keys. It goes when its TTL ends, when KMS
+//     denies its refresh, with a purge, or when it is the one used longest ago of too many. Every vault key, context and
 //     field's key under it goes with it, at once.
-//   - [Cache.Fetch] answers at once for a vault under a domain: domain_unknown asks for the record. Nothing is
+//   - [Cache.Vault] answers at once for a vault under a domain: domain_unknown asks for the record. Nothing is
 //     unwrapped before a worker derives a context. Then the serialized key is kept in locked memory, and the expanded
 //     one, some 8 KB for X-Wing, is wiped after use. So a context that is not cached costs an expansion, 29 us.
-//   - What is kept of a vault is kept under the domain and a seeded hash of vault id and wrapped key. A purge of one vault
-//     therefore drops the vault keys of all open domains; making them again costs no call to KMS.
+//   - What is kept of a vault is kept under the domain and a seeded hash of vault id and wrapped key. A purge of one
+//     vault therefore drops the vault keys of all open domains; making them again costs no call to KMS.
 //   - A budget bounds the vaults that are opened under a domain id, all generations together, in a second and in an
 //     hour. A vault whose key is kept does not count. Buckets start empty and hold a second's and a minute's worth: a
 //     reboot, or opening the domain again, gains nothing. Beyond it a request is refused as overloaded, and told when

@@ -50,6 +50,8 @@ type DataKeyRequest struct {
 
 // DomainRule is what the configuration says of a domain.
 type DomainRule struct {
+	// Denied keeps the domain from being opened.
+	Denied bool
 	// Lowest is the lowest generation that may be used but for resealing. Generations count from 1.
 	Lowest uint16
 	// PerSecond and PerHour bound the vaults that are opened, of all generations together. 0: no bound.
@@ -164,6 +166,9 @@ func (c *Cache) OpenDomain(ctx context.Context, record []byte, by Credentials) e
 	rec, desc, err := domain.ParseRecord(record)
 	if err != nil {
 		return errBadRecord
+	}
+	if d.cfg.Rule(desc.ID).Denied {
+		return errDenied
 	}
 	dh, sum := domain.Sum(rec.Descriptor), domain.Sum(record)
 	for {

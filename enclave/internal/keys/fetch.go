@@ -39,7 +39,7 @@ type call struct {
 // block. Only w is told of errors.
 func (c *Cache) Fetch(r *Request, w Waiter) *Wait {
 	if r.Domain != nil {
-		w.KeyReady(c.vaultKey(r))
+		w.KeyReady(c.Vault(r))
 		return nil
 	}
 	id := c.identify(r)

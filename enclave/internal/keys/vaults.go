@@ -40,9 +40,11 @@ func (c *contexts) hashVault(vaultID, wrapped []byte) (h vaultHash) {
 	return h
 }
 
-// vaultKey makes the key of a request for a vault under a domain. The vault counts against the domain's budget unless
-// its key is kept. Nothing is unwrapped yet: a worker does that, when it derives a context.
-func (c *Cache) vaultKey(r *Request) (Key, error) {
+// Vault makes the key of a request for a vault under a domain, at once. The vault counts against the domain's budget
+// unless its key is kept. Nothing is unwrapped yet: a worker does that, when it derives a context. Errors are
+// *wire.Error: domain_unknown, generation_closed, overloaded beyond the budget, decrypt_failed for a wrapped key that
+// is malformed or of another suite or generation.
+func (c *Cache) Vault(r *Request) (Key, error) {
 	if c.closed.Load() {
 		return Key{}, errShuttingDown
 	}

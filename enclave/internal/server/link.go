@@ -100,6 +100,11 @@ func (k *link) Attest(ctx context.Context, nonce []byte) ([]byte, error) {
 	return doc, nil
 }
 
+// OpenDomain implements [session.Handler]. KMS is asked with the session's credentials.
+func (k *link) OpenDomain(ctx context.Context, record []byte) error {
+	return k.s.cfg.Keys.OpenDomain(ctx, record, k.origin.Credentials)
+}
+
 // Panicked implements [session.Handler].
 func (k *link) Panicked(any) {
 	k.s.cfg.Engine.Stats().Count(wire.StatPanics)

@@ -249,6 +249,8 @@ func (handler) Attest(_ context.Context, nonce []byte) ([]byte, error) {
 	return append([]byte("document over "), nonce...), nil
 }
 
+func (handler) OpenDomain(context.Context, []byte) error { return nil }
+
 func (handler) Panicked(any) {}
 
 // Wait polls until ok returns true, and fails the test if that takes longer than a generous limit.

@@ -73,6 +73,7 @@ func (*echoServer) Credentials(*wire.Credentials) error            { return nil 
 func (*echoServer) Purge(*wire.Purge) (wire.Purged, error)         { return wire.Purged{}, nil }
 func (*echoServer) Pong() wire.Pong                                { return wire.Pong{Health: wire.HealthReady} }
 func (*echoServer) Stats(*wire.Stats)                              {}
+func (*echoServer) OpenDomain(context.Context, []byte) error       { return nil }
 func (*echoServer) Attest(context.Context, []byte) ([]byte, error) { return nil, nil }
 func (*echoServer) Panicked(any)                                   {}
 

@@ -12,8 +12,8 @@
 //
 // enc is an uncompressed point (SEC 1, section 2.3.3: 0x04, then x and y) or X-Wing's ciphertext. ct is ciphertext and
 // 16-byte tag. In encoding 3 the AEAD key and nonce of a field are Export("redoubt/v3/field" || 0x00 || name, 32 + 12);
-// the context's own Seal is never used. A value's form tells its encoding ([Detect]), and [ParseBlob] refuses a value that
-// contradicts the stated encoding. Encodings 1 and 2 are those of the reference, the AWS sample that Redoubt
+// the context's own Seal is never used. A value's form tells its encoding ([Detect]), and [ParseBlob] refuses a value
+// that contradicts the stated encoding. Encodings 1 and 2 are those of the reference, the AWS sample that Redoubt
 // succeeds. Suites are P-256, P-384, P-521 and X-Wing, each with AES-256-GCM; the curves have the HKDF hash of their
 // size, X-Wing has SHA-256. X-Wing's encapsulated keys begin with any byte, and it exists in encoding 4 only.
 //
