@@ -114,6 +114,8 @@ func TestARecordOfOtherTypesIsDamagedAndNotAbsent(t *testing.T) {
 	for name, odd := range map[string]item{
 		"_sk is a text": {"_sk": text("w")}, "_pk is a text": {"_pk": text("p")}, "_hs is a number": {"_hs": num("1")},
 		"_km is a text": {"_km": text("m")}, "_kc is true": {"_kc": truth},
+		"_kd is a text": {"_kd": text("d")}, "_ke is a text": {"_ke": text("1")}, "_ke is too large": {"_ke": num("65536")},
+		"_en is a text": {"_en": text("e")}, "_en has a text": {"_en": &types.AttributeValueMemberM{Value: item{"r": text("e")}}},
 	} {
 		putOdd(t, s, "v_1", odd)
 		before := s.Damaged()
