@@ -154,15 +154,26 @@ bench: build ## Short set of measurements (under 3 minutes), kept in deploy/meas
 test-domain: ## The vectors of domain keys, computed by other libraries (Python's cryptography, by pip into ~/.cache)
 	$$(.ci/venv domain-50.0.2 cryptography==50.0.2)/bin/python wire/kit/domain/testdata/check.py
 
+.PHONY: figures
+figures: bench-peers-build ## Measure all, draw the pictures and write the figures of README.md and bench/README.md (quiet machine, clean tree; 10 min)
+	[ -z "$$(git status --porcelain --untracked-files=no)" ] || { echo "commit first: figures are of a commit"; exit 1; }
+	ALL=1 bench/short.sh
+	UPDATE=1 deploy/screenshots/test-screens.sh
+	bin/bench figures deploy/measurements/$$(git rev-parse --short=12 HEAD).jsonl README.md bench/README.md \
+		--pictured deploy/screenshots/report.run --drawn
+
 # Bench, built as production enclaves are, and the program of other libraries: rebuilt when their inputs changed.
 PEERS := bin/peers/release/peers
 # Options of bench: --rounds and --turn of each comparison.
 PEERS_TURNS ?=
 
 .PHONY: bench-peers
-bench-peers: asm build $(PEERS) ## Our cryptography beside AWS-LC's and OpenSSL's, in turns; JSON in bin/peers.jsonl (cargo; C compiler and OpenSSL by apt)
-	GOEXPERIMENT=$(ERASING) $(GOBUILD) -tags s2nbignum -o bin/production/ ./bench
+bench-peers: bench-peers-build ## Our cryptography beside AWS-LC's and OpenSSL's, in turns; JSON in bin/peers.jsonl (cargo; C compiler and OpenSSL by apt)
 	bin/bench --json peers --program $(PEERS) --production bin/production/bench $(PEERS_TURNS) > bin/peers.jsonl
+
+.PHONY: bench-peers-build
+bench-peers-build: asm build $(PEERS)
+	GOEXPERIMENT=$(ERASING) $(GOBUILD) -tags s2nbignum -o bin/production/ ./bench
 
 $(PEERS): bench/peers/Cargo.toml bench/peers/Cargo.lock $(wildcard bench/peers/src/*.rs)
 	bench/peers/build.sh $(CURDIR)/bin/peers

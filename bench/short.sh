@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The short set of measurements of `make bench`: under three minutes. Keeps JSON lines in deploy/measurements/COMMIT.jsonl
-# (COMMIT-dirty.jsonl with uncommitted changes, which is not for keeping) and draws all of them.
+# (COMMIT-dirty.jsonl with uncommitted changes, which is not for keeping) and draws all of them. With ALL set, also the
+# other libraries' cryptography and the API, as `make figures` keeps them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bench=bin/bench
@@ -14,6 +15,10 @@ status=0
 	$bench wire --json --rounds 7 --turn 120ms || status=$?
 	$bench crypto --json --suite P-384,P-256 --fields 1,10 --budget 80ms || status=$?
 	$bench targets --json --rows hot,pinned --rounds 7 --turn 250ms --duration 8s || status=$?
+	if [ -n "${ALL:-}" ]; then
+		$bench peers --json --program bin/peers/release/peers --production bin/production/bench || status=$?
+		$bench http --json --local --api --in-flight 64 || status=$?
+	fi
 } > "$part"
 cat "$part" > "deploy/measurements/$name.jsonl"
 $bench report deploy/measurements/*.jsonl --out deploy/measurements/report.html

@@ -46,6 +46,7 @@ type commands struct {
 	HTTP    httpCommand    `cmd:"" name:"http" help:"Load on a running parent or API, or on a local stack: open and closed loops, the peak, overload."`
 	Record  recordCommand  `cmd:"" help:"Make a corpus of records for 'bench http'."`
 	Report  reportCommand  `cmd:"" help:"Draw JSON lines as an HTML page with SVG plots."`
+	Figures figuresCommand `cmd:"" help:"Write the figures of a file of JSON lines into pages ('make figures')."`
 	Compare compareCommand `cmd:"" help:"Say what changed between two files of JSON lines beyond noise."`
 	Targets targetsCommand `cmd:"" help:"Every target of the design that can be measured here, with a local stack of its own."`
 
