@@ -41,7 +41,7 @@ run: build ## The local stack on its usual ports, until Ctrl-C; prints curl line
 .PHONY: test
 test: ## All tests that need only Go modules, with the race detector (allocation counts without it)
 	$(GO) test -race -timeout 15m $(TESTFLAGS) ./...
-	$(GO) test -race -timeout 15m -tags dev $(TESTFLAGS) ./enclave/... ./deploy/local/testkit
+	$(GO) test -race -timeout 15m -tags dev $(TESTFLAGS) ./enclave/... ./deploy/local/testkit ./deploy/storm/...
 	$(GO) test -run 'Alloc' $(TESTFLAGS) ./wire/... ./enclave/internal/... ./parent/internal/front ./api/internal/audit \
 		./api/internal/cli
 	GOEXPERIMENT=$(ERASING) $(GO) test $(TESTFLAGS) ./wire/kit/secret ./wire/kit/sealed ./enclave/internal/keys
@@ -117,7 +117,7 @@ reproduce: ## Make the release twice, in two folders at two times, and compare e
 lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/actionlint ## Linters (built from their Go modules on first use)
 	@out=$$($(TOOLS)/gofumpt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
 	$(TOOLS)/golangci-lint run ./...
-	$(TOOLS)/golangci-lint run --build-tags dev,operate ./enclave/... ./deploy/local/... ./deploy/cloudformation/...
+	$(TOOLS)/golangci-lint run --build-tags dev,operate ./enclave/... ./deploy/local/... ./deploy/storm/... ./deploy/cloudformation/...
 	$(TOOLS)/golangci-lint run --build-tags guest ./deploy/eif/guest/... ./enclave/internal/nsm ./enclave/internal/pid1 ./wire/transport
 	$(TOOLS)/golangci-lint run --build-tags attack,differential ./deploy/storm/...
 	$(TOOLS)/golangci-lint run --build-tags screens ./deploy/screenshots/...
@@ -203,6 +203,12 @@ TIMING ?= 4
 .PHONY: bench-timing
 bench-timing: ## Statistics (dudect) of what must take the same time whatever the secret; planted leaks must show (TIMING=20 for longer)
 	REDOUBT_TIMING=$(TIMING) $(GO) test -count=1 -p 1 -timeout 60m -run 'TheTimeOf|AComparison' -v $(TIMED)
+
+SEEDS ?= 100
+
+.PHONY: simulate
+simulate: ## The whole path under faults, exactly repeatable: SEEDS=100; a finding is shrunk (compiles for a minute)
+	$(GO) run ./deploy/storm/simulate/host run --seeds $(SEEDS)
 
 .PHONY: test-enclave
 test-enclave: ## The production enclave in QEMU guests: real vsock, /dev/nsm, EIF (root on Debian; builds QEMU once)

@@ -37,6 +37,7 @@ require (
 	github.com/prometheus/client_golang v1.25.0 // metrics of parent, API and canary
 	github.com/prometheus/client_model v0.6.3 // native histograms of enclaves, beside client_golang
 	github.com/prometheus/common v0.74.0 // tests: metrics as text
+	github.com/tetratelabs/wazero v1.12.0 // simulations: runs the whole path with a clock and random numbers of its own
 	github.com/valyala/fasthttp v1.78.0 // the parent's HTTP server, and the API's client of it
 	github.com/valyala/fastjson v1.6.10 // the parent's requests, without allocations
 	go.etcd.io/bbolt v1.5.0 // the API's embedded store
@@ -50,6 +51,7 @@ require (
 	google.golang.org/protobuf v1.36.12 // encoding of spans
 	pgregory.net/rapid v1.3.0 // tests of properties
 )
+
 
 require (
 	cel.dev/expr v0.25.1 // indirect

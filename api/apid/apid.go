@@ -9,6 +9,7 @@ import (
 	"log/slog"
 
 	"redoubt/api/internal/cli"
+	"redoubt/api/internal/store"
 )
 
 // Config is the content of the flags and variables of `api serve`: see [Parse].
@@ -23,7 +24,13 @@ type Environment struct {
 	// Version names the build in the metrics.
 	Version string
 	Log     *slog.Logger
+	// Store decorates the store that the configuration names, below its metrics. Nil: as it is. Simulations put
+	// failures there.
+	Store func(Store) Store
 }
+
+// Store is what keeps the records.
+type Store = store.Store
 
 // API is a started API.
 type API = cli.Server
@@ -31,6 +38,7 @@ type API = cli.Server
 // Start makes an API that serves until ctx ends and then drains. It returns once the API serves, or with the reason why
 // it does not.
 func Start(ctx context.Context, c *Config, env Environment) (*API, error) {
+	c.Around = env.Store
 	return c.Start(ctx, env.Version, env.Log)
 }
 

@@ -33,6 +33,7 @@ package enclaved
 
 import (
 	"context"
+	"crypto/rsa"
 	"fmt"
 	"io"
 	"os"
@@ -73,6 +74,11 @@ type Environment struct {
 	Build string
 	// Console gets the log too, beside the parents. May be nil.
 	Console io.Writer
+	// Features are announced to parents; 0: all of this build. Simulations roll between versions by it.
+	Features wire.Features
+	// NewRecipient makes the RSA key pairs to which KMS answers. Nil, as in every program that ships: new ones by
+	// crypto/rsa. Simulations take them from a pool, since one takes longer than all the rest of a run.
+	NewRecipient func() (*rsa.PrivateKey, error)
 }
 
 // parts are what an enclave is assembled from.
@@ -217,6 +223,7 @@ func assemble(ctx context.Context, cfg *Config, env Environment) (p *parts, err 
 	p.kms, err = kms.New(kms.Config{
 		Keys: cfg.Keys, Endpoint: cfg.KMS.Endpoint, ExtraRootsPEM: ca, Dial: p.egress.Dial, Module: env.Module,
 		DomainKeys: cfg.Domains.Keys, ClassicalDomains: cfg.KMS.ClassicalDomains,
+		NewRecipient: env.NewRecipient,
 	})
 	if err != nil {
 		return p, fmt.Errorf("kms: %w", err)
@@ -295,8 +302,9 @@ func (p *parts) serverConfig(cfg *Config, env Environment, ca []byte) server.Con
 // hello is what the enclave announces. A measurement that the module does not return is left out.
 func hello(env Environment) wire.Hello {
 	h := wire.Hello{
-		StartMS: time.Now().UnixMilli(),
-		BuildID: []byte(env.Build[:min(len(env.Build), wire.MaxBuildID)]),
+		StartMS:  time.Now().UnixMilli(),
+		Features: env.Features,
+		BuildID:  []byte(env.Build[:min(len(env.Build), wire.MaxBuildID)]),
 	}
 	if d, err := env.Module.Describe(); err == nil {
 		h.EnclaveID = []byte(d.ModuleID[:min(len(d.ModuleID), wire.MaxEnclaveID)])

@@ -5,8 +5,6 @@ import (
 	"runtime"
 	"runtime/debug"
 
-	"golang.org/x/sys/unix"
-
 	"redoubt/enclave/internal/config"
 	"redoubt/wire/kit/secret"
 )
@@ -50,13 +48,4 @@ func workerCount(cfg *config.Config) int {
 		return cfg.Work.Workers
 	}
 	return runtime.NumCPU()
-}
-
-// machineMemory is the machine's memory in bytes, or 0.
-func machineMemory() int64 {
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) != nil {
-		return 0
-	}
-	return int64(info.Totalram) * int64(info.Unit)
 }

@@ -13,10 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"redoubt/parent/internal/config"
 	"redoubt/parent/internal/credentials"
@@ -27,7 +24,6 @@ import (
 	"redoubt/parent/internal/pool"
 	"redoubt/parent/internal/probe"
 	"redoubt/wire"
-	"redoubt/wire/kit/secret"
 	"redoubt/wire/kit/trace/otlp"
 )
 
@@ -48,6 +44,8 @@ type Environment struct {
 	// Version names the build, to enclaves and in the metrics.
 	Version string
 	Log     *slog.Logger
+	// Features are announced to enclaves; 0: all of this build. Simulations roll between versions by it.
+	Features wire.Features
 }
 
 // Parent is a started parent.
@@ -125,7 +123,7 @@ func assemble(c *Config, env Environment) (a *Parent, err error) {
 	a.pool = pool.New(pool.Options{
 		Sessions: c.Enclaves.Sessions, MaxInFlight: c.Enclaves.MaxInFlight, PingEvery: c.Enclaves.PingEvery,
 		RetryMax: c.Enclaves.RetryMax, Credentials: a.creds, Egress: proxy.Dial, Observer: a.metrics, Log: log,
-		Build: version,
+		Build: version, Features: env.Features,
 	})
 	a.metrics.AddEnclaves(a.pool)
 	a.watch()
@@ -310,26 +308,4 @@ func expired(ctx context.Context) context.Context {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	cancel()
 	return ctx
-}
-
-// Harden makes the process undumpable, and keeps its capabilities from the programs that it starts. It also lets
-// secrets lie in memory that could not be locked (with a warning by package secret), since the parent's secrets are
-// its own host's credentials.
-func Harden() error {
-	secret.SetPolicy(secret.WarnUnlocked)
-	if err := keepCapabilities(); err != nil {
-		return err
-	}
-	return secret.HardenProcess()
-}
-
-// keepCapabilities empties the ambient set of every thread. The process keeps its capabilities, and nitro-cli, which
-// it starts, inherits none. A build with cgo cannot do so for all threads, and is only for tests.
-func keepCapabilities() error {
-	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL,
-		0, 0, 0, 0)
-	if errno != 0 && !errors.Is(errno, unix.ENOTSUP) {
-		return fmt.Errorf("empty the ambient capabilities: %w", errno)
-	}
-	return nil
 }

@@ -3,8 +3,6 @@ package mux
 import (
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Polling: to be woken costs a process on an idle CPU far more than a hot request takes. So a caller that is alone
@@ -66,7 +64,7 @@ func (c *Conn) poll(patience time.Duration, look func() bool) (hit bool) {
 		return false
 	}
 	for began := time.Now(); !hit && time.Since(began) < patience; hit = look() {
-		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		yield()
 	}
 	c.poller.end(hit)
 	return hit

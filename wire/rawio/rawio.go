@@ -13,8 +13,6 @@ import (
 	"io"
 	"net"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // Conn is a connection whose descriptor is in non-blocking mode. One goroutine at a time may read and one may write.
@@ -50,12 +48,8 @@ func New(c net.Conn) (*Conn, bool) {
 	if err != nil {
 		return nil, false
 	}
-	nonblocking := false
-	err = raw.Control(func(fd uintptr) {
-		flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
-		nonblocking = err == nil && flags&unix.O_NONBLOCK != 0
-	})
-	if err != nil || !nonblocking {
+	never := false
+	if err = raw.Control(func(fd uintptr) { never = neverWaits(fd) }); err != nil || !never {
 		return nil, false
 	}
 	r := &Conn{Conn: c, raw: raw}
@@ -72,9 +66,9 @@ func (o *op) do(transfer func(uintptr, []byte) (int, error), fd uintptr) bool {
 		switch {
 		case err == nil:
 			o.n = n
-		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, syscall.EINTR):
 			continue
-		case errors.Is(err, unix.EAGAIN):
+		case errors.Is(err, syscall.EAGAIN):
 			o.dry = true
 			return !o.wait
 		default:

@@ -7,8 +7,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-
-	"github.com/mdlayher/vsock"
 )
 
 // Errors of this package. Match with errors.Is.
@@ -32,8 +30,15 @@ var (
 // maxPath is the longest path of a unix socket, without its final NUL.
 const maxPath = 107
 
-// cidAny stands for all context ids of this machine, VMADDR_CID_ANY.
-const cidAny = math.MaxUint32
+const (
+	// cidAny stands for all context ids of this machine, VMADDR_CID_ANY.
+	cidAny = math.MaxUint32
+	// cidHost is the machine on which the enclave's virtual machine runs, VMADDR_CID_HOST.
+	cidHost = 2
+)
+
+// maxPrivileged is the highest port that a process may bind only with CAP_NET_BIND_SERVICE.
+const maxPrivileged = 1023
 
 type scheme uint8
 
@@ -84,7 +89,7 @@ func parseVsock(u *url.URL) (address, error) {
 	a := address{scheme: schemeVsock}
 	switch host {
 	case "host":
-		a.cid = vsock.Host
+		a.cid = cidHost
 	case "any":
 		a.cid = cidAny
 	default:

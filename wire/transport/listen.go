@@ -10,9 +10,6 @@ import (
 	"slices"
 	"syscall"
 	"time"
-
-	"github.com/mdlayher/vsock"
-	"golang.org/x/sys/unix"
 )
 
 // ListenConfig says who may connect.
@@ -62,7 +59,7 @@ func Listen(rawURL string, cfg ListenConfig) (*Listener, error) {
 		return nil, ErrAllowList
 	}
 	l.vs = true
-	l.Listener, err = vsock.ListenContextID(a.cid, a.port, nil)
+	l.Listener, err = listenVsock(a.cid, a.port)
 	if err != nil {
 		return nil, fmt.Errorf("listen for the parent: %w", err)
 	}
@@ -86,10 +83,10 @@ func (l *Listener) Accept() (net.Conn, error) {
 // allowed fails closed: an address that is not a vsock address is not allowed.
 func (l *Listener) allowed(addr net.Addr) bool {
 	r := Refusal{CID: cidAny, Port: cidAny}
-	if a, ok := addr.(*vsock.Addr); ok {
-		r.CID, r.Port = a.ContextID, a.Port
-		if slices.Contains(l.cfg.AllowedCIDs, a.ContextID) {
-			if a.Port <= maxPrivileged || l.cfg.AnyPort {
+	if cid, port, ok := vsockPeer(addr); ok {
+		r.CID, r.Port = cid, port
+		if slices.Contains(l.cfg.AllowedCIDs, cid) {
+			if port <= maxPrivileged || l.cfg.AnyPort {
 				return true
 			}
 			r.Unprivileged = true
@@ -113,11 +110,7 @@ func listenUnix(path string) (net.Listener, error) {
 	}
 	// On Linux the mode of the socket before it is bound becomes the file's. So there is no moment at which others
 	// could connect, and no need to change the process's umask.
-	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		var cerr error
-		err := raw.Control(func(fd uintptr) { cerr = unix.Fchmod(int(fd), 0o600) })
-		return errors.Join(err, cerr)
-	}}
+	lc := net.ListenConfig{Control: ownersOnly}
 	l, err := lc.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("listen for the parent: %w", err)
@@ -146,7 +139,7 @@ func removeStale(path string) error {
 	if err == nil {
 		return errors.Join(ErrInUse, c.Close())
 	}
-	if !errors.Is(err, unix.ECONNREFUSED) {
+	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("%w: %w", ErrInUse, err)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

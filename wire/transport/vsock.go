@@ -1,3 +1,5 @@
+//go:build !wasip1
+
 package transport
 
 import (
@@ -18,8 +20,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxPrivileged is the highest port that a process may bind only with CAP_NET_BIND_SERVICE.
-const maxPrivileged = 1023
+// listenVsock listens on a port of this machine.
+func listenVsock(cid, port uint32) (net.Listener, error) {
+	return vsock.ListenContextID(cid, port, nil)
+}
+
+// vsockPeer returns a peer's numbers. ok is false if the address is not a vsock address.
+func vsockPeer(addr net.Addr) (cid, port uint32, ok bool) {
+	a, ok := addr.(*vsock.Addr)
+	if !ok {
+		return 0, 0, false
+	}
+	return a.ContextID, a.Port, true
+}
 
 // vsockSocket is the part of a socket that a dial uses. *socket.Conn implements it.
 type vsockSocket interface {

@@ -13,7 +13,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"redoubt/api/internal/durable"
@@ -158,7 +157,7 @@ func (k *KeyFile) change(edit func([]Key) ([]Key, error)) error {
 		return fmt.Errorf("auth: keys: %w", err)
 	}
 	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+	if err := flock(lock); err != nil {
 		return fmt.Errorf("auth: keys: %w", err)
 	}
 	keys, err := k.read()

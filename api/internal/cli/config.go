@@ -55,6 +55,9 @@ type vaultFlags struct {
 	Encoding int    `help:"${h_encoding}" env:"API_ENCODING" default:"3" enum:"2,3"`
 	Cutover  string `name:"legacy-cutover" help:"${h_cutover}" env:"API_LEGACY_CUTOVER" placeholder:"TIME"`
 
+	// Around decorates the store of the vault; nil: as it is.
+	Around func(store.Store) store.Store `kong:"-"`
+
 	macFlags `embed:""`
 }
 
@@ -170,6 +173,9 @@ func readRoots(path string) (*x509.CertPool, error) {
 func (f *vaultFlags) service(ctx context.Context, s store.Store, region string, up *upstream.Client,
 	m *httpapi.Metrics, every time.Duration, kept func(*store.Checkpoint, error),
 ) (*vault.Service, *kmsclient.Client, error) {
+	if f.Around != nil {
+		s = f.Around(s)
+	}
 	cfg := vault.Config{
 		Store: measuredStore{s, m}, Opener: measuredOpener{up, m}, Schema: schema.Default(),
 		Encoding: sealed.Encoding(f.Encoding), CheckpointEvery: every, Checkpointed: kept,

@@ -2,6 +2,7 @@ package kms
 
 import (
 	"context"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"net"
@@ -61,6 +62,8 @@ type Config struct {
 	Dial func(ctx context.Context, hostport string) (net.Conn, error)
 	// Module makes the attestation documents. Required. The client does not close it.
 	Module nsm.Module
+	// NewRecipient makes the RSA key pair of 2,048 bits to which KMS answers. Nil: crypto/rsa makes it.
+	NewRecipient func() (*rsa.PrivateKey, error)
 
 	AttemptTimeout, CallTimeout time.Duration
 	MaxConcurrent, MaxQueue     int

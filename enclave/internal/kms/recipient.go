@@ -34,6 +34,7 @@ type recipient struct {
 // recipients makes RSA key pairs and documents for KMS.
 type recipients struct {
 	module       nsm.Module
+	newKey       func() (*rsa.PrivateKey, error)
 	keyLife      time.Duration
 	documentLife time.Duration
 
@@ -45,8 +46,12 @@ type recipients struct {
 }
 
 func newRecipients(cfg *Config) *recipients {
+	newKey := cfg.NewRecipient
+	if newKey == nil {
+		newKey = func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, rsaBits) }
+	}
 	return &recipients{
-		module: cfg.Module, keyLife: cfg.RSAKeyLife, documentLife: cfg.DocumentLife, first: make(chan struct{}),
+		module: cfg.Module, newKey: newKey, keyLife: cfg.RSAKeyLife, documentLife: cfg.DocumentLife, first: make(chan struct{}),
 	}
 }
 
@@ -68,7 +73,7 @@ func (r *recipients) run(ctx context.Context) {
 }
 
 func (r *recipients) renew() error {
-	key, err := rsa.GenerateKey(rand.Reader, rsaBits)
+	key, err := r.newKey()
 	if err != nil {
 		return err
 	}

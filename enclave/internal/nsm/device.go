@@ -12,6 +12,18 @@ import (
 	"redoubt/wire/kit/secret"
 )
 
+// The driver's limits of a message.
+const (
+	maxRequest  = 0x1000
+	maxResponse = 0x3000
+)
+
+// A channel carries one encoded request. It fills answer with the response, and returns the response's length.
+type channel interface {
+	exchange(request, answer []byte) (int, error)
+	Close() error
+}
+
 // device is /dev/nsm.
 type device struct {
 	open func() (channel, error)

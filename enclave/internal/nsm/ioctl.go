@@ -1,3 +1,5 @@
+//go:build !wasip1
+
 package nsm
 
 import (
@@ -10,17 +12,9 @@ import (
 )
 
 const (
-	devicePath  = "/dev/nsm"
-	maxRequest  = 0x1000 // the driver's limits
-	maxResponse = 0x3000
-	ioctlMagic  = 0x0a
+	devicePath = "/dev/nsm"
+	ioctlMagic = 0x0a
 )
-
-// A channel carries one encoded request. It fills answer with the response, and returns the response's length.
-type channel interface {
-	exchange(request, answer []byte) (int, error)
-	Close() error
-}
 
 // driver is the open device.
 type driver struct{ file *os.File }

@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"redoubt/enclave/internal/engine"
 	"redoubt/enclave/internal/keys"
 	"redoubt/enclave/internal/selftest"
@@ -174,13 +172,6 @@ func trusted(file string, allowed []string) bool {
 	}
 	b, err := os.ReadFile(file)
 	return err == nil && slices.Contains(allowed, strings.TrimSpace(string(b)))
-}
-
-// randomReady reports whether the kernel's random number generator has been seeded.
-func randomReady() bool {
-	var b [1]byte
-	n, err := unix.Getrandom(b[:], unix.GRND_NONBLOCK)
-	return err == nil && n == 1
 }
 
 // keyStats adds the counts of the caches.

@@ -8,11 +8,9 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
-	"golang.org/x/sys/unix"
 
 	"redoubt/wire/kit/h1"
 	"redoubt/wire/kit/secret"
@@ -176,22 +174,6 @@ func socket(c net.Conn) net.Conn {
 		c = p.Raw()
 	}
 	return c
-}
-
-// pending reports whether the kernel holds bytes that the client has sent and that were not read: FIONREAD of
-// ioctl_list(2).
-func pending(c net.Conn) bool {
-	s, ok := socket(c).(syscall.Conn)
-	if !ok {
-		return false
-	}
-	raw, err := s.SyscallConn()
-	if err != nil {
-		return false
-	}
-	n := 0
-	err = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) })
-	return err == nil && n > 0
 }
 
 // peer is the client's certified name, and "" if it showed no certificate. The handshake is over by the time a

@@ -163,7 +163,7 @@ func (p *Pool) connect(ctx context.Context, l *link) (*session.Client, error) {
 }
 
 func (p *Pool) hello() wire.Hello {
-	return wire.Hello{StartMS: started.UnixMilli(), BuildID: []byte(p.o.Build)}
+	return wire.Hello{StartMS: started.UnixMilli(), BuildID: []byte(p.o.Build), Features: p.o.Features}
 }
 
 var started = time.Now()

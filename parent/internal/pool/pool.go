@@ -78,6 +78,8 @@ type Options struct {
 	Log      *slog.Logger
 	// Build is announced to enclaves.
 	Build string
+	// Features are announced too; 0: all of this build.
+	Features wire.Features
 }
 
 // DefaultMemory is room for 128 of the largest answers at once. That is far more than a parent answers in the time

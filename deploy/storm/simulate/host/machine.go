@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+	"github.com/tetratelabs/wazero/sys"
+)
+
+// epoch is when every run begins, in nanoseconds since 1970.
+const epoch = 1_764_370_000_000_000_000
+
+// limit is how long a run may take of the host's time. One that takes longer goes round without sleeping.
+const limit = 3 * time.Minute
+
+// machine runs the guest: a program whose random numbers, clock and sleep are its host's.
+type machine struct {
+	runtime wazero.Runtime
+	module  wazero.CompiledModule
+}
+
+// newMachine compiles the guest, or takes it from the cache.
+func newMachine(ctx context.Context, code []byte, cache string) (*machine, error) {
+	kept, err := wazero.NewCompilationCacheWithDir(cache)
+	if err != nil {
+		return nil, err
+	}
+	ctx = experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0))
+	rt := wazero.NewRuntimeWithConfig(ctx,
+		wazero.NewRuntimeConfigCompiler().WithCompilationCache(kept).WithCloseOnContextDone(true))
+	if _, err := wasi_snapshot_preview1.Instantiate(ctx, rt); err != nil {
+		return nil, err
+	}
+	jump := func(ctx context.Context, ns int64) { clockOf(ctx).jumped += ns }
+	if _, err := rt.NewHostModuleBuilder("redoubt").NewFunctionBuilder().WithFunc(jump).Export("jump").
+		Instantiate(ctx); err != nil {
+		return nil, err
+	}
+	module, err := rt.CompileModule(ctx, code)
+	if err != nil {
+		return nil, err
+	}
+	return &machine{rt, module}, nil
+}
+
+// clock is a run's time. Each look takes 100 ns, so that a program that waits for time to pass sees it pass.
+type clock struct {
+	now    int64 // nanoseconds since 1970, without jumps
+	jumped int64
+}
+
+type clockKey struct{}
+
+func clockOf(ctx context.Context) *clock {
+	c, ok := ctx.Value(clockKey{}).(*clock)
+	if !ok {
+		panic("a run without a clock")
+	}
+	return c
+}
+
+// outcome is what a run prints. Its names are those of the guest's Result.
+type outcome struct {
+	Plan     plan           `json:"plan"`
+	Findings []finding      `json:"findings"`
+	Counts   map[string]int `json:"counts"`
+	Answers  map[string]int `json:"answers"`
+	Trace    string         `json:"trace"`
+	TookMS   int64          `json:"took_ms"`
+
+	log  []byte
+	wall time.Duration
+}
+
+type finding struct {
+	Invariant string `json:"invariant"`
+	Text      string `json:"text"`
+	AtMS      int64  `json:"at_ms"`
+}
+
+// plan is a run's plan. The host leaves events out, and looks into none.
+type plan struct {
+	Seed     uint64            `json:"seed"`
+	Workload string            `json:"workload"`
+	Events   []json.RawMessage `json:"events"`
+}
+
+// run makes one run. The same plan gives the same outcome, for one build of the guest.
+func (m *machine) run(ctx context.Context, seed uint64, p *plan, withLog bool) (*outcome, error) {
+	root, err := os.MkdirTemp("", "redoubt-simulate-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(root) }()
+	for _, dir := range []string{"state", "dev", "tmp"} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, os.DevNull), nil, 0o600); err != nil {
+		return nil, err
+	}
+	asked := fmt.Sprint(seed)
+	if p != nil {
+		data, err := json.Marshal(p)
+		if err != nil {
+			return nil, err
+		}
+		asked = string(data)
+	}
+	c := &clock{now: epoch}
+	var out, log bytes.Buffer
+	config := wazero.NewModuleConfig().WithName("").WithStdout(&out).WithStderr(&log).WithArgs("guest", asked).
+		WithFSConfig(wazero.NewFSConfig().WithDirMount(root, "/")).
+		WithRandSource(rand.New(rand.NewSource(int64(seed)))).
+		WithWalltime(func() (int64, int32) {
+			c.now += 100
+			at := c.now + c.jumped
+			return at / 1e9, int32(at % 1e9)
+		}, sys.ClockResolution(1)).
+		WithNanotime(func() int64 { c.now += 100; return c.now }, sys.ClockResolution(1)).
+		WithNanosleep(func(ns int64) { c.now += ns }).WithOsyield(func() {})
+	if withLog {
+		config = config.WithEnv("SIMULATE_LOG", "1")
+	}
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, clockKey{}, c), limit)
+	defer cancel()
+	began := time.Now()
+	_, err = m.runtime.InstantiateModule(ctx, m.module, config)
+	var exit *sys.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 0 {
+		err = nil
+	}
+	o := &outcome{log: log.Bytes(), wall: time.Since(began)}
+	if p != nil {
+		o.Plan = *p
+	} else {
+		o.Plan.Seed = seed
+	}
+	if err == nil {
+		err = json.Unmarshal(out.Bytes(), o)
+	}
+	if err != nil { // a guest that dies, or does not end, is a finding like another
+		o.Findings = []finding{{Invariant: "process", Text: fmt.Sprintf("%v\n%.4000s", err, log.String())}}
+	}
+	return o, nil
+}

@@ -1,0 +1,318 @@
+//go:build dev
+
+package simulate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"redoubt/wire"
+)
+
+// Finding is an invariant that did not hold.
+type Finding struct {
+	Invariant string `json:"invariant"`
+	Text      string `json:"text"`
+	AtMS      int64  `json:"at_ms"`
+}
+
+// Result is what a run showed.
+type Result struct {
+	Plan     Plan           `json:"plan"`
+	Findings []Finding      `json:"findings"`
+	Counts   map[string]int `json:"counts"`  // of faults that really happened
+	Answers  map[string]int `json:"answers"` // by request and outcome
+	Trace    string         `json:"trace"`   // a hash over every event and answer with its time
+	TookMS   int64          `json:"took_ms"` // of the run's own time
+	Log      string         `json:"-"`
+}
+
+// Bounds that a run holds the product to.
+const (
+	// settle is how long a service may take to be ready after the last fault.
+	settle = 15 * time.Second
+	// patience is the same natively, where others may use the machine.
+	patience = time.Minute
+	// slack is what the network may add to a bound of a tier.
+	slack = 1500 * time.Millisecond
+	// apiBound is how long a request of the API may take: the parent's time, with a second try, and the calls of store
+	// and KMS around it.
+	apiBound = 2*requestTimeout + 4*time.Second
+	// leftGoroutines is how many more goroutines than before there may be when every part has ended.
+	leftGoroutines = 3
+)
+
+// run is a run in progress.
+type run struct {
+	w     *world
+	plan  Plan
+	began time.Time
+	wg    sync.WaitGroup
+	model model
+
+	replacing sync.Mutex
+	features  features
+	policy    []byte
+	client    *http.Client
+	fresh     *http.Client
+	jumped    atomic.Bool
+	faulty    atomic.Bool // faults may still be at work
+
+	m          sync.Mutex
+	findings   []Finding
+	answers    map[string]int
+	trace      traceHash
+	denied     denial
+	lastDenied time.Time
+}
+
+// denial is a revocation of the key.
+type denial struct {
+	active bool
+	from   time.Time
+	purged time.Time // when a purge that began later was confirmed
+}
+
+// Run makes one run in a folder of its own. Of a run that is alone in its process, the goroutines are counted too.
+func Run(ctx context.Context, dir string, p Plan, alone bool) *Result {
+	before := runtime.NumGoroutine()
+	r := &run{plan: p, began: time.Now(), answers: map[string]int{}}
+	r.faulty.Store(true)
+	r.fresh = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	r.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
+	w, err := newWorld(ctx, dir, p.Seed, features{})
+	if err != nil {
+		return &Result{Plan: p, Findings: []Finding{{Invariant: "start", Text: err.Error()}}}
+	}
+	r.w = w
+	r.policy = w.admin(http.MethodGet, "policy", nil)
+	if !r.prepare(ctx) {
+		r.fail("start", "the service is not ready %v after its start", settle)
+	}
+	start := time.Now()
+	for _, e := range p.Events {
+		if wait := ms(e.At) - time.Since(start); wait > 0 {
+			time.Sleep(wait)
+		}
+		r.note("event %s %s %d %d", e.Kind, e.On, e.N, e.M)
+		if f, ok := faults[e.Kind]; ok {
+			f.apply(r, e)
+			continue
+		}
+		r.ask(e)
+	}
+	r.wg.Wait()
+	r.after(0, r.clearKMS)
+	r.wg.Wait()
+	w.heal()
+	r.finish(ctx)
+	r.client.CloseIdleConnections()
+	r.fresh.CloseIdleConnections()
+	w.close()
+	if alone {
+		r.gone(before)
+	}
+	return r.result()
+}
+
+// ask makes the request of an event, on a goroutine of its own.
+func (r *run) ask(e Event) {
+	op, ok := ops[e.Kind]
+	if !ok {
+		r.fail("plan", "no request and no fault is called %q", e.Kind)
+		return
+	}
+	r.wg.Go(func() {
+		rng := rand.New(rand.NewPCG(uint64(e.N), stream(e.Kind)))
+		op(r, rng, e)
+	})
+}
+
+// after does something later, before the run ends.
+func (r *run) after(d time.Duration, f func()) {
+	r.wg.Go(func() {
+		time.Sleep(d)
+		f()
+	})
+}
+
+// fail records a finding.
+func (r *run) fail(invariant, format string, args ...any) {
+	r.m.Lock()
+	defer r.m.Unlock()
+	f := Finding{invariant, fmt.Sprintf(format, args...), time.Since(r.began).Milliseconds()}
+	if len(r.findings) < 20 {
+		r.findings = append(r.findings, f)
+	}
+	r.trace.add(time.Since(r.began), "finding "+f.Invariant)
+}
+
+// note adds to the trace.
+func (r *run) note(format string, args ...any) {
+	r.m.Lock()
+	defer r.m.Unlock()
+	r.trace.add(time.Since(r.began), fmt.Sprintf(format, args...))
+}
+
+// answered counts an outcome.
+func (r *run) answered(what, outcome string, took time.Duration) {
+	r.m.Lock()
+	defer r.m.Unlock()
+	r.answers[what+" "+outcome]++
+	r.trace.add(took, what+" "+outcome)
+}
+
+// prepare waits until the service is ready, and makes the first vaults.
+func (r *run) prepare(ctx context.Context) bool {
+	if !r.ready(ctx) {
+		return false
+	}
+	for range 3 {
+		r.model.sealedVault(ctx, r)
+	}
+	rng := rand.New(rand.NewPCG(r.plan.Seed, stream("first")))
+	for range 3 {
+		ops["create"](r, rng, Event{})
+	}
+	return len(r.model.vaults()) == 3
+}
+
+// ready waits until both tiers call themselves ready.
+func (r *run) ready(ctx context.Context) bool {
+	limit := settle
+	if !exact {
+		limit = patience
+	}
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		a := r.send(ctx, request{link: callerAPI, method: http.MethodGet, path: "/ready"})
+		b := r.send(ctx, request{link: callerParent, method: http.MethodGet, path: "/ready"})
+		if a.status == http.StatusOK && b.status == http.StatusOK {
+			return true
+		}
+	}
+	return false
+}
+
+// finish checks, now that no fault is left, that the service comes back and that all that was acknowledged is there.
+func (r *run) finish(ctx context.Context) {
+	began := time.Now()
+	if !r.ready(ctx) {
+		r.fail("recovery", "not ready %v after the last fault", settle)
+		return
+	}
+	r.note("ready again after %v", time.Since(began).Round(time.Millisecond))
+	time.Sleep(keyTTL) // denials that the enclave remembers are over as well
+	r.faulty.Store(false)
+	for _, v := range r.model.vaults() {
+		r.checkVault(ctx, v)
+	}
+	for _, v := range r.model.sealed {
+		r.openSealed(v, "open", time.Time{})
+	}
+	r.bounds(ctx)
+	r.leaks()
+}
+
+// bounds compares the enclave's caches, as the parent shows them, with their bounds.
+func (r *run) bounds(ctx context.Context) {
+	r.w.mu.Lock()
+	address := r.w.metricsAddress
+	r.w.mu.Unlock()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", http.NoBody)
+	if err != nil {
+		panic(err)
+	}
+	text, _, err := read(r.fresh, req)
+	if err != nil {
+		r.fail("metrics", "the parent's metrics cannot be read: %v", err)
+		return
+	}
+	if strings.Contains(string(text), sentinel) {
+		r.fail("leak", "the parent's metrics hold a value")
+	}
+	bounds := map[string]float64{"redoubt_enclave_cached_keys": maxKeys, "redoubt_enclave_cached_contexts": maxContexts}
+	calm := exact && !r.faulty.Load()
+	if calm {
+		bounds["redoubt_parent_requests_in_flight"] = 0
+	}
+	for name, bound := range bounds {
+		v, ok := metric(string(text), name)
+		if ok && v > bound {
+			r.fail("bounds", "%s is %v, its bound is %v", name, v, bound)
+		}
+		if !ok && calm && r.tells() {
+			r.fail("bounds", "%s is not among the metrics", name)
+		}
+	}
+	if v, ok := metric(string(text), `redoubt_enclave_panics_total`); ok && v > 0 {
+		r.fail("panic", "the enclave has recovered %v panics", v)
+	}
+}
+
+// tells reports whether the enclave's numbers reach the parent: both are of a version that has them.
+func (r *run) tells() bool {
+	r.replacing.Lock()
+	defer r.replacing.Unlock()
+	has := func(f wire.Features) bool { return f == 0 || f.Has(wire.FeatureStats) }
+	return has(r.features.parent) && has(r.features.enclave)
+}
+
+// leaks looks for values in what the parts have logged.
+func (r *run) leaks() {
+	log := r.w.log.String()
+	for line := range strings.SplitSeq(log, "\n") {
+		switch {
+		case strings.Contains(line, sentinel):
+			r.fail("leak", "a log line holds a value")
+			return
+		case strings.Contains(line, "panic"):
+			r.fail("panic", "%s", line)
+			return
+		}
+	}
+}
+
+// gone checks that the goroutines of all parts have ended, soon after them.
+func (r *run) gone(before int) {
+	n := 0
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if n = runtime.NumGoroutine(); n <= before+leftGoroutines {
+			return
+		}
+	}
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	_, _ = os.Stderr.Write(stacks)
+	r.fail("goroutines", "%d goroutines are left, %d were there before", n, before)
+}
+
+func (r *run) result() *Result {
+	r.m.Lock()
+	defer r.m.Unlock()
+	slices.SortStableFunc(r.findings, func(a, b Finding) int { return int(a.AtMS - b.AtMS) })
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	return &Result{
+		Plan: r.plan, Findings: r.findings, Counts: r.w.counts, Answers: r.answers, Trace: r.trace.String(),
+		TookMS: time.Since(r.began).Milliseconds(), Log: r.w.log.String(),
+	}
+}
+
+// JSON is the result for the host of a simulation.
+func (r *Result) JSON() string {
+	data, err := json.Marshal(r)
+	if err != nil {
+		panic(err)
+	}
+	return string(data)
+}

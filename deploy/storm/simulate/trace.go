@@ -1,0 +1,65 @@
+//go:build dev
+
+package simulate
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// traceHash is a hash over what happened and when.
+type traceHash struct{ sum hash.Hash }
+
+func (t *traceHash) add(at time.Duration, what string) {
+	if t.sum == nil {
+		t.sum = sha256.New()
+	}
+	_, _ = fmt.Fprintf(t.sum, "%d %s\n", at, what)
+}
+
+func (t *traceHash) String() string {
+	if t.sum == nil {
+		return ""
+	}
+	return hex.EncodeToString(t.sum.Sum(nil)[:8])
+}
+
+// maxAnswer bounds the body of an answer.
+const maxAnswer = 4 << 20
+
+// read makes a request and reads the whole answer.
+func read(c *http.Client, req *http.Request) (body []byte, resp *http.Response, err error) {
+	resp, err = c.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return body, resp, err
+}
+
+// metric sums a metric's samples in the text format.
+func metric(text, name string) (sum float64, found bool) {
+	for line := range strings.SplitSeq(text, "\n") {
+		rest, ok := strings.CutPrefix(line, name)
+		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
+			continue
+		}
+		fields := strings.Fields(rest[strings.LastIndexByte(rest, '}')+1:])
+		if len(fields) == 0 {
+			continue
+		}
+		v, err := strconv.ParseFloat(fields[0], 64)
+		if err == nil {
+			sum, found = sum+v, true
+		}
+	}
+	return sum, found
+}

@@ -1,0 +1,5 @@
+package mux
+
+import "runtime"
+
+func yield() { runtime.Gosched() }
