@@ -5,7 +5,10 @@ package simulate
 import "time"
 
 // exact says that time is the simulation's own: what takes long does so for a reason of the plan's.
-const exact = true
+const (
+	exact = true
+	pace  = 1
+)
 
 //go:wasmimport redoubt jump
 func jump(ns int64)

@@ -60,7 +60,7 @@ const (
 	keyTTL         = 2 * time.Second
 	maxKeys        = 4
 	maxContexts    = 16
-	requestTimeout = 2 * time.Second
+	requestTimeout = pace * 2 * time.Second
 	drainTimeout   = 500 * time.Millisecond
 )
 
@@ -308,7 +308,7 @@ func (w *world) startParent(ctx context.Context, f wire.Features) (*part, error)
 		"--kms-egress", w.links[enclaveKMS].address(),
 		"--credentials", "static", "--static-credentials-file", w.path("credentials.json"),
 		"--ready-wait", "0s", "--drain-timeout", drainTimeout.String(), "--request-timeout", requestTimeout.String(),
-		"--batch-timeout", requestTimeout.String(), "--ping-every", "250ms", "--retry-max", "250ms",
+		"--batch-timeout", requestTimeout.String(), "--ping-every", (pace * 250 * time.Millisecond).String(), "--retry-max", "250ms",
 	}, "simulation", w.log)
 	if err != nil {
 		return nil, err
@@ -344,7 +344,7 @@ func (w *world) startAPI(ctx context.Context) (*part, error) {
 		"--listen", "127.0.0.1:0", "--metrics-listen", "off", "--store", "bolt:" + w.path("vaults.db"),
 		"--region", kms.DefaultRegion, "--parent-url", "http://" + w.links[apiParent].address(),
 		"--parent-timeout", requestTimeout.String(), "--kms-endpoint", "http://" + w.links[apiKMS].address(),
-		"--kms-timeout", "1s", "--kms-key", w.keyARN, "--mac-key", kms.AliasMAC, "--suite", "P-256",
+		"--kms-timeout", (pace * time.Second).String(), "--kms-key", w.keyARN, "--mac-key", kms.AliasMAC, "--suite", "P-256",
 		"--drain-timeout", drainTimeout.String(),
 	}, "simulation")
 	if err != nil {
