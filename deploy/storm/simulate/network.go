@@ -120,14 +120,17 @@ func (l *link) cutAll() {
 	}
 	l.mu.Unlock()
 	for _, c := range all {
-		c.close()
+		l.end(c)
 	}
 }
 
-func (c *carried) close() {
+func (l *link) end(c *carried) {
+	l.mu.Lock()
+	far := c.far
+	l.mu.Unlock()
 	_ = c.near.Close()
-	if c.far != nil {
-		_ = c.far.Close()
+	if far != nil {
+		_ = far.Close()
 	}
 }
 
@@ -144,7 +147,7 @@ func (l *link) carry(near net.Conn) {
 		l.mu.Lock()
 		delete(l.open, c)
 		l.mu.Unlock()
-		c.close()
+		l.end(c)
 	}()
 	if refused {
 		return
@@ -174,7 +177,7 @@ func (l *link) pump(c *carried, to, from net.Conn) {
 	for {
 		n, err := from.Read(buf)
 		if n > 0 && !l.move(c, to, buf[:n]) {
-			c.close()
+			l.end(c)
 			return
 		}
 		switch {
@@ -182,10 +185,10 @@ func (l *link) pump(c *carried, to, from net.Conn) {
 			if half, ok := to.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 				return
 			}
-			c.close()
+			l.end(c)
 			return
 		case err != nil:
-			c.close()
+			l.end(c)
 			return
 		}
 	}
