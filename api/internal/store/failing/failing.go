@@ -131,3 +131,69 @@ func (w *wrapped) Idempotency(ctx context.Context, key string) (i *store.Idempot
 func (w *wrapped) Ping(ctx context.Context) error {
 	return w.call(ctx, "Ping", nil, func() error { return w.Store.Ping(ctx) })
 }
+
+func (w *wrapped) CreateKeyed(
+	ctx context.Context, r *store.Record, k *store.Epoch, e *store.Entry, i *store.Idempotency,
+) error {
+	return w.call(ctx, "CreateKeyed", e, func() error { return w.Store.CreateKeyed(ctx, r, k, e, i) })
+}
+
+func (w *wrapped) GetKeyed(ctx context.Context, id string) (r *store.Record, k *store.Keys, err error) {
+	err = w.call(ctx, "GetKeyed", nil, func() error {
+		r, k, err = w.Store.GetKeyed(ctx, id)
+		return err
+	})
+	return r, k, err
+}
+
+func (w *wrapped) Keys(ctx context.Context, id string) (k *store.Keys, err error) {
+	err = w.call(ctx, "Keys", nil, func() error {
+		k, err = w.Store.Keys(ctx, id)
+		return err
+	})
+	return k, err
+}
+
+func (w *wrapped) Reseal(ctx context.Context, r *store.Reseal, e *store.Entry) error {
+	return w.call(ctx, "Reseal", e, func() error { return w.Store.Reseal(ctx, r, e) })
+}
+
+func (w *wrapped) DropEpochs(
+	ctx context.Context, id string, revision int64, k *store.Keys, drop []uint16, e *store.Entry,
+) error {
+	return w.call(ctx, "DropEpochs", e, func() error { return w.Store.DropEpochs(ctx, id, revision, k, drop, e) })
+}
+
+func (w *wrapped) Erase(
+	ctx context.Context, id string, revision int64, k *store.Keys, at int64, e *store.Entry,
+) error {
+	return w.call(ctx, "Erase", e, func() error { return w.Store.Erase(ctx, id, revision, k, at, e) })
+}
+
+func (w *wrapped) PutDomain(ctx context.Context, d *store.Domain, e *store.Entry) error {
+	return w.call(ctx, "PutDomain", e, func() error { return w.Store.PutDomain(ctx, d, e) })
+}
+
+func (w *wrapped) UpdateDomain(ctx context.Context, d *store.Domain, e *store.Entry) error {
+	return w.call(ctx, "UpdateDomain", e, func() error { return w.Store.UpdateDomain(ctx, d, e) })
+}
+
+func (w *wrapped) Domain(ctx context.Context, id string, generation uint16) (d *store.Domain, err error) {
+	err = w.call(ctx, "Domain", nil, func() error {
+		d, err = w.Store.Domain(ctx, id, generation)
+		return err
+	})
+	return d, err
+}
+
+func (w *wrapped) ListDomains(ctx context.Context, yield func(*store.Domain) error) error {
+	return w.call(ctx, "ListDomains", nil, func() error { return w.Store.ListDomains(ctx, yield) })
+}
+
+// Inconsistent is that of the store.
+func (w *wrapped) Inconsistent() uint64 {
+	if s, ok := w.Store.(interface{ Inconsistent() uint64 }); ok {
+		return s.Inconsistent()
+	}
+	return 0
+}

@@ -31,6 +31,10 @@ type Store struct {
 	entries     map[string]map[string]store.Entry // by vault, then by key
 	remembered  map[string]store.Idempotency
 	checkpoints map[string]store.Checkpoint
+	keys        map[string]*store.Keys
+	domains     map[string]*store.Domain // by id and generation
+
+	inconsistent uint64
 }
 
 var _ store.Store = (*Store)(nil)
@@ -43,6 +47,7 @@ func New(now func() time.Time) *Store {
 	return &Store{
 		now: now, records: map[string]*store.Record{}, entries: map[string]map[string]store.Entry{},
 		remembered: map[string]store.Idempotency{}, checkpoints: map[string]store.Checkpoint{},
+		keys: map[string]*store.Keys{}, domains: map[string]*store.Domain{},
 	}
 }
 
@@ -94,6 +99,11 @@ func (s *Store) Create(ctx context.Context, r *store.Record, e *store.Entry, i *
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	return s.create(r, e, i)
+}
+
+// create does Create. mu is held.
+func (s *Store) create(r *store.Record, e *store.Entry, i *store.Idempotency) error {
 	if _, err := s.live(r.ID); err == nil || s.taken(e) {
 		return store.ErrExists
 	}
@@ -132,10 +142,31 @@ func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) err
 	if err != nil {
 		return err
 	}
+	if u.Keyed != (old.Domain != nil) {
+		return store.ErrConflict
+	}
+	for ref := range u.AddEncs {
+		if _, there := old.Encs[ref]; there {
+			return store.ErrExists
+		}
+	}
+	k := s.keys[u.ID]
+	if u.Keyed && u.ExpireAt != nil && (k == nil || k.Erased != 0) {
+		return store.ErrConflict // brought back without its keys
+	}
 	if s.taken(e) {
 		return store.ErrExists
 	}
 	r := cloneRecord(old)
+	for _, ref := range u.DropEncs {
+		delete(r.Encs, ref)
+	}
+	if len(u.AddEncs) > 0 && r.Encs == nil {
+		r.Encs = map[string][]byte{}
+	}
+	for ref, enc := range u.AddEncs {
+		r.Encs[ref] = bytes.Clone(enc)
+	}
 	r.Modified = u.Modified
 	if u.Encoding != 0 {
 		r.Encoding = u.Encoding
@@ -152,6 +183,10 @@ func (s *Store) Update(ctx context.Context, u *store.Update, e *store.Entry) err
 	for _, name := range u.Remove {
 		delete(r.Fields, name)
 	}
+	if u.Keyed && u.ExpireAt != nil {
+		k.ExpireAt = r.ExpireAt
+		s.putKeys(k)
+	}
 	s.put(e)
 	s.records[u.ID] = r
 	return nil
@@ -164,8 +199,12 @@ func (s *Store) Delete(ctx context.Context, id string, revision int64, e *store.
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if _, err := s.at(id, revision); err != nil {
+	r, err := s.at(id, revision)
+	if err != nil {
 		return err
+	}
+	if r.Domain != nil {
+		return store.ErrKeyed
 	}
 	if s.taken(e) {
 		return store.ErrExists
@@ -346,6 +385,9 @@ func (s *Store) Expire(id string, e *store.Entry) error {
 	}
 	s.put(e)
 	delete(s.records, id)
+	if k := s.keys[id]; k != nil && k.Erased == 0 {
+		delete(s.keys, id)
+	}
 	return nil
 }
 
@@ -370,6 +412,13 @@ func cloneRecord(r *store.Record) *store.Record {
 	c.Suite, c.WrappedKey = bytes.Clone(r.Suite), bytes.Clone(r.WrappedKey)
 	c.PublicKey, c.KeyMAC = bytes.Clone(r.PublicKey), bytes.Clone(r.KeyMAC)
 	c.Own = append([]string(nil), r.Own...)
+	c.Domain = bytes.Clone(r.Domain)
+	if r.Encs != nil {
+		c.Encs = make(map[string][]byte, len(r.Encs))
+		for ref, enc := range r.Encs {
+			c.Encs[ref] = bytes.Clone(enc)
+		}
+	}
 	c.Fields = make(map[string]store.Value, len(r.Fields))
 	for name, v := range r.Fields {
 		c.Fields[name] = store.Value{Blob: bytes.Clone(v.Blob), Text: v.Text}
