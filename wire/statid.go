@@ -43,6 +43,11 @@ const (
 	StatSessions             StatID = 34
 	StatCredentialsReceived  StatID = 35
 	StatKMSDomainDecrypts    StatID = 36
+	StatDomainOpenFailures   StatID = 37
+	StatDomainRefusals       StatID = 38
+	StatDomainUnknown        StatID = 39
+	StatVaultsOpened         StatID = 40
+	StatVaultsOverBudget     StatID = 41
 
 	StatGaugeInFlight        StatID = 128
 	StatGaugeQueued          StatID = 129
@@ -59,6 +64,8 @@ const (
 	StatGaugeKMSDocumentAge  StatID = 140
 	StatGaugeKMSRSAKeyAge    StatID = 141
 	StatGaugeCredentialsLeft StatID = 142
+	StatGaugeDomains         StatID = 143
+	StatGaugeVaultKeys       StatID = 144
 
 	// statExpressionKinds is the first of the counters of failed expressions by kind.
 	statExpressionKinds StatID = 96
@@ -142,10 +149,22 @@ var statTable = [MaxStats]StatInfo{
 	statExpressionKinds + StatID(ExpressionCycle):           expressionFailures("cycle"),
 	statExpressionKinds + StatID(ExpressionDependency):      expressionFailures("dependency"),
 
+	StatDomainOpenFailures: {Family: "domain_open_failures", Help: "Domains that were not opened, or not renewed."},
+	StatDomainRefusals: {
+		Family: "domain_refusals", Help: "Records of domains refused from memory, within 30 s of a refusal.",
+	},
+	StatDomainUnknown: {
+		Family: "domain_unknown", Help: "Requests under a domain that was not open; the asker hands its record over.",
+	},
+	StatVaultsOpened:     {Family: "vaults_opened", Help: "Vault keys unwrapped under a domain, without KMS."},
+	StatVaultsOverBudget: {Family: "vaults_over_budget", Help: "Requests refused by a domain's budget of opened vaults."},
+
 	StatGaugeInFlight:        {Family: "in_flight", Help: "Requests inside."},
 	StatGaugeQueued:          {Family: "queued", Help: "Requests that wait for a worker or a key."},
 	StatGaugeKeys:            {Family: "cached_keys", Help: "Private keys kept."},
 	StatGaugeContexts:        {Family: "cached_contexts", Help: "HPKE contexts kept."},
+	StatGaugeDomains:         {Family: "open_domains", Help: "Domains, by generation, that are open."},
+	StatGaugeVaultKeys:       {Family: "cached_vault_keys", Help: "Vault keys kept under domains."},
 	StatGaugeSecretBytes:     {Family: "secret_bytes", Help: "Locked memory for secrets."},
 	StatGaugeHeapBytes:       {Family: "heap_bytes", Help: "Go heap in use."},
 	StatGaugeGoroutines:      {Family: "goroutines", Help: "Goroutines."},

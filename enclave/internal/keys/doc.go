@@ -56,8 +56,8 @@
 // may pass is not remembered.
 //
 //   - A domain has the TTL, the refresh ahead and the monotonic time of keys. It goes when its TTL ends, when KMS
-//     denies its refresh, with a purge, or when it is the one used longest ago of too many. Every vault key, context and
-//     field's key under it goes with it, at once.
+//     denies its refresh, with a purge, or when it is the one used longest ago of too many. Every vault key, context
+//     and field's key under it goes with it, at once.
 //   - [Cache.Vault] answers at once for a vault under a domain: domain_unknown asks for the record. Nothing is
 //     unwrapped before a worker derives a context. Then the serialized key is kept in locked memory, and the expanded
 //     one, some 8 KB for X-Wing, is wiped after use. So a context that is not cached costs an expansion, 29 us.

@@ -190,9 +190,16 @@ func keyStats(k keys.Stats, m *wire.Stats) {
 		{wire.StatContextHits, k.ContextHits + k.FieldHits},
 		{wire.StatContextMisses, k.ContextMisses},
 		{wire.StatContextEvictions, k.ContextEvictions},
+		{wire.StatDomainOpenFailures, k.DomainOpenFailures},
+		{wire.StatDomainRefusals, k.DomainRefusals},
+		{wire.StatDomainUnknown, k.DomainUnknown},
+		{wire.StatVaultsOpened, k.VaultsOpened},
+		{wire.StatVaultsOverBudget, k.OverBudget},
 	} {
 		m.Add(v.id, int64(v.n))
 	}
 	m.Add(wire.StatGaugeKeys, int64(k.Keys))
 	m.Add(wire.StatGaugeContexts, int64(k.Contexts))
+	m.Add(wire.StatGaugeDomains, int64(k.Domains))
+	m.Add(wire.StatGaugeVaultKeys, int64(k.VaultKeys))
 }
