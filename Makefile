@@ -125,6 +125,7 @@ lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/actionlint ## Linters (bu
 	$(GO) mod tidy -diff
 	.ci/names
 	.ci/mutants --check
+	$(GO) run ./deploy/storm/failures -source
 
 MUTANTS ?=
 
@@ -187,6 +188,16 @@ ATTACKS ?=
 .PHONY: test-attack
 test-attack: build ## Hostile peers on each protocol beside honest callers (ATTACKTIME=30s for each attack; SEED=n replays, ATTACKS=name for some)
 	ATTACK_BIN=$(CURDIR)/bin $(GO) test -tags attack -count=1 -timeout 60m -run '$(if $(ATTACKS),Attack($(ATTACKS))$$,.)' $(TESTFLAGS) ./deploy/storm/attack
+
+# The packages of a tier are covered by all tests of the tier.
+.PHONY: test-failures
+test-failures: ## Failures of enclave, parent and API that no test reaches, against the list with reasons (10 min)
+	@mkdir -p .local/cover
+	for tier in enclave parent api; do $(GO) test -skip MemoryPerKey -covermode=atomic -coverpkg=./$$tier/... \
+		-coverprofile=.local/cover/$$tier.out ./$$tier/...; done
+	$(GO) test -tags dev -covermode=atomic -coverpkg=./enclave/...,./parent/...,./api/... \
+		-coverprofile=.local/cover/dev.out ./enclave/internal/... ./enclave/enclaved ./deploy/local/testkit
+	$(GO) run ./deploy/storm/failures .local/cover/*.out
 
 # What versions have to agree on is in this table of the wire: the version of before is the one before its newest change.
 OLD ?= $(shell git log -1 --format=%H^ -- wire/testdata/numbers.txt 2>/dev/null)

@@ -70,6 +70,8 @@ func TestABadFileIsRefusedByName(t *testing.T) {
 		{"no CID", minimal + "allowed_cids: []\n", "allowed_cids"},
 		{"unknown peer ports", minimal + "peer_ports: low\n", "peer_ports"},
 		{"no peer ports", minimal + "peer_ports: ''\n", "peer_ports"},
+		{"too many CIDs", minimal + "allowed_cids: [3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19]\n", "at most 16"},
+		{"heartbeat", minimal + "machine: {heartbeat: 'tcp://127.0.0.1:1'}\n", "machine.heartbeat"},
 		{"negative CID", minimal + "allowed_cids: [-1]\n", "line 3"},
 		{"plain endpoint", minimal + "kms: {endpoint: 'http://kms'}\n", "kms.endpoint"},
 		{"endpoint with a path", minimal + "kms: {endpoint: 'https://kms/x'}\n", "kms.endpoint"},

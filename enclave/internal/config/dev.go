@@ -24,7 +24,7 @@ type SoftNSM struct {
 	// RootKey is the PEM file of its private key, an absolute path.
 	RootKey string `yaml:"root_key"`
 
-	// PCRs are the measurements to claim: 48 bytes in hex by index (0 to 31).
+	// PCRs are the measurements to claim: 48 bytes in hex by index (0 to 15).
 	PCRs map[int]string `yaml:"pcrs"`
 }
 
@@ -48,8 +48,8 @@ func (d Dev) valid() error {
 		return errors.New("soft_nsm: root_cert and root_key must be absolute paths")
 	}
 	for i, v := range s.PCRs {
-		if b, err := hex.DecodeString(v); i < 0 || i > 31 || err != nil || len(b) != 48 {
-			return fmt.Errorf("soft_nsm.pcrs: entry %d must be 48 bytes in hex at an index from 0 to 31", i)
+		if b, err := hex.DecodeString(v); i < 0 || i > 15 || err != nil || len(b) != 48 {
+			return fmt.Errorf("soft_nsm.pcrs: entry %d must be 48 bytes in hex at an index from 0 to 15", i)
 		}
 	}
 	return nil

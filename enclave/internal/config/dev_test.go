@@ -23,7 +23,7 @@ func TestTheSoftwareNSMIsReadAndChecked(t *testing.T) {
 	for _, bad := range []string{
 		"soft_nsm: {root_cert: a, root_key: /b}\n",
 		"soft_nsm: {root_cert: /a, root_key: /b, pcrs: {0: abcd}}\n",
-		"soft_nsm: {root_cert: /a, root_key: /b, pcrs: {32: " + pcr + "}}\n",
+		"soft_nsm: {root_cert: /a, root_key: /b, pcrs: {16: " + pcr + "}}\n",
 	} {
 		if _, err := Parse([]byte(minimal + bad)); err == nil || !strings.Contains(err.Error(), "soft_nsm") {
 			t.Errorf("%s: error %v", bad, err)
