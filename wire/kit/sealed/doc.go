@@ -75,7 +75,7 @@
 // In builds with GOEXPERIMENT=runtimesecret, parsing, sealing and, for P-384 and P-521, derivation and export run
 // under [redoubt/wire/kit/secret.Do], which erases what the libraries leave when the collector has run. It costs some
 // 220 ns for each heap block, and more if there are many between two collections: 2 % of parsing, 1 to 2 % of a P-384
-// derivation. With the blocks of crypto/hkdf, 67 more of 86, it was half as much again where machine code does the key
+// derivation. With the blocks of crypto/hkdf, 75 more of 86, it was half as much again where machine code does the key
 // agreement. Opening with a key that is there is not run under it: its two blocks are wiped anyhow, and it would double
 // the time.
 //

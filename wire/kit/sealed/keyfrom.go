@@ -25,14 +25,14 @@ func KeyFrom(suite Suite, dst, ikm []byte) error {
 }
 
 func (p *params) deriveScalar(dst, ikm []byte) bool {
-	kem := p.kemID()
-	prk, ok := p.extract(kem, nil, "dkp_prk", ikm)
-	defer secret.Wipe(prk)
-	if !ok {
+	var buf [maxHashSize]byte
+	defer secret.Wipe(buf[:])
+	kem, prk := p.kemID(), buf[:p.nh]
+	if !p.extract(prk, kem[:], nil, "dkp_prk", ikm) {
 		return false
 	}
 	for counter := range 256 {
-		if !p.expand(kem, dst, prk, "candidate", []byte{byte(counter)}) {
+		if !p.expand(kem[:], dst, prk, "candidate", []byte{byte(counter)}) {
 			return false
 		}
 		if p.scalar == maxScalarSize {

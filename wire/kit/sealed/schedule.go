@@ -16,59 +16,66 @@ const (
 )
 
 // kemID is the suite_id of the KEM's own steps, section 4.1.
-func (p *params) kemID() []byte { return append([]byte("KEM"), p.id[4:6]...) }
+func (p *params) kemID() [5]byte { return [5]byte{'K', 'E', 'M', p.id[4], p.id[5]} }
 
 // shareDH is ExtractAndExpand of section 4.1: it writes the shared secret, nh bytes, to dst. dh is the result of the
 // key agreement between enc and the recipient's point.
 func (p *params) shareDH(dst, dh, enc, point []byte) bool {
-	kem := p.kemID()
-	prk, ok := p.extract(kem, nil, "eae_prk", dh)
-	defer secret.Wipe(prk)
-	return ok && p.expand(kem, dst, prk, "shared_secret", append(append([]byte(nil), enc...), point...))
+	var buf [maxHashSize]byte
+	defer secret.Wipe(buf[:])
+	var both [2 * maxPointSize]byte
+	kem, prk := p.kemID(), buf[:p.nh]
+	return p.extract(prk, kem[:], nil, "eae_prk", dh) &&
+		p.expand(kem[:], dst, prk, "shared_secret", append(append(both[:0], enc...), point...))
 }
 
-// schedule calls f with the secret and the key schedule context of section 5.1, from which all else is expanded. f
-// MUST NOT keep the secret.
-func (p *params) schedule(shared, info []byte, f func(last, context []byte) bool) bool {
-	infoHash, ok := p.extract(p.id[:], nil, "info_hash", info)
-	if !ok {
-		return false
-	}
-	context := append(append([]byte{modeBase}, p.pskIDHash...), infoHash...)
-	last, ok := p.extract(p.id[:], shared, "secret", nil)
-	defer secret.Wipe(last)
-	return ok && f(last, context)
+// keySchedule is the secret and the key schedule context of section 5.1, from which all else is expanded. It is for
+// the stack.
+type keySchedule struct {
+	secret  [maxHashSize]byte
+	context [1 + 2*maxHashSize]byte
+}
+
+// schedule fills s. Its caller wipes the secret, also after false.
+func (p *params) schedule(s *keySchedule, shared, info []byte) bool {
+	s.context[0] = modeBase
+	n := 1 + copy(s.context[1:], p.pskIDHash)
+	return p.extract(s.context[n:n+p.nh], p.id[:], nil, "info_hash", info) &&
+		p.extract(s.secret[:p.nh], p.id[:], shared, "secret", nil)
+}
+
+// fromSchedule fills dst with what section 5.1 expands under a label.
+func (p *params) fromSchedule(dst []byte, s *keySchedule, label string) bool {
+	return p.expand(p.id[:], dst, s.secret[:p.nh], label, s.context[:1+2*p.nh])
 }
 
 // fillContext writes key, base nonce and exporter secret to mem, as [Context] has them.
 func (p *params) fillContext(mem, shared, info []byte) bool {
-	return p.schedule(shared, info, func(last, context []byte) bool {
-		c := Context{mem: mem}
-		return p.expand(p.id[:], c.key(), last, "key", context) &&
-			p.expand(p.id[:], c.baseNonce(), last, "base_nonce", context) &&
-			p.expand(p.id[:], mem[keySize+nonceSize:][:p.nh], last, "exp", context)
-	})
+	var s keySchedule
+	defer secret.Wipe(s.secret[:])
+	c := Context{mem: mem}
+	return p.schedule(&s, shared, info) && p.fromSchedule(c.key(), &s, "key") &&
+		p.fromSchedule(c.baseNonce(), &s, "base_nonce") &&
+		p.fromSchedule(mem[keySize+nonceSize:][:p.nh], &s, "exp")
 }
 
 // fillRecord writes the secret of a [Record] to mem.
 func (p *params) fillRecord(mem, shared, info []byte) bool {
-	return p.schedule(shared, info, func(last, context []byte) bool {
-		var buf [maxHashSize]byte
-		defer secret.Wipe(buf[:])
-		exporter := buf[:p.nh]
-		return p.expand(p.id[:], exporter, last, "exp", context) &&
-			export(p, mem, exporter, []byte(recordLabel))
-	})
+	var s keySchedule
+	var buf [maxHashSize]byte
+	defer secret.Wipe(s.secret[:])
+	defer secret.Wipe(buf[:])
+	exporter := buf[:p.nh]
+	return p.schedule(&s, shared, info) && p.fromSchedule(exporter, &s, "exp") &&
+		export(p, mem, exporter, []byte(recordLabel))
 }
 
-// extract is LabeledExtract of section 4.
-func (p *params) extract(suite, salt []byte, label string, ikm []byte) ([]byte, bool) {
+// extract is LabeledExtract of section 4, to dst, nh bytes.
+func (p *params) extract(dst, suite, salt []byte, label string, ikm []byte) bool {
 	var buf [maxBlock + maxLabeled]byte
 	message := append(append(append(append(buf[:p.block], hpkeVersion...), suite...), label...), ikm...)
-	prk := make([]byte, p.nh)
-	ok := p.hmac(prk, salt, message)
-	secret.Wipe(message)
-	return prk, ok
+	defer secret.Wipe(message)
+	return p.hmac(dst, salt, message)
 }
 
 // expand fills dst with LabeledExpand of section 4.

@@ -88,7 +88,8 @@ func newParams(name string, kem hpke.KEM, kdf hpke.KDF, curve ecdh.Curve, curveO
 	binary.BigEndian.PutUint16(p.id[4:], uint16(kem))
 	binary.BigEndian.PutUint16(p.id[6:], uint16(kdf))
 	binary.BigEndian.PutUint16(p.id[8:], uint16(hpke.AEAD_AES256GCM))
-	p.pskIDHash, _ = p.extract(p.id[:], nil, "psk_id_hash", nil)
+	p.pskIDHash = make([]byte, p.nh)
+	p.extract(p.pskIDHash, p.id[:], nil, "psk_id_hash", nil)
 	return p
 }
 
