@@ -48,6 +48,8 @@ func (j *job) run(r *session.Request) {
 // openCached opens the fields whose context is cached, up to the length that a reader may open.
 func (j *job) openCached() {
 	left := inlineBytes
+	r := j.key.Reader()
+	defer r.End()
 	var missed []byte // so that an encapsulated key shared by the fields of a record is asked for once
 	for i := range j.fields {
 		f := &j.fields[i]
@@ -57,7 +59,7 @@ func (j *job) openCached() {
 		if left -= len(f.blob.CT); left < 0 {
 			return
 		}
-		plain, ok, err := j.key.OpenCached(f.room, f.name, f.blob)
+		plain, ok, err := r.Open(f.room, f.name, f.blob)
 		if !ok {
 			missed = f.blob.Enc
 			continue

@@ -26,6 +26,7 @@ type Cache struct {
 	shards   []shard
 	contexts contexts
 	fields   contexts // keys of fields of encoding 3
+	ciphers  contexts // AES-GCM set up, for fields that are read again and again
 	scratch  *scratch
 	shares   shares
 	domains  domains
@@ -60,7 +61,10 @@ func New(ctx context.Context, cfg Config, u Unwrapper) (*Cache, error) {
 	if err := c.contexts.init(sealed.ContextSize, cfg.MaxContexts, cfg.Pressure); err != nil {
 		return nil, err
 	}
-	if err := c.fields.init(sealed.FieldSize, cfg.MaxFields, nil); err != nil {
+	if err := c.fields.init(sealed.FieldSize, cfg.fields(), nil); err != nil {
+		return nil, err
+	}
+	if err := c.ciphers.init(sealed.CipherSize, cfg.ciphers(), nil); err != nil {
 		return nil, err
 	}
 	if err := c.shares.init(); err != nil {
@@ -191,6 +195,7 @@ func (c *Cache) drop(removed ...*entry) {
 		if e.contexts.Load() {
 			c.contexts.purge(e.id)
 			c.fields.purge(e.id)
+			c.ciphers.purge(e.id)
 		}
 		e.release()
 	}

@@ -22,7 +22,19 @@ const (
 	KeyCost     = 2_200
 	ContextCost = 400
 	FieldCost   = 330
+	CipherCost  = 1_080
 )
+
+// MaxCiphers bounds the fields for which AES-GCM is kept set up: those that are read all the time. Any other field has
+// it set up for each read. They take their memory from that of the fields' keys, which are so many fewer.
+const MaxCiphers = 4_096
+
+// ciphers and fields share what [Config.MaxFields] bounds.
+func (c *Config) ciphers() int { return max(1, min(MaxCiphers, c.MaxFields/24)) }
+
+func (c *Config) fields() int {
+	return max(1, c.MaxFields-(c.ciphers()*CipherCost+FieldCost-1)/FieldCost)
+}
 
 // These say how long a failure of each kind is remembered against a key. Failures of other kinds are not remembered.
 const (

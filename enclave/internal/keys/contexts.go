@@ -14,9 +14,9 @@ const (
 	none             = ^uint32(0)
 )
 
-// contexts keeps derived secrets of one size: HPKE contexts by key and encapsulated key, or the keys of fields by
-// key, encapsulated key and field name. The secrets lie in an arena outside the Go heap. The indexes hold no
-// pointers, so the garbage collector does not walk them.
+// contexts keeps derived secrets of one size: HPKE contexts by key and encapsulated key, the keys of fields by key,
+// encapsulated key and field name, or AES-GCM that is set up, by either. The secrets lie in an arena outside the Go
+// heap. The indexes hold no pointers, so the garbage collector does not walk them.
 type contexts struct {
 	seeds  [4]maphash.Seed
 	arena  *secret.Arena
@@ -93,24 +93,36 @@ func (c *contexts) shard(id *contextID) *contextShard {
 	return &c.shards[int(id.enc[0])&(len(c.shards)-1)]
 }
 
-// load copies a secret into dst, if it is there.
-func (c *contexts) load(dst []byte, id contextID) bool {
+// find copies a secret into dst, if it is there. often says that it was read before, lately.
+func (c *contexts) find(dst []byte, id contextID) (ok, often bool) {
 	s := c.shard(&id)
 	s.mu.RLock()
 	i, ok := s.index[id]
 	if ok {
 		n := &s.nodes[i]
 		copy(dst, c.arena.Bytes(n.slot))
-		if atomic.LoadUint32(&n.visited) == 0 {
+		if often = atomic.LoadUint32(&n.visited) != 0; !often {
 			atomic.StoreUint32(&n.visited, 1)
 		}
 	}
 	s.mu.RUnlock()
-	if ok {
+	return ok, often
+}
+
+// read is find, and counts whether it was there.
+func (c *contexts) read(dst []byte, id contextID) (ok, often bool) {
+	ok, often = c.find(dst, id)
+	if s := c.shard(&id); ok {
 		s.hits.Add(1)
 	} else {
 		s.misses.Add(1)
 	}
+	return ok, often
+}
+
+// load is read for those that need not know how often.
+func (c *contexts) load(dst []byte, id contextID) bool {
+	ok, _ := c.read(dst, id)
 	return ok
 }
 

@@ -140,6 +140,72 @@ func TestAFieldReadAgainIsOpenedWithItsOwnKey(t *testing.T) {
 	})
 }
 
+// The third read of a context, or of a field's own key, keeps AES-GCM set up, the next ones need nothing else, and what
+// does not open leaves nothing.
+func TestAFieldReadOftenIsOpenedWithoutSettingUp(t *testing.T) {
+	for _, e := range []sealed.Encoding{sealed.EncodingField, sealed.EncodingRecord} {
+		bubble(t, Config{}, func(t *testing.T, c *Cache, k *kms) {
+			v := newVault(t, "v_1")
+			blob := v.seal(t, e, map[string]string{"ssn": "1"})["ssn"]
+			broken := blob
+			broken.CT = append([]byte{}, blob.CT...)
+			broken.CT[0] ^= 1
+			key, err := c.Get(context.Background(), &v.req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer key.Release()
+			if _, err := key.Open(nil, []byte("ssn"), blob); err != nil {
+				t.Fatal(err)
+			}
+			read := func(blob sealed.Blob, want error) {
+				t.Helper()
+				plain, ok, err := key.OpenCached([]byte("="), []byte("ssn"), blob)
+				if !ok || !errors.Is(err, want) || err == nil && string(plain) != "=1" {
+					t.Errorf("%q, %v, %v", plain, ok, err)
+				}
+			}
+			read(blob, nil)
+			if e == sealed.EncodingRecord {
+				read(blob, nil) // the first read has exported the field's key
+			}
+			read(broken, sealed.ErrOpen)
+			if n := c.ciphers.arena.InUse(); n != 0 {
+				t.Errorf("%d kept too early", n)
+			}
+			read(blob, nil)
+			if n := c.ciphers.arena.InUse(); n != 1 || c.ciphers.count.Load() != 1 {
+				t.Fatalf("%d kept", n)
+			}
+			before := c.Stats()
+			wipeAll(c.contexts.arena, &c.contexts)
+			wipeAll(c.fields.arena, &c.fields)
+			read(blob, nil) // nothing else is needed
+			read(broken, sealed.ErrOpen)
+			if _, _, err := key.OpenCached(nil, []byte("dob"), blob); !errors.Is(err, sealed.ErrOpen) {
+				t.Error("a field opens under another name", err)
+			}
+			st := c.Stats()
+			if st.ContextHits+st.FieldHits-before.ContextHits-before.FieldHits != 3 || st.Derivations != 1 {
+				t.Errorf("%+v, before %+v", st, before)
+			}
+			c.PurgeVault([]byte("v_1"))
+			if c.ciphers.count.Load() != 0 || c.ciphers.arena.InUse() != 0 {
+				t.Error("a purge left AES-GCM set up")
+			}
+		})
+	}
+}
+
+// wipeAll wipes what is kept, so that nothing opens with it.
+func wipeAll(a *secret.Arena, c *contexts) {
+	for i := range c.shards {
+		for at := c.shards[i].head; at != none; at = c.shards[i].nodes[at].next {
+			secret.Wipe(a.Bytes(c.shards[i].nodes[at].slot))
+		}
+	}
+}
+
 func TestContextsDoNotOutliveTheirKeysEntry(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, c *Cache, k *kms) {
 		v := newVault(t, "v_1")

@@ -385,6 +385,7 @@ func (c *Cache) forgetVaults(o *openDomain) {
 	c.domains.keys.purge(o.id)
 	c.contexts.purge(o.id)
 	c.fields.purge(o.id)
+	c.ciphers.purge(o.id)
 }
 
 // release shadows the entry's: the last user's wipes the domain's keys.

@@ -50,6 +50,16 @@ func TestMemoryPerKeyAndContext(t *testing.T) {
 		t.Errorf("%.0f bytes a field's key, promised %d", per, FieldCost)
 	}
 	t.Logf("%.0f bytes a field's key, %.0f of them locked, promised %d", per, off, FieldCost)
+	before, outside = liveHeap(), secret.Stats().Mapped
+	for i := range MaxCiphers - 100 { // shards are not filled evenly
+		c.ciphers.store(e, contextID{e.id, [2]uint64{uint64(i), uint64(i)}}, make([]byte, sealed.CipherSize))
+	}
+	off = float64(secret.Stats().Mapped-outside) / (MaxCiphers - 100)
+	per = 2*float64(liveHeap()-before)/(MaxCiphers-100) + off
+	if c.ciphers.count.Load() != MaxCiphers-100 || per > CipherCost {
+		t.Errorf("%.0f bytes a cipher, promised %d", per, CipherCost)
+	}
+	t.Logf("%.0f bytes a cipher, %.0f of them locked, promised %d", per, off, CipherCost)
 }
 
 func liveHeap() int64 {

@@ -8,7 +8,7 @@ import (
 type Opening struct {
 	k       Key
 	d       *derivation
-	mem     []byte
+	l       *lease
 	context reading
 	err     error
 	leads   bool // other claimants of the context wait for this opening
@@ -21,19 +21,19 @@ type Opening struct {
 // Opening, and w is told when to call Begin again. If the deriving goroutine gives up or panics, the next one takes
 // over.
 func (s Share) Begin(enc []byte, w Parked) (o Opening, parked bool) {
-	mem := s.k.c.scratch.get()
-	if mem == nil {
+	l := s.k.c.scratch.get()
+	if l == nil {
 		return Opening{err: sealed.ErrOpen}, false
 	}
-	o = Opening{k: s.k, d: s.d, mem: mem}
+	o = Opening{k: s.k, d: s.d, l: l}
 	if s.d != nil {
 		var state derivationState
-		switch state, o.kept = s.d.take(s.k.c.shares.arena, mem[:sealed.ContextSize], w); state {
+		switch state, o.kept = s.d.take(s.k.c.shares.arena, l.context(), w); state {
 		case running:
-			s.k.c.scratch.put(mem)
+			s.k.c.scratch.put(l)
 			return Opening{}, true
 		case ready:
-			o.context = s.k.load(mem[:sealed.ContextSize])
+			o.context = s.k.load(l.context())
 			return o, false
 		case invalid:
 			o.err = sealed.ErrOpen
@@ -55,7 +55,7 @@ func (s Share) Begin(enc []byte, w Parked) (o Opening, parked bool) {
 
 // derive fills in the context.
 func (o *Opening) derive(enc []byte) {
-	c, mem := o.k.c, o.mem[:sealed.ContextSize]
+	c, mem := o.k.c, o.l.context()
 	if c.contexts.load(mem, o.k.contextID(enc)) {
 		o.context, o.kept = o.k.load(mem), true
 		return
@@ -75,7 +75,7 @@ func (o *Opening) Open(dst, name []byte, blob sealed.Blob) ([]byte, error) {
 	plain, err := o.context.Open(dst, name, blob)
 	if err == nil && !o.kept {
 		c := o.k.c
-		c.contexts.store(o.k.e.owner(), o.k.contextID(blob.Enc), o.mem[:sealed.ContextSize])
+		c.contexts.store(o.k.e.owner(), o.k.contextID(blob.Enc), o.l.context())
 		o.kept = true
 	}
 	return plain, err
@@ -91,12 +91,12 @@ func (o *Opening) End() {
 }
 
 func (o *Opening) give(state derivationState) {
-	if o.mem == nil {
+	if o.l == nil {
 		return
 	}
 	if o.leads {
-		o.d.settle(o.k.c.shares.arena, state, o.mem[:sealed.ContextSize], o.kept)
+		o.d.settle(o.k.c.shares.arena, state, o.l.context(), o.kept)
 	}
-	o.k.c.scratch.put(o.mem)
-	o.mem = nil
+	o.k.c.scratch.put(o.l)
+	o.l = nil
 }

@@ -63,6 +63,7 @@ func (c *Cache) close() {
 	c.shares.close()
 	c.contexts.close()
 	c.fields.close()
+	c.ciphers.close()
 	c.domains.keys.close()
 }
 

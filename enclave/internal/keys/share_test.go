@@ -139,8 +139,8 @@ func TestADerivationThatIsGivenUpGoesToTheNext(t *testing.T) {
 			}
 			first.Release()
 		}()
-		o := Opening{k: key, d: first.d, mem: c.scratch.get()}
-		_, _ = first.d.take(c.shares.arena, o.mem, nil)
+		o := Opening{k: key, d: first.d, l: c.scratch.get()}
+		_, _ = first.d.take(c.shares.arena, o.l.context(), nil)
 		for i, s := range []Share{second, third} {
 			if _, parked := s.Begin(blob.Enc, &b[i]); !parked {
 				t.Error("not parked")

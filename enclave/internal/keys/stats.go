@@ -17,8 +17,8 @@ type Stats struct {
 	DomainOpens, DomainOpenFailures, DomainRefusals, DomainUnknown, VaultsOpened, OverBudget uint64
 	// Domains are open, VaultKeys kept under them.
 	Domains, VaultKeys int
-	// KeyBytes and ContextBytes (fields included) estimate resident memory by KeyCost, ContextCost and FieldCost.
-	// MaxBytes is the estimate for full caches.
+	// KeyBytes and ContextBytes (fields and ciphers included) estimate resident memory by KeyCost, ContextCost, FieldCost
+	// and CipherCost. MaxBytes is the estimate for full caches.
 	KeyBytes, ContextBytes, MaxBytes int64
 }
 
@@ -56,7 +56,7 @@ func (c *Cache) Stats() Stats {
 		st.FieldEvictions += s.evictions.Load()
 	}
 	st.KeyBytes = int64(st.Keys) * KeyCost
-	st.ContextBytes = int64(st.Contexts)*ContextCost + int64(st.Fields)*FieldCost
+	st.ContextBytes = int64(st.Contexts)*ContextCost + int64(st.Fields)*FieldCost + c.ciphers.count.Load()*CipherCost
 	return st
 }
 

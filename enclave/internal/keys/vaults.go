@@ -173,6 +173,14 @@ func (r reading) Open(dst, name []byte, blob sealed.Blob) ([]byte, error) {
 	return r.context.Open(dst, name, blob)
 }
 
+// OpenFor opens a field that has no key of its own, which is of encoding 1 or 2, as [sealed.Context.OpenFor] does.
+func (r reading) OpenFor(keep *sealed.Cipher, dst, name []byte, blob sealed.Blob) ([]byte, error) {
+	if r.refs {
+		return dst, sealed.ErrOpen
+	}
+	return r.context.OpenFor(keep, dst, name, blob)
+}
+
 func (r reading) Field(mem, name []byte) (sealed.Field, error) {
 	if r.refs {
 		return r.record.Field(mem, name)

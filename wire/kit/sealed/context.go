@@ -73,13 +73,18 @@ func (k *PrivateKey) share(p *params, dst, enc []byte) (valid, ok bool) {
 // name is the field's name in lower case. dst's spare capacity is used if it suffices (len(blob.CT) - [TagSize]
 // bytes). It MUST NOT overlap the blob. The error is [ErrOpen], whatever is wrong; dst is then as before.
 func (c Context) Open(dst, name []byte, blob Blob) ([]byte, error) {
+	return c.OpenFor(nil, dst, name, blob)
+}
+
+// OpenFor is Open that also fills keep, if it succeeds. keep may be nil.
+func (c Context) OpenFor(keep *Cipher, dst, name []byte, blob Blob) ([]byte, error) {
 	switch blob.Encoding {
 	case EncodingHex, EncodingField:
 		if !c.valid() {
 			return dst, ErrOpen
 		}
 		// There is one message per encapsulation: its sequence number is 0, and its nonce the base nonce.
-		return openAEAD(dst, c.key(), c.baseNonce(), blob.CT, name)
+		return openAEAD(keep, dst, c.key(), c.baseNonce(), blob.CT, name)
 	case EncodingRecord:
 		var mem [FieldSize]byte
 		defer secret.Wipe(mem[:])
@@ -87,7 +92,7 @@ func (c Context) Open(dst, name []byte, blob Blob) ([]byte, error) {
 		if err != nil {
 			return dst, err
 		}
-		return f.Open(dst, name, blob)
+		return f.OpenFor(keep, dst, name, blob)
 	}
 	return dst, ErrOpen
 }

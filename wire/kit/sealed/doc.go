@@ -69,8 +69,8 @@
 //     functions leave on the stack is overwritten for P-256 and X-Wing, and for the others in builds that erase.
 //   - circl keeps the seed and ML-KEM's decryption key in the Go heap while an X-Wing [PrivateKey] lives. Destroy wipes
 //     both. Expanding leaves ML-KEM's rejection secret (z) in a dead heap block, and its noise on the stack.
-//   - crypto/cipher and crypto/aes hold the expanded key of a field for the length of Open; it is wiped then. The
-//     AEAD is not kept with the context; newAEAD says why.
+//   - crypto/cipher and crypto/aes hold the expanded key of a field for the length of Open; it is wiped then. A
+//     [Cipher] has a copy, in its caller's memory. The AEAD is not kept with every context; newAEAD says why.
 //
 // In builds with GOEXPERIMENT=runtimesecret, parsing, sealing and, for P-384 and P-521, derivation and export run
 // under [redoubt/wire/kit/secret.Do], which erases what the libraries leave when the collector has run. It costs some

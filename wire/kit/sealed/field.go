@@ -36,19 +36,31 @@ func (c Context) Field(mem, name []byte) (Field, error) {
 // Open decrypts blob as [Context.Open] does. blob must be a field of the encoding and the name for
 // which f was made.
 func (f Field) Open(dst, name []byte, blob Blob) ([]byte, error) {
+	return f.OpenFor(nil, dst, name, blob)
+}
+
+// OpenFor is Open that also fills keep, if it succeeds. keep may be nil.
+func (f Field) OpenFor(keep *Cipher, dst, name []byte, blob Blob) ([]byte, error) {
 	if len(f.mem) != FieldSize || len(name) > MaxName {
 		return dst, ErrOpen
 	}
-	var mark byte
-	switch blob.Encoding {
-	case EncodingRecord:
-		mark = recordByte
-	case EncodingRef:
-		mark = refByte
-	default:
+	mark := fieldMark(blob.Encoding)
+	if mark == 0 {
 		return dst, ErrOpen
 	}
 	aad := aadPool.Get().(*[1 + MaxName]byte)
 	defer aadPool.Put(aad)
-	return openAEAD(dst, f.mem[:keySize], f.mem[keySize:], blob.CT, append(append(aad[:0], mark), name...))
+	return openAEAD(keep, dst, f.mem[:keySize], f.mem[keySize:], blob.CT, append(append(aad[:0], mark), name...))
+}
+
+// fieldMark is the first byte of the associated data of a field that has a key of its own, and 0 for one that has not.
+func fieldMark(e Encoding) byte {
+	switch e {
+	case EncodingRecord:
+		return recordByte
+	case EncodingRef:
+		return refByte
+	case EncodingHex, EncodingField:
+	}
+	return 0
 }

@@ -166,7 +166,8 @@ func TestWycheproofPublicKeysAreReadAsStated(t *testing.T) {
 func TestWycheproofAESGCMOpensAndSealsAsStated(t *testing.T) {
 	for _, w := range wycheproofTests(t, "aes-256-gcm", 60) {
 		whole := slices.Concat(w.CT, w.Tag)
-		plain, err := openAEAD(nil, w.Key, w.IV, whole, w.AAD)
+		c := NewCipher(make([]byte, CipherSize))
+		plain, err := openAEAD(c, nil, w.Key, w.IV, whole, w.AAD)
 		if w.Result != "valid" {
 			if err != ErrOpen || len(plain) != 0 { //nolint:errorlint // exact
 				t.Errorf("%d (%s): opened, or another error: %v", w.ID, w.Comment, err)
@@ -175,6 +176,9 @@ func TestWycheproofAESGCMOpensAndSealsAsStated(t *testing.T) {
 		}
 		if err != nil || !bytes.Equal(plain, w.Msg) {
 			t.Errorf("%d (%s): %v", w.ID, w.Comment, err)
+		}
+		if again, err := c.open(nil, whole, w.AAD); err != nil || !bytes.Equal(again, w.Msg) {
+			t.Errorf("%d (%s), set up already: %v", w.ID, w.Comment, err)
 		}
 		if got, err := sealAEAD(nil, w.Key, w.IV, w.Msg, w.AAD); err != nil || !bytes.Equal(got, whole) {
 			t.Errorf("%d (%s): sealed to something else: %v", w.ID, w.Comment, err)
