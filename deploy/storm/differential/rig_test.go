@@ -17,6 +17,7 @@ import (
 
 	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/test/proctest"
+	"redoubt/wire/parentapi"
 )
 
 // Folders of programs: of today, and of the version of before (see the package). The second may be empty.
@@ -55,7 +56,30 @@ func start(t *testing.T, parent, enclave string) *stack {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Stop)
+	s.keyed(t)
 	return s
+}
+
+// keyed waits until the enclave has the key of its function hmac_sha256, for which it asks KMS after it is ready.
+func (s *stack) keyed(t *testing.T) {
+	t.Helper()
+	a := ask{vault: "v_keyed", fields: map[string]string{"b": "x"}, expressions: map[string]string{"x0": keyed}}
+	req, err := s.requestOf(t.Context(), &a, forms()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.After(30 * time.Second)
+	for {
+		got, err := s.single(t.Context(), parentapi.PathV1Decrypt, req)
+		if err == nil && strings.Contains(got, `"errors":{}`) {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("the enclave gets no key for hmac_sha256: %s, %v", got, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // answer is what a caller sees.
