@@ -221,6 +221,10 @@ SEEDS ?= 100
 simulate: ## The whole path under faults, exactly repeatable: SEEDS=100; a finding is shrunk (compiles for a minute)
 	$(GO) run ./deploy/storm/simulate/host run --seeds $(SEEDS)
 
+.PHONY: attack-mutants
+attack-mutants: ## Plant bugs in the programs, one at a time: make test-attack must find each (15 min; MUTANTS="leak lock" for some)
+	.ci/mutants --attacks $(MUTANTS)
+
 .PHONY: test-enclave
 test-enclave: ## The production enclave in QEMU guests: real vsock, /dev/nsm, EIF (root on Debian; builds QEMU once)
 	deploy/eif/testbed/test-enclave.sh

@@ -7,13 +7,19 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"redoubt/deploy/local/testkit"
 	"redoubt/wire/parentapi"
@@ -77,7 +83,7 @@ func (g *gen) write(q request) [][]byte {
 	pieces := [][]byte{g.data([]byte(method + " " + g.text(q.target) + " " + version + end))}
 	lines := [][2]string{{"Host", q.host}, {"Content-Type", "application/json"}}
 	lines = append(lines, q.headers...)
-	for g.oneIn(2) {
+	for g.oneIn(4) {
 		lines = append(lines, pick(g, headers...))
 	}
 	body := q.body
@@ -263,11 +269,50 @@ func (a *arena) speakHTTP(ctx context.Context, g *gen, address string, one func(
 	return err
 }
 
+// deafTime is how long a deaf caller holds its answers up: more than three windows.
+const deafTime = 1500 * time.Millisecond
+
+// deaf asks for many long answers and reads none: what is written to it waits.
+func (a *arena) deaf(ctx context.Context, address string, one []byte, times int) error {
+	dialer := net.Dialer{Timeout: roundTime, Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		cerr := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4096) })
+		return errors.Join(err, cerr)
+	}}
+	conn, err := dialer.DialContext(context.WithoutCancel(ctx), "tcp", address)
+	if err != nil {
+		return fmt.Errorf("dial: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	all := bytes.Repeat(one, times)
+	a.note(all)
+	_ = conn.SetDeadline(time.Now().Add(deafTime))
+	_, _ = conn.Write(all) // it may be refused at any byte
+	_ = pause(ctx, deafTime)
+	return nil
+}
+
+// longAnswer is a short request of the parent with a long answer: a text that is doubled again and again.
+func (r *rig) longAnswer(address string) []byte {
+	exprs := map[string]string{"x0": "note"}
+	for i := range 12 {
+		exprs["x"+strconv.Itoa(i+1)] = fmt.Sprintf("x%d+x%d", i, i)
+	}
+	body, err := r.record.Request(exprs).JSON()
+	if err != nil {
+		panic(err) // a map of texts
+	}
+	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		parentapi.PathV1Decrypt, address, len(body), body)
+}
+
 // TestAttackParent speaks HTTP/1.1 to the parent's front and to its metrics listener.
 func TestAttackParent(t *testing.T) {
 	r := shared.get(t)
 	strike(t, r, attack{name: "parent", round: func(ctx context.Context, a *arena, g *gen) error {
 		address := r.Addresses.Parent
+		if g.oneIn(60) {
+			return a.deaf(ctx, address, r.longAnswer(address), 100)
+		}
 		if g.oneIn(10) {
 			address = r.Addresses.ParentMetrics
 		}
@@ -367,8 +412,14 @@ func (g *gen) valueOf(name string, schema any, schemas map[string]any, mine stri
 			return pick(g, "first_name", "city", "ssn9", "ssn4", "dob", "_sk", "pk")
 		case "dob":
 			return pick(g, "1990-12-10", mine)
-		case "ssn9", "ssn4", "postal_code", "phone_number":
-			return pick(g, "078051120", "1120", "90210", "+14155550100", mine)
+		case "ssn9":
+			return pick(g, "078051120", mine)
+		case "ssn4":
+			return pick(g, "1120", mine)
+		case "postal_code":
+			return pick(g, "90210", mine)
+		case "phone_number":
+			return pick(g, "+14155550100", mine)
 		case "email":
 			return pick(g, "ada@example.com", mine)
 		}
@@ -387,8 +438,14 @@ func (r *rig) apiRequest(g *gen, operations []operation, schemas map[string]any)
 		method: o.method, host: r.Addresses.API,
 		target: pick(g, "", "/v1", "/v1") + strings.ReplaceAll(o.path, "{id}", id) + pick(g, "", "", "", "/"),
 	}
-	for i, name := range o.query {
-		q.target += "?&"[min(i, 1):min(i, 1)+1] + name + "=" + pick(g, "", "1", "-1", "3600", "1e9", "%00", "99999999999999999999", "aaaa")
+	mark := "?"
+	for _, name := range o.query {
+		if !g.oneIn(3) {
+			continue
+		}
+		good := map[string]string{"ttl": "3600", "limit": "10", "fields": "city,first_name"}[name]
+		q.target += mark + name + "=" + pick(g, good, good, good, "-1", "1e9", "%00", "99999999999999999999", "aaaa")
+		mark = "&"
 	}
 	if o.body != nil {
 		q.body = g.data(g.json(g.valueOf("", o.body, schemas, r.mine, 0)))
@@ -404,6 +461,9 @@ func TestAttackAPI(t *testing.T) {
 		t.Fatalf("%d operations and %d schemas in the API's document", len(operations), len(schemas))
 	}
 	strike(t, r, attack{name: "api", round: func(ctx context.Context, a *arena, g *gen) error {
+		if g.oneIn(60) {
+			return a.deaf(ctx, r.Addresses.API, []byte("GET /openapi.json HTTP/1.1\r\nHost: "+r.Addresses.API+"\r\n\r\n"), 200)
+		}
 		if g.oneIn(12) {
 			return a.speakHTTP(ctx, g, r.Addresses.APIMetrics, func() request {
 				return request{method: "GET", target: "/metrics", host: r.Addresses.APIMetrics}

@@ -163,7 +163,8 @@ func (a *arena) assault(ctx context.Context, at attack, s settings, share float6
 					return
 				}
 				a.began(time.Since(begin))
-				if err := at.round(ctx, a, newGen(s.seed, at.name, i)); err != nil && ctx.Err() == nil {
+				err := at.round(ctx, a, newGen(s.seed, at.name, i))
+				if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 					a.find(fmt.Errorf("round %d: %w", i, err))
 					cancel()
 					return

@@ -212,12 +212,12 @@ func TestAttackParentFromBelow(t *testing.T) {
 			begin := time.Now()
 			resp, err := r.client.Do(req)
 			if err != nil {
-				return err
+				return fmt.Errorf("no answer after %v: %s", time.Since(begin), err.Error())
 			}
 			raw, err := io.ReadAll(resp.Body)
 			_ = resp.Body.Close()
 			if took := time.Since(begin); err != nil || took > 5*time.Second {
-				return fmt.Errorf("answered after %v: %w", took, err)
+				return fmt.Errorf("answered after %v: %s", took, fmt.Sprint(err))
 			}
 			if !json.Valid(raw) {
 				return fmt.Errorf("status %d, which is no JSON: %.200q", resp.StatusCode, raw)
