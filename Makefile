@@ -125,7 +125,6 @@ lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/actionlint ## Linters (bu
 	$(GO) mod tidy -diff
 	.ci/names
 	.ci/mutants --check
-	$(GO) run ./deploy/storm/failures -source
 
 MUTANTS ?=
 

@@ -7,7 +7,7 @@
 //
 //	failures PROFILE...        compares; status 1 on a difference
 //	failures -show PROFILE...  prints what is unreached, as lines for the list, with the lines of the source
-//	failures -source           only checks that the statements of the list exist (make lint)
+//	failures -source           only checks that the statements of the list exist
 //
 // Limits: a return of a call, such as `return s.close()`, and the last return of a function, `return n, err`, are also
 // passed in success, so they are not looked at. A statement that was reached is not thereby tested. Profiles have what
