@@ -41,7 +41,8 @@ run: build ## The local stack on its usual ports, until Ctrl-C; prints curl line
 .PHONY: test
 test: ## All tests that need only Go modules, with the race detector (allocation counts without it)
 	$(GO) test -race -timeout 15m $(TESTFLAGS) ./...
-	$(GO) test -race -timeout 15m -tags dev $(TESTFLAGS) ./enclave/... ./deploy/local/testkit ./deploy/storm/...
+	$(GO) test -race -timeout 15m -tags dev $(TESTFLAGS) ./enclave/... ./deploy/local/testkit
+	$(GO) test -race -timeout 5m -tags dev -run 'TestAPlan|TestEveryRoute|TestEveryFeature' $(TESTFLAGS) ./deploy/storm/simulate
 	$(GO) test -run 'Alloc' $(TESTFLAGS) ./wire/... ./enclave/internal/... ./parent/internal/front ./api/internal/audit \
 		./api/internal/cli
 	GOEXPERIMENT=$(ERASING) $(GO) test $(TESTFLAGS) ./wire/kit/secret ./wire/kit/sealed ./enclave/internal/keys
@@ -223,6 +224,10 @@ simulate: ## The whole path under faults, exactly repeatable: SEEDS=100; a findi
 .PHONY: attack-mutants
 attack-mutants: ## Plant bugs in the programs, one at a time: make test-attack must find each (15 min; MUTANTS="leak lock" for some)
 	.ci/mutants --attacks $(MUTANTS)
+
+.PHONY: simulate-native
+simulate-native: ## One seed of each workload on real sockets and the embedded store, with the race detector
+	$(GO) test -race -count=1 -timeout 20m -tags dev $(TESTFLAGS) ./deploy/storm/simulate
 
 .PHONY: test-enclave
 test-enclave: ## The production enclave in QEMU guests: real vsock, /dev/nsm, EIF (root on Debian; builds QEMU once)

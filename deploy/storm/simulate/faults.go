@@ -21,7 +21,7 @@ type fault struct {
 	apply  func(r *run, e Event)
 }
 
-// FaultCounts are the counters that a set of seeds must all move.
+// FaultCounts are the counters of all kinds of faults.
 func FaultCounts() []string {
 	set := map[string]bool{}
 	for _, f := range faults {
@@ -83,11 +83,11 @@ func init() { // it refers to itself by way of the plan
 			},
 		},
 		"roll.enclave": {[]string{"roll.enclave"}, rolled, func(r *run, e Event) {
-			r.features.enclave = lacking(e.N)
+			r.roll(func(f *features) { f.enclave = lacking(e.N) })
 			r.replace(partEnclave, false, "roll.enclave")
 		}},
 		"roll.parent": {[]string{"roll.parent"}, rolled, func(r *run, e Event) {
-			r.features.parent = lacking(e.N)
+			r.roll(func(f *features) { f.parent = lacking(e.N) })
 			r.replace(partParent, false, "roll.parent")
 		}},
 	}
@@ -181,7 +181,7 @@ func (r *run) replace(name string, kill bool, kind string) {
 		r.replacing.Lock()
 		defer r.replacing.Unlock()
 		r.w.end(name, kill)
-		if err := r.w.start(context.Background(), name, r.features); err != nil {
+		if err := r.w.start(context.Background(), name, r.roll(func(*features) {})); err != nil {
 			r.fail("restart", "%s does not start again: %v", name, err)
 			return
 		}

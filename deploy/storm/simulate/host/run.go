@@ -41,10 +41,13 @@ func (cmd *runCmd) Run(ctx context.Context) error {
 		return err
 	}
 	took := time.Since(began)
+	if err := cmd.repeats(ctx, m); err != nil {
+		return err
+	}
 	fmt.Printf("%s\n%d seeds in %.1f s, %.2f a second\n", version(cmd.Dir), t.seeds, took.Seconds(),
 		float64(t.seeds)/took.Seconds())
-	print("faults", t.counts)
-	print("answers", t.answers)
+	show("faults", t.counts)
+	show("answers", t.answers)
 	for _, o := range t.found {
 		m.explain(ctx, o)
 	}
@@ -54,7 +57,24 @@ func (cmd *runCmd) Run(ctx context.Context) error {
 	return nil
 }
 
-func print(what string, counts map[string]int) {
+// repeats runs the first seed twice more: what is not exact could not be replayed.
+func (cmd *runCmd) repeats(ctx context.Context, m *machine) error {
+	a, err := m.run(ctx, cmd.From, nil, false)
+	if err != nil {
+		return err
+	}
+	b, err := m.run(ctx, cmd.From, nil, false)
+	if err != nil {
+		return err
+	}
+	if a.Trace == "" || a.Trace != b.Trace {
+		return fmt.Errorf("seed %d does not repeat: trace %q, then %q", cmd.From, a.Trace, b.Trace)
+	}
+	fmt.Printf("seed %d repeats: trace %s\n", cmd.From, a.Trace)
+	return nil
+}
+
+func show(what string, counts map[string]int) {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		all = append(all, fmt.Sprintf("%s %d", name, counts[name]))
