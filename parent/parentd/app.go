@@ -214,38 +214,6 @@ func boolean(b bool) float64 {
 	return 0
 }
 
-// conditionKMS is the one condition of /ready without which requests are still served: those of cached keys.
-// conditionProbe belongs to it.
-const (
-	conditionKMS   = "kms"
-	conditionProbe = "kms_probe"
-)
-
-// checks are the conditions of /ready. Those after the first say what keeps every enclave from being ready.
-func (a *Parent) checks() []front.Check {
-	ready, kms := a.pool.Ready(), wire.HealthKMS
-	if ready {
-		kms |= wire.HealthReady // another enclave's way to KMS is of no use
-	}
-	return []front.Check{
-		{Name: "enclave_ready", OK: ready},
-		{Name: "self_test", OK: a.pool.Any(wire.HealthSelfTest)},
-		{Name: "clock", OK: a.pool.Any(wire.HealthClock)},
-		{Name: "entropy", OK: a.pool.Any(wire.HealthEntropy)},
-		{Name: conditionKMS, OK: a.pool.Any(kms)},
-		a.probed(),
-		{Name: "credentials", OK: a.creds.Valid()},
-	}
-}
-
-func (a *Parent) ready() bool {
-	if a.front == nil {
-		return false
-	}
-	r, err := a.front.Readiness(conditionKMS)
-	return err == nil && r.OK()
-}
-
 // run serves until ctx ends, and then drains.
 func (a *Parent) run(ctx context.Context) error {
 	defer a.closeSpans(ctx)

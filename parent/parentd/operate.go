@@ -87,24 +87,6 @@ func guard(auth *front.Auth, next http.Handler) http.Handler {
 	})
 }
 
-// answerReady answers GET /ready as the front does.
-func (a *Parent) answerReady(w http.ResponseWriter, r *http.Request) {
-	exclude, err := front.Excluded(r.URL.RawQuery)
-	if err != nil {
-		refuse(w, http.StatusUnprocessableEntity, err)
-		return
-	}
-	readiness, err := a.front.Readiness(exclude...)
-	switch {
-	case err != nil:
-		refuse(w, http.StatusBadRequest, err)
-	case readiness.OK():
-		answer(w, http.StatusOK, readiness)
-	default:
-		answer(w, http.StatusServiceUnavailable, readiness)
-	}
-}
-
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

@@ -9,7 +9,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"redoubt/parent/internal/config"
@@ -57,6 +59,56 @@ func failing(t *testing.T, w *httptest.ResponseRecorder) []string {
 		t.Fatalf("%s: %v", w.Body, err)
 	}
 	return answer.Failing
+}
+
+// TestThePagesNameTheConditionsOfReadiness: METRICS.md names each condition in the paragraph on /ready, and the runbook of
+// RedoubtNoEnclaveReady says of each what to do. The load balancer of the template leaves out one that there is.
+func TestThePagesNameTheConditionsOfReadiness(t *testing.T) {
+	a, _, _ := start(t)
+	var ready struct{ Checks []struct{ Name string } }
+	if err := json.Unmarshal(a.ask(http.MethodGet, "/ready", "", elsewhere, "").Body.Bytes(), &ready); err != nil {
+		t.Fatal(err)
+	}
+	named := func(file, from, to string) (found []string) { // in backticks
+		data, err := os.ReadFile(filepath.Join("..", "..", "deploy", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, text, ok := strings.Cut(string(data), from)
+		text, _, end := strings.Cut(text, to)
+		if !ok || !end {
+			t.Fatalf("%s has no text from %q to %q", file, from, to)
+		}
+		for _, m := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(text, -1) {
+			found = append(found, m[1])
+		}
+		return found
+	}
+	metrics, runbook := named("METRICS.md", "* `GET /ready`", "\n* "), named("README.md", "### RedoubtNoEnclaveReady", "\n### ")
+	for _, c := range ready.Checks {
+		if !slices.Contains(metrics, c.Name) {
+			t.Errorf("METRICS.md does not say what %s is", c.Name)
+		}
+		if !slices.Contains(runbook, c.Name) {
+			t.Errorf("the runbook does not say what to do for %s", c.Name)
+		}
+	}
+	for _, name := range metrics {
+		if !slices.ContainsFunc(ready.Checks, func(c struct{ Name string }) bool { return c.Name == name }) {
+			t.Errorf("METRICS.md has a condition %s, which there is not", name)
+		}
+	}
+	template, err := os.ReadFile(filepath.Join("..", "..", "deploy", "cloudformation", "vault.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`HealthCheckPath: (\S+)`).FindSubmatch(template)
+	if m == nil {
+		t.Fatal("the template has no HealthCheckPath")
+	}
+	if w := a.ask(http.MethodGet, string(m[1]), "", elsewhere, ""); w.Code != 200 {
+		t.Errorf("the load balancer is answered %d %s", w.Code, w.Body)
+	}
 }
 
 // TestReadyNamesWhatIsMissing is check 32: readiness needs self-test, KMS, clock and entropy, and says which of them

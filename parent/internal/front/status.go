@@ -22,6 +22,9 @@ type Readiness struct {
 // OK reports whether every condition holds.
 func (r *Readiness) OK() bool { return len(r.Failing) == 0 }
 
+// ConditionNotDraining is the condition of /ready that the front knows by itself. The others come from Options.Ready.
+const ConditionNotDraining = "not_draining"
+
 // ErrNoCondition reports an exclude that names no condition.
 var ErrNoCondition = errors.New("exclude must name conditions of readiness")
 
@@ -45,7 +48,7 @@ func Excluded(query string) (lists []string, err error) {
 // Readiness evaluates every condition except the excluded ones. Each of exclude is a name, or a list of names
 // separated by commas. What belongs to an excluded condition is excluded with it.
 func (s *Server) Readiness(exclude ...string) (*Readiness, error) {
-	checks := append(s.o.Ready(), Check{Name: "not_draining", OK: !s.draining.Load()})
+	checks := append(s.o.Ready(), Check{Name: ConditionNotDraining, OK: !s.draining.Load()})
 	names := strings.FieldsFunc(strings.Join(exclude, ","), func(r rune) bool { return r == ',' })
 	for _, name := range names {
 		if !slices.ContainsFunc(checks, func(c Check) bool { return c.Name == name }) {
