@@ -178,7 +178,7 @@ func TestAStallIsCountedForAllThatWaitedForALine(t *testing.T) {
 	}
 }
 
-func TestRefusalsAreOutcomesOfAnOpenLoopAndEndAClosedOne(t *testing.T) {
+func TestRefusalsAreOutcomesOfALoopAndEndOneThatCounts(t *testing.T) {
 	var n atomic.Int64
 	l := testLoad(t, 3, func(w http.ResponseWriter, _ *http.Request) {
 		switch n.Add(1) % 3 {
@@ -196,9 +196,13 @@ func TestRefusalsAreOutcomesOfAnOpenLoopAndEndAClosedOne(t *testing.T) {
 	if err != nil || r.By[measure.OK].N() != 100 || r.By[measure.Refused].N() != 100 || r.By[measure.Expired].N() != 100 {
 		t.Errorf("%v: %d %d %d", err, r.By[measure.OK].N(), r.By[measure.Refused].N(), r.By[measure.Expired].N())
 	}
+	closed, err := l.Closed(t.Context(), 50*time.Millisecond)
+	if err != nil || closed.N < 10 || closed.Hist.N() != closed.N || max(closed.Refused-2*closed.N, 2*closed.N-closed.Refused) > 2 {
+		t.Errorf("%v: %d answered, %d refused, of which two for each answer", err, closed.N, closed.Refused)
+	}
 	var status *StatusError
 	if _, err := l.ClosedCount(t.Context(), 10); !errors.As(err, &status) {
-		t.Errorf("a closed loop goes on: %v", err)
+		t.Errorf("a loop that counts goes on: %v", err)
 	}
 }
 

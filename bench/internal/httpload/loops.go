@@ -2,9 +2,7 @@ package httpload
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"redoubt/bench/internal/measure"
@@ -41,7 +39,8 @@ func Latency(sink *measure.Sink, name string, h *measure.Hist) {
 	}
 }
 
-// Closed runs a closed loop in slices, and returns the median of their rates.
+// Closed runs a closed loop in slices, and returns the median of their rates. Only what was answered counts; the part
+// that was refused has a line of its own.
 func Closed(ctx context.Context, s *Setup, inFlight int, d time.Duration, sink *measure.Sink) (float64, error) {
 	l := s.load(inFlight)
 	defer l.Close()
@@ -49,7 +48,7 @@ func Closed(ctx context.Context, s *Setup, inFlight int, d time.Duration, sink *
 		return 0, err
 	}
 	const slices = 5
-	all, rates := measure.NewHist(), []float64(nil)
+	all, rates, refused := measure.NewHist(), []float64(nil), int64(0)
 	spent := watchCPU(s)
 	for range slices {
 		if ctx.Err() != nil {
@@ -60,12 +59,16 @@ func Closed(ctx context.Context, s *Setup, inFlight int, d time.Duration, sink *
 			return 0, err
 		}
 		all.Merge(r.Hist)
+		refused += r.Refused
 		rates = append(rates, r.Rate())
 	}
 	name := fmt.Sprintf("%s/closed-%d", s.Name, inFlight)
 	rate := measure.Median(rates)
 	sink.Add(measure.Value(name+"/rate", rate, "req/s", all.N()).With(rates))
 	Latency(sink, name, all)
+	if refused > 0 {
+		sink.Add(measure.Value(name+"/refused", float64(refused)/float64(refused+all.N()), "part", refused))
+	}
 	spent(sink, name, all.N())
 	return rate, nil
 }
@@ -76,9 +79,6 @@ func Peak(ctx context.Context, s *Setup, d time.Duration, sink *measure.Sink) (f
 	for _, n := range []int{8, 16, 32, 64, 128, 256} {
 		sink.Progress("%s: closed loop, %d in flight, %v", s.Name, n, d)
 		rate, err := Closed(ctx, s, n, d, sink)
-		if peak > 0 && refused(err) {
-			break // so many are more than it takes
-		}
 		if err != nil {
 			return 0, err
 		}
@@ -87,14 +87,11 @@ func Peak(ctx context.Context, s *Setup, d time.Duration, sink *measure.Sink) (f
 		}
 		peak = max(peak, rate)
 	}
+	if peak == 0 {
+		return 0, fmt.Errorf("%s: every request was refused", s.Name)
+	}
 	sink.Add(measure.Value(s.Name+"/peak", peak, "req/s", 0))
 	return peak, nil
-}
-
-// refused reports whether a loop ended because the load was too much.
-func refused(err error) bool {
-	var status *StatusError
-	return errors.As(err, &status) && status.Status == http.StatusServiceUnavailable
 }
 
 // OpenOptions of Open.

@@ -137,26 +137,45 @@ func (l *Load) Trips() []measure.Trip {
 	return out
 }
 
-// Closed keeps a request of each caller in flight for d.
+// Closed keeps a request of each caller in flight for d. A refusal is counted, and its caller sends the next request at
+// once.
 func (l *Load) Closed(ctx context.Context, d time.Duration) (*measure.ClosedRun, error) {
 	if l.endpoint.tls != nil {
-		return measure.ClosedFor(l.Trips(), d)
+		trips := make([]measure.Trip, len(l.callers))
+		for i, c := range l.callers {
+			trips[i] = func() error {
+				o, err := c.send(c.pick.next(), true)
+				if err == nil && o != measure.OK {
+					return measure.ErrRefused
+				}
+				return err
+			}
+		}
+		return measure.ClosedFor(trips, d)
 	}
-	return l.closed(ctx, &untilThen{end: d})
+	return l.closed(ctx, &untilThen{end: d}, true)
 }
 
-// ClosedCount does the same until n requests have been sent.
+// ClosedCount does the same until n requests have been sent. The first refusal ends it: it is for loads of which all
+// must be answered.
 func (l *Load) ClosedCount(ctx context.Context, n int64) (*measure.ClosedRun, error) {
 	if l.endpoint.tls != nil {
 		return measure.ClosedCount(l.Trips(), n)
 	}
-	return l.closed(ctx, &untilThen{left: n})
+	return l.closed(ctx, &untilThen{left: n}, false)
 }
 
-func (l *Load) closed(ctx context.Context, a arrivals) (*measure.ClosedRun, error) {
-	h := measure.NewHist()
-	last, err := l.loop(ctx, a, false, func(_ measure.Outcome, at, _, done time.Duration) { h.Add(done - at) })
-	return &measure.ClosedRun{N: h.N(), Elapsed: last, Hist: h}, err
+func (l *Load) closed(ctx context.Context, a arrivals, refusable bool) (*measure.ClosedRun, error) {
+	r := &measure.ClosedRun{Hist: measure.NewHist()}
+	last, err := l.loop(ctx, a, refusable, func(o measure.Outcome, at, _, done time.Duration) {
+		if o != measure.OK {
+			r.Refused++
+			return
+		}
+		r.Hist.Add(done - at)
+	})
+	r.N, r.Elapsed = r.Hist.N(), last
+	return r, err
 }
 
 // Open sends requests when a schedule says so, whether earlier ones were answered or not. A refusal of the system is
