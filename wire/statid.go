@@ -83,20 +83,22 @@ type StatInfo struct {
 
 // Help of families with several numbers.
 const (
-	helpFields             = "Fields; not those of sealed replies, whose outcome is the caller's alone."
-	helpExpressions        = "Expressions."
-	helpKeyLookups         = "Look-ups of keys; `negative_hit`: a remembered failure."
-	helpContextLookups     = "Look-ups of contexts; `hit`: of the context, or of a field's own key."
-	helpProgramLookups     = "Look-ups of compiled expressions."
-	helpKMSCalls           = "KMS Decrypt."
-	helpExpressionFailures = "Expressions that failed, those of sealed replies left out; " +
-		"`evaluation` stands for all that depends on a value."
+	helpFields = "Fields by outcome. Those of sealed replies are left out, since only their caller may learn " +
+		"the outcome."
+	helpExpressions    = "Expressions by outcome, those of sealed replies left out."
+	helpKeyLookups     = "Look-ups of keys in the cache. `negative_hit`: a remembered failure was answered."
+	helpContextLookups = "Look-ups of HPKE contexts in the cache. `hit`: the context, or the field's own key, was " +
+		"there."
+	helpProgramLookups     = "Look-ups of compiled expressions in the cache."
+	helpKMSCalls           = "Calls of KMS Decrypt by outcome."
+	helpExpressionFailures = "Expressions that failed, by kind, those of sealed replies left out. " +
+		"`evaluation` stands for every failure that depends on a value."
 )
 
 // statTable has all numbers. An index that stands here twice does not compile, and a number that was given away before
 // is found by the list of all numbers in testdata.
 var statTable = [MaxStats]StatInfo{
-	StatRequests:             {Family: "requests", Help: "Requests of all parents."},
+	StatRequests:             {Family: "requests", Help: "Requests that arrived, from all parents."},
 	StatFieldsOpened:         {"fields", "outcome", "opened", helpFields},
 	StatFieldsFailed:         {"fields", "outcome", "failed", helpFields},
 	StatExpressionsEvaluated: {"expressions", "outcome", "ok", helpExpressions},
@@ -104,40 +106,52 @@ var statTable = [MaxStats]StatInfo{
 	StatKeyHits:              {"key_lookups", "outcome", "hit", helpKeyLookups},
 	StatKeyMisses:            {"key_lookups", "outcome", "miss", helpKeyLookups},
 	StatKeyNegativeHits:      {"key_lookups", "outcome", "negative_hit", helpKeyLookups},
-	StatKeyRefreshes:         {Family: "key_refreshes", Help: "Keys renewed ahead of their time."},
-	StatKeyEvictions:         {Family: "key_evictions", Help: "Keys dropped for want of room."},
-	StatKeyExpired:           {Family: "key_expired", Help: "Keys whose time ended."},
+	StatKeyRefreshes:         {Family: "key_refreshes", Help: "Keys that were renewed before they expired."},
+	StatKeyEvictions:         {Family: "key_evictions", Help: "Keys dropped because the cache was full."},
+	StatKeyExpired:           {Family: "key_expired", Help: "Keys that expired."},
 	StatContextHits:          {"context_lookups", "outcome", "hit", helpContextLookups},
 	StatContextMisses:        {"context_lookups", "outcome", "miss", helpContextLookups},
-	StatContextEvictions:     {Family: "context_evictions", Help: "Contexts dropped for want of room."},
+	StatContextEvictions:     {Family: "context_evictions", Help: "Contexts dropped because the cache was full."},
 	StatKMSOK:                {"kms_calls", "outcome", "ok", helpKMSCalls},
 	StatKMSDenied:            {"kms_calls", "outcome", "denied", helpKMSCalls},
 	StatKMSThrottled:         {"kms_calls", "outcome", "throttled", helpKMSCalls},
 	StatKMSUnavailable:       {"kms_calls", "outcome", "unavailable", helpKMSCalls},
 	StatKMSInvalid:           {"kms_calls", "outcome", "invalid", helpKMSCalls},
-	StatKMSRetries:           {Family: "kms_retries", Help: "KMS calls sent again."},
-	StatKMSCircuitOpen:       {Family: "kms_circuit_open", Help: "Calls not made since KMS failed before."},
-	StatOverloaded:           {Family: "overloaded", Help: "Requests refused for want of time."},
-	StatExpired:              {Family: "expired", Help: "Requests dropped unopened, past their deadline."},
-	StatBadRequests:          {Family: "bad_requests", Help: "Requests the enclave could not make sense of."},
-	StatPanics:               {Family: "panics", Help: "Panics that were caught and answered."},
-	StatLogsDropped:          {Family: "logs_dropped", Help: "Log entries over the rate."},
+	StatKMSRetries:           {Family: "kms_retries", Help: "KMS calls that were repeated."},
+	StatKMSCircuitOpen: {
+		Family: "kms_circuit_open",
+		Help:   "KMS calls that were not made, because KMS had failed and its circuit is open.",
+	},
+	StatOverloaded: {
+		Family: "overloaded", Help: "Requests refused because the enclave could not answer them in time.",
+	},
+	StatExpired: {
+		Family: "expired", Help: "Requests dropped because their deadline had passed before work began.",
+	},
+	StatBadRequests: {Family: "bad_requests", Help: "Requests refused as malformed or outside a limit."},
+	StatPanics: {
+		Family: "panics", Help: "Panics that were caught; the request was answered with an error.",
+	},
+	StatLogsDropped: {
+		Family: "logs_dropped", Help: "Log entries dropped because there were more than the rate allows.",
+	},
 	StatPurges: {
-		Family: "purges", Help: "Purges of the caches, one a minute of the probe key's among them.",
+		Family: "purges", Help: "Purges of the caches. The parent's probe purges its key once a minute, which counts too.",
 	},
 	StatAttestations:   {Family: "attestations", Help: "Attestation documents made for callers."},
 	StatProgramHits:    {"program_lookups", "outcome", "hit", helpProgramLookups},
 	StatProgramMisses:  {"program_lookups", "outcome", "miss", helpProgramLookups},
-	StatEgressOpened:   {Family: "egress_opened", Help: "Ways to KMS opened."},
-	StatEgressFailed:   {Family: "egress_failed", Help: "Ways to KMS that the parent did not open."},
+	StatEgressOpened:   {Family: "egress_opened", Help: "Connections to KMS that the parent opened for this enclave."},
+	StatEgressFailed:   {Family: "egress_failed", Help: "Connections to KMS that the parent did not open."},
 	StatKMSCredentials: {"kms_calls", "outcome", "credentials", helpKMSCalls},
 	StatSealedReplies: {
-		Family: "sealed_replies", Help: "Answers sealed to a caller's key: what became of their results is not counted.",
+		Family: "sealed_replies",
+		Help:   "Answers sealed to a caller's key. The outcome of their fields and expressions is not counted.",
 	},
-	StatSessions:            {Family: "sessions", Help: "Sessions ever accepted."},
-	StatCredentialsReceived: {Family: "credentials_received", Help: "Credentials received."},
+	StatSessions:            {Family: "sessions", Help: "Sessions accepted since the enclave started."},
+	StatCredentialsReceived: {Family: "credentials_received", Help: "Times that a parent gave credentials."},
 	StatKMSDomainDecrypts: {
-		Family: "kms_domain_decrypts", Help: "Times KMS was asked for a domain's key, repetitions among them.",
+		Family: "kms_domain_decrypts", Help: "Times that KMS was asked for a domain's key, repetitions included.",
 	},
 
 	statExpressionKinds + StatID(ExpressionUntold):          expressionFailures("evaluation"),
@@ -159,26 +173,28 @@ var statTable = [MaxStats]StatInfo{
 	StatVaultsOpened:     {Family: "vaults_opened", Help: "Vault keys unwrapped under a domain, without KMS."},
 	StatVaultsOverBudget: {Family: "vaults_over_budget", Help: "Requests refused by a domain's budget of opened vaults."},
 
-	StatGaugeInFlight:        {Family: "in_flight", Help: "Requests inside."},
-	StatGaugeQueued:          {Family: "queued", Help: "Requests that wait for a worker or a key."},
-	StatGaugeKeys:            {Family: "cached_keys", Help: "Private keys kept."},
-	StatGaugeContexts:        {Family: "cached_contexts", Help: "HPKE contexts kept."},
-	StatGaugeDomains:         {Family: "open_domains", Help: "Domains, by generation, that are open."},
-	StatGaugeVaultKeys:       {Family: "cached_vault_keys", Help: "Vault keys kept under domains."},
-	StatGaugeSecretBytes:     {Family: "secret_bytes", Help: "Locked memory for secrets."},
-	StatGaugeHeapBytes:       {Family: "heap_bytes", Help: "Go heap in use."},
-	StatGaugeGoroutines:      {Family: "goroutines", Help: "Goroutines."},
-	StatGaugePrograms:        {Family: "cached_programs", Help: "Compiled expressions kept."},
-	StatGaugeSessions:        {Family: "open_sessions", Help: "Sessions of all parents."},
-	StatGaugeKMSInFlight:     {Family: "kms_in_flight", Help: "KMS calls under way."},
-	StatGaugeKMSWaiting:      {Family: "kms_waiting", Help: "Keys that wait for their turn at KMS."},
-	StatGaugeKMSCircuitsOpen: {Family: "kms_circuits_open", Help: "Regions whose KMS is given up for a while."},
-	StatGaugeKMSDocumentAge:  {Family: "kms_document_age_seconds", Help: "Age of the attestation document in use."},
-	StatGaugeKMSRSAKeyAge:    {Family: "kms_rsa_key_age_seconds", Help: "Age of the RSA pair that KMS answers to."},
+	StatGaugeInFlight:    {Family: "in_flight", Help: "Requests in work, those that wait included."},
+	StatGaugeQueued:      {Family: "queued", Help: "Requests that wait for a worker or a key."},
+	StatGaugeKeys:        {Family: "cached_keys", Help: "Private keys in the cache."},
+	StatGaugeContexts:    {Family: "cached_contexts", Help: "HPKE contexts in the cache."},
+	StatGaugeDomains:     {Family: "open_domains", Help: "Domains, by generation, that are open."},
+	StatGaugeVaultKeys:   {Family: "cached_vault_keys", Help: "Vault keys kept under domains."},
+	StatGaugeSecretBytes: {Family: "secret_bytes", Help: "Locked memory for secrets."},
+	StatGaugeHeapBytes:   {Family: "heap_bytes", Help: "Go heap in use."},
+	StatGaugeGoroutines:  {Family: "goroutines", Help: "Goroutines that exist."},
+	StatGaugePrograms:    {Family: "cached_programs", Help: "Compiled expressions in the cache."},
+	StatGaugeSessions:    {Family: "open_sessions", Help: "Open sessions with all parents."},
+	StatGaugeKMSInFlight: {Family: "kms_in_flight", Help: "KMS calls in flight."},
+	StatGaugeKMSWaiting:  {Family: "kms_waiting", Help: "Keys that wait for a KMS call to begin."},
+	StatGaugeKMSCircuitsOpen: {
+		Family: "kms_circuits_open", Help: "Regions whose KMS is not called for a while, because it failed.",
+	},
+	StatGaugeKMSDocumentAge: {Family: "kms_document_age_seconds", Help: "Age of the attestation document in use."},
+	StatGaugeKMSRSAKeyAge:   {Family: "kms_rsa_key_age_seconds", Help: "Age of the RSA pair that KMS answers to."},
 	StatGaugeCredentialsLeft: {
 		Family: "credentials_left_seconds",
-		Help: "Life of the credentials the enclave holds, of any session: those that end first. " +
-			"The parent puts their end off, some minutes at a time, when it gets no new ones.",
+		Help: "Time until the first of the enclave's credentials ends, over all sessions. " +
+			"If the parent gets no new credentials, it extends these by some minutes at a time.",
 	},
 }
 

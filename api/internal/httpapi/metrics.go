@@ -40,11 +40,11 @@ func NewMetrics(version string) *Metrics {
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"route", "method"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "redoubt_api_requests_in_flight", Help: "Requests under way.",
+			Name: "redoubt_api_requests_in_flight", Help: "Requests in work.",
 		}),
 		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "redoubt_api_dependency_duration_seconds",
-			Help:    "Time of calls of `store`, `kms` and `parent`.",
+			Help:    "Time that calls of `store`, `kms` and `parent` take.",
 			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 16), NativeHistogramBucketFactor: 1.1,
 			NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"dependency", "operation", "outcome"}),
@@ -57,7 +57,7 @@ func NewMetrics(version string) *Metrics {
 	}
 	m.shed = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "redoubt_api_connections_shed_total",
-		Help: "Connections that ended, or were refused, since `--max-connections` were open.",
+		Help: "Connections that were ended or refused because `--max-connections` were open.",
 	}, []string{"reason"})
 	for why := range h1.Sheds {
 		m.shed.WithLabelValues(why.String())
@@ -80,7 +80,7 @@ func (m *Metrics) damages() prometheus.Collector {
 	m.damaged = func() uint64 { return 0 }
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "redoubt_api_store_damaged_total",
-		Help: "How often a record or an audit entry of the embedded store was met that cannot be read.",
+		Help: "How often the embedded store met a record or an audit entry that cannot be read.",
 	}, func() float64 { return float64(m.damaged()) })
 }
 
@@ -95,7 +95,7 @@ func (m *Metrics) fullness() prometheus.Collector {
 	m.full = func() bool { return false }
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "redoubt_api_store_full",
-		Help: "1 while the embedded store has room for nothing but its reserve: removals and the audit of reads.",
+		Help: "1 while the embedded store has only its reserve left, which is for removals and the audit of reads.",
 	}, func() float64 {
 		if m.full() {
 			return 1

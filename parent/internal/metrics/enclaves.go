@@ -44,17 +44,17 @@ func (m *Metrics) AddEnclaves(source Enclaves) {
 	c := &collector{
 		source: source,
 		up:     d("sessions_open", "Sessions from this parent that are open."),
-		ready:  d("sessions_ready", "This parent's sessions that are open, at an enclave that is ready."),
-		lanes:  d("lanes_open", "Lanes of this parent's sessions, for single requests and for batches."),
+		ready:  d("sessions_ready", "Open sessions of this parent with an enclave that is ready."),
+		lanes:  d("lanes_open", "Open lanes of this parent's sessions, for single requests and for batches."),
 		restarts: d("restarts_total", "Times that another process was found at the enclave's address. "+
 			"nitro-cli gives each launch an address of its own: there `redoubt_parent_enclave_launches_total` tells."),
 		inFlight: d("sessions_in_flight", "Requests of this parent in flight."),
 		silent:   d("silent_seconds", "Time since the enclave last answered a ping."),
 		offset:   d("clock_offset_seconds", "The enclave's clock minus this host's."),
-		started:  d("start_time_seconds", "Start of the enclave by its own clock, Unix time."),
-		health:   d("condition", "What the enclave reports of itself: 1 good, 0 bad.", "condition"),
-		info:     d("info", "Always 1; id and build of the enclave, by its own word, as labels.", "id", "build"),
-		stage:    d("stage_duration_seconds", "Time of each stage of a request, inside the enclave.", "stage"),
+		started:  d("start_time_seconds", "When the enclave started, by its own clock, in Unix time."),
+		health:   d("condition", "Whether a condition holds, as the enclave reports: 1 yes, 0 no.", "condition"),
+		info:     d("info", "Always 1. The labels are the id and the build that the enclave reports.", "id", "build"),
+		stage:    d("stage_duration_seconds", "Time that each stage of a request takes inside the enclave.", "stage"),
 		families: map[string]family{},
 	}
 	for id := range wire.StatID(wire.MaxStats) {

@@ -81,7 +81,7 @@ func New(build string) *Metrics {
 
 func (m *Metrics) http() {
 	m.requests = m.counters("http_requests_total",
-		"Requests answered; `code` is `ok` or the code of the error.",
+		"Requests answered. `code` is `ok` or the code of the error.",
 		"route", "status", "code")
 	durations := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: Namespace, Name: "http_request_duration_seconds",
@@ -113,12 +113,12 @@ func (m *Metrics) http() {
 func (m *Metrics) sessions() {
 	m.opened = m.counter("sessions_opened_total", "Sessions to enclaves that were opened.")
 	m.sessionPanics = m.counter("session_panics_total",
-		"Panics in a session that were caught. The session ended, the others went on.")
+		"Panics in a session that were caught. That session ended; the others went on.")
 	m.lost = m.counter("sessions_lost_total", "Sessions to enclaves that ended.")
 	m.dialFailed = m.counter("session_dial_failures_total", "Attempts to open a session that failed.")
 	m.retried = m.counter("requests_retried_total", "Requests sent again because their session ended.")
 	m.notRetried = m.counter("requests_not_retried_total",
-		"Requests whose session stalled, or ended a second time, and that were sent to no other: they are answered 504.")
+		"Requests answered 504, because their session stalled or a second session ended. They are not sent again.")
 	ping := prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: Namespace, Name: "ping_duration_seconds", Help: "Time of a ping to an enclave and its answer.",
 		Buckets: latency, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160,
@@ -134,7 +134,8 @@ func (m *Metrics) sessions() {
 
 func (m *Metrics) host() {
 	m.egressOpened = m.counter("egress_connections_total", "Connections to KMS made for enclaves.")
-	m.egressRefused = m.counter("egress_refused_total", "Connections refused: not on the allow list, or too many.")
+	m.egressRefused = m.counter("egress_refused_total",
+		"Connections refused to enclaves: the host is not on the allow list, or there are too many connections.")
 	m.egressFailed = m.counter("egress_failures_total", "Connections to KMS that could not be made.")
 	m.egressOpen = m.gauge("egress_connections", "Connections of enclaves to KMS that are open.", nil)
 	m.egressBytes = m.counters("egress_bytes_total", "Bytes carried between enclaves and KMS.", "direction")
@@ -145,9 +146,9 @@ func (m *Metrics) host() {
 	m.ended = m.counter("enclave_terminations_total", "Enclaves ended because they did not answer, or "+
 		"because they run another image than is allowed or in debug mode.")
 	m.purges = m.counters("purges_total",
-		"Purges of the enclaves' caches that were asked for here; `failed`: some enclave did not confirm.", "outcome")
+		"Purges of the enclaves' caches that this parent was asked for. `failed`: some enclave did not confirm.", "outcome")
 	m.probes = m.counters("probes_total",
-		"Openings of a probe key by an enclave: `ok`, or why not (`key_denied` and so on).", "outcome")
+		"Attempts of an enclave to open a probe key. `outcome` is `ok` or the code of the error.", "outcome")
 	preset(m.launches, "ok", "failed")
 	preset(m.probes, "ok", "key_denied")
 	preset(m.purges, "ok", "failed")

@@ -21,19 +21,19 @@ const (
 )
 
 var watched = [WatchedValues]struct{ name, help string }{
-	Ready:            {"ready", "1 when `/ready?exclude=kms` says so: requests can be served."},
-	Draining:         {"draining", "1 while it drains."},
-	CredentialsValid: {"credentials_valid", "1 when there are credentials to use, also past their end."},
+	Ready:            {"ready", "1 if `/ready?exclude=kms` answers 200: requests can be served."},
+	Draining:         {"draining", "1 while the parent drains."},
+	CredentialsValid: {"credentials_valid", "1 if there are credentials to use, even if they are past their end."},
 	CredentialsLife: {
-		"credentials_life_seconds", "Life of the credentials as their source tells it, +Inf when they never end; " +
-			"negative when they are used past their end, for want of new ones.",
+		"credentials_life_seconds", "Time until the credentials end, as their source says; +Inf if they never end. " +
+			"Negative while they are used past their end because there are no new ones.",
 	},
 	FilesStale:    {"files_stale", "Files (certificates, API keys) that changed and could not be loaded."},
-	KnownEnclaves: {"enclaves", "Enclaves known."},
+	KnownEnclaves: {"enclaves", "Enclaves that the parent knows."},
 	RequestsInFlight: {
-		"requests_in_flight", "Requests and items of batches that wait for an enclave; the fleet scales on it.",
+		"requests_in_flight", "Requests and items of batches that wait for an enclave's answer. The fleet scales on it.",
 	},
-	CertificateLife: {"certificate_life_seconds", "Life of the TLS certificate; only with TLS."},
+	CertificateLife: {"certificate_life_seconds", "Time until the TLS certificate ends. Only with TLS."},
 }
 
 // Name is that of the value's metric.

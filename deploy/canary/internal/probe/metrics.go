@@ -22,20 +22,20 @@ func NewMetrics(version string) *Metrics {
 	m := &Metrics{
 		Registry: prometheus.NewRegistry(),
 		ok: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "redoubt_canary_round_trip_ok", Help: "1 when the last round trip was right.",
+			Name: "redoubt_canary_round_trip_ok", Help: "1 if the last round trip gave the right answer.",
 		}),
 		last: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "redoubt_canary_round_trip_last_success_timestamp_seconds", Help: "End of the last right round trip.",
+			Name: "redoubt_canary_round_trip_last_success_timestamp_seconds", Help: "When the last round trip with the right answer ended, in Unix time.",
 		}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "redoubt_canary_round_trip_duration_seconds",
-			Help:    "Time of a right round trip: create, decrypt and delete together.",
+			Help:    "Time that a round trip with the right answer takes: create, decrypt and delete together.",
 			Buckets: prometheus.ExponentialBuckets(.005, 2, 13), NativeHistogramBucketFactor: 1.1,
 			NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 		}),
 		identity: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "redoubt_canary_identity",
-			Help: "How KMS answered a Decrypt from outside an enclave: 1 for its last result.",
+			Help: "How KMS answered the last Decrypt from outside an enclave: 1 for that result.",
 		}, []string{"result"}),
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
