@@ -88,7 +88,7 @@ type demoCommand struct {
 	binFlags
 
 	Logs    bool          `help:"Show the processes' logs."`
-	Timeout time.Duration `help:"Longest time for all of it, more than 0." default:"2m"`
+	Timeout time.Duration `help:"Longest time for the whole demonstration, more than 0." default:"2m"`
 }
 
 // Run succeeds if the returned values are those that were sealed.

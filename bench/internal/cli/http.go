@@ -31,13 +31,13 @@ type httpCommand struct {
 	Zipf   float64 `help:"Exponent of the vaults' popularity, above 1; 0: all alike." default:"1.1"`
 	Seed   uint64  `help:"Seed of the choice of vaults and of arrivals: any number." default:"1"`
 
-	InFlight int           `help:"Closed loop: requests in flight. Open loop: most of them. 1 to 20000." default:"64"`
-	Rate     float64       `help:"Open loop of so many requests a second, latency from the intended start; more than 0. Without it, a closed loop." placeholder:"N"`
+	InFlight int           `help:"Closed loop: requests in flight. Open loop: the most that may be in flight. 1 to 20000." default:"64"`
+	Rate     float64       `help:"Open loop of this many requests a second, more than 0. Latency counts from the intended start. Without it: a closed loop." placeholder:"N"`
 	Even     bool          `help:"Open loop: arrivals evenly spaced, instead of a Poisson process."`
 	Duration time.Duration `help:"Length of a loop, more than 0." default:"10s"`
-	FindPeak bool          `help:"Find the rate that closed loops of 8 to 256 callers reach; with --at, then an open loop at a part of it."`
+	FindPeak bool          `help:"Find the highest rate that closed loops of 8 to 256 callers reach. With --at, an open loop at a part of it follows."`
 	At       float64       `help:"Part of the peak for the open loop that follows --find-peak, as 0.7; more than 0." placeholder:"PART"`
-	Overload string        `help:"Find the peak, then offer so many times that: goodput, and how fast the rest is refused." placeholder:"3x"`
+	Overload string        `help:"Find the peak, then offer this many times the peak. Shows the goodput, and how fast the rest is refused." placeholder:"3x"`
 }
 
 // Run offers the load.

@@ -58,9 +58,9 @@ func readFile(path string) ([]measure.Line, error) {
 }
 
 type compareCommand struct {
-	Old string `arg:"" help:"File of JSON lines." type:"existingfile"`
-	New string `arg:"" help:"The same, of what is to be judged." type:"existingfile"`
-	All bool   `help:"Show also what did not change beyond noise."`
+	Old string `arg:"" help:"File of JSON lines that is the base of the comparison." type:"existingfile"`
+	New string `arg:"" help:"File of JSON lines that is judged." type:"existingfile"`
+	All bool   `help:"Also show what did not change by more than noise."`
 }
 
 // Run compares two files.

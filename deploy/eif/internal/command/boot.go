@@ -27,8 +27,8 @@ type Boot struct {
 	Vsock   string        `placeholder:"PATH" help:"vhost-device-vsock (default: ${testbed}/guest's, or that of PATH)."`
 	Memory  uint64        `default:"1024" help:"The enclave's memory, 256 to 65536 MiB."`
 	Timeout time.Duration `default:"5m" help:"How long the enclave may take until it serves, 1s to 1h."`
-	ACPI    bool          `name:"acpi" help:"Show devices by ACPI: for a kernel without CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES."`
-	Console bool          `help:"Print the enclave's console as it comes."`
+	ACPI    bool          `name:"acpi" help:"Describe devices by ACPI, for a kernel without CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES."`
+	Console bool          `help:"Print the enclave's console while it runs."`
 }
 
 // Booted is what boot prints.

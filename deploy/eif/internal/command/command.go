@@ -75,9 +75,9 @@ type KernelInfo struct {
 type Build struct {
 	Blobs      string   `type:"existingdir" xor:"kernel" required:"" placeholder:"DIR" help:"${help_blobs}"`
 	Kernel     string   `type:"existingfile" xor:"kernel" required:"" help:"Kernel: a bzImage (amd64) or Image (arm64)."`
-	KernelConf string   `name:"kernel-config" type:"existingfile" help:"What --kernel was configured with (.config)."`
+	KernelConf string   `name:"kernel-config" type:"existingfile" help:"The .config that --kernel was built with."`
 	Cmdline    string   `help:"Kernel command line, in place of the blobs' or of \"${cmdline}\"."`
-	Init       string   `required:"" type:"existingfile" help:"The static enclave binary, which runs as PID 1."`
+	Init       string   `required:"" type:"existingfile" help:"Enclave binary, statically linked, which runs as PID 1."`
 	Module     []string `type:"existingfile" help:"${help_module}"`
 	Config     string   `required:"" type:"existingfile" help:"The deployment's enclave.yaml (second ramdisk, PCR2)."`
 	ConfigFile []string `type:"existingfile" help:"File that enclave.yaml names, put beside it; repeatable."`

@@ -55,7 +55,7 @@ func (d *Describe) Run(out Output) error {
 // Verify compares an image with expected measurements.
 type Verify struct {
 	File string `arg:"" type:"existingfile" help:"The image."`
-	PCRs string `name:"pcrs" required:"" type:"existingfile" help:"JSON as build prints it, or an object of PCRs."`
+	PCRs string `name:"pcrs" required:"" type:"existingfile" help:"Expected measurements: JSON as build prints it, or an object of PCRs."`
 }
 
 // ErrMismatch reports that an image is not the expected one.
