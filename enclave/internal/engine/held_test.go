@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -60,7 +61,10 @@ func (w *world) fill(q *wire.DecryptRequest, n int) (waiting int) {
 		c := w.client.NewCall() // not released: it would keep its body beside the queue's
 		c.Body = q.Append(nil)
 		c.Deadline = time.Now().Add(2 * time.Minute)
-		for w.client.Start(c, done) != nil { // its own queue is full for now
+		for err := w.client.Start(c, done); err != nil; err = w.client.Start(c, done) {
+			if !errors.Is(err, session.ErrQueueFull) {
+				w.tb.Fatal(err)
+			}
 			runtime.Gosched()
 		}
 		c.Body = nil
