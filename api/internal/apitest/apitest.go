@@ -8,12 +8,13 @@
 //     under a policy that allows this to tests.
 //
 // Expressions are not evaluated. One whose source is "fail" fails, "len(NAME)" gives a field's length, a field's name
-// its value, anything else its own text. Tests of all tiers together use deploy/local/testkit, where the enclave is true.
+// its value, anything else its own text. Tests of all tiers together use deploy/local/testkit, where the enclave is
+// true.
 //
 // Every answer that passes through an [API], or through a [Transport] to a running one, is checked against the OpenAPI
 // document that the handler generates: its status and content type must be documented. Under the build tag "contract"
-// (make test-contract, which CI runs) an independent validator also checks headers and body. The tag exists because that
-// validator takes minutes to compile under the race detector.
+// (make test-contract, which CI runs) an independent validator also checks headers and body. The tag exists because
+// that validator takes minutes to compile under the race detector.
 package apitest
 
 import (

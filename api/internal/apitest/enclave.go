@@ -60,7 +60,9 @@ func openRequest(suite sealed.Suite, key *sealed.PrivateKey, r *upstream.Request
 	return out, nil
 }
 
-func openField(suite sealed.Suite, key *sealed.PrivateKey, r *upstream.Request, name string, raw []byte) ([]byte, error) {
+func openField(
+	suite sealed.Suite, key *sealed.PrivateKey, r *upstream.Request, name string, raw []byte,
+) ([]byte, error) {
 	blob, err := sealed.ParseBlob(suite, sealed.Encoding(r.Encoding), raw)
 	if err != nil {
 		return nil, err

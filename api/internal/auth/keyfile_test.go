@@ -16,7 +16,7 @@ func TestAKeyOrAFileOfKeysThatIsWrongIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := Grant{Operations: []string{"*"}, Fields: []string{"*"}}
-	for what, make := range map[string]func() error{
+	for what, create := range map[string]func() error{
 		"no name":         func() error { _, err := k.Create("", all, nil, time.Time{}); return err },
 		"a space":         func() error { _, err := k.Create("a b", all, nil, time.Time{}); return err },
 		"a star":          func() error { _, err := k.Create("*", all, nil, time.Time{}); return err },
@@ -24,7 +24,7 @@ func TestAKeyOrAFileOfKeysThatIsWrongIsRefused(t *testing.T) {
 		"no operation":    func() error { _, err := k.Create("a", Grant{}, nil, time.Time{}); return err },
 		"no rate":         func() error { _, err := k.Create("a", all, &Rate{}, time.Time{}); return err },
 	} {
-		if err := make(); err == nil {
+		if err := create(); err == nil {
 			t.Errorf("%s: is made", what)
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// ErrRefused is what a [Trip] returns if the system refused the request because it had too many. The loop counts it, and
-// goes on.
+// ErrRefused is what a [Trip] returns if the system refused the request because it had too many. The loop counts it,
+// and goes on.
 var ErrRefused = errors.New("refused: too many requests")
 
 // Trip is one round trip of a closed loop. Each caller has one of its own.

@@ -1,5 +1,5 @@
-// Package simulate runs the whole path (API, parent, enclave, the KMS stand-in, a store, callers) in one process, lets it
-// fail as a seed says, and holds it to what must be so whatever fails.
+// Package simulate runs the whole path (API, parent, enclave, the KMS stand-in, a store, callers) in one process. Parts of it
+// fail as a seed says, and it is held to what must be so whatever fails.
 //
 //	make simulate SEEDS=1000
 //	go run ./deploy/storm/simulate/host replay PLAN.json --log
@@ -25,14 +25,15 @@
 //
 // # What joins by itself
 //
-// Plans draw from the product's own tables. Rolls take the features of package wire. A test asks the API's document for its
-// routes, and fails if one has neither a request nor a reason; another does the same for the operations of the store.
+// Plans draw from the product's own tables. Rolls take the features of package wire. A test asks the API's document for
+// its routes, and fails if one has neither a request nor a reason. Another does the same for the operations of the
+// store.
 //
 // # Limits
 //
 // The exact form has one thread, which changes goroutines only where one waits. Races inside critical sections are the
 // native form's to find. Its connections have no descriptors, so the paths of package rawio that try before they wait are
-// the native form's too, as is vsock. A kill is the end of all connections, and then of the part; a process that dies amid
-// a write is tested by the tests that kill processes. The store is in memory: package memory says what that leaves out.
+// the native form's too, as is vsock. A kill is the end of all connections, and then of the part; a process that dies
+// amid a write is tested by the tests that kill processes. The store is in memory: package memory says what that leaves out.
 // The RSA pairs to which KMS answers come from a pool in testdata, which protect nothing.
 package simulate

@@ -1,5 +1,5 @@
-// Package failing wraps a store so that simulations make it fail: before it does what it is asked, or after, which loses
-// the acknowledgement. It is for simulations and tests alone.
+// Package failing wraps a store so that simulations make it fail: before it does what it is asked, or after, which
+// loses the acknowledgement. It is for simulations and tests alone.
 package failing
 
 import (

@@ -25,7 +25,8 @@ func NewMetrics(version string) *Metrics {
 			Name: "redoubt_canary_round_trip_ok", Help: "1 if the last round trip gave the right answer.",
 		}),
 		last: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "redoubt_canary_round_trip_last_success_timestamp_seconds", Help: "When the last round trip with the right answer ended, in Unix time.",
+			Name: "redoubt_canary_round_trip_last_success_timestamp_seconds",
+			Help: "When the last round trip with the right answer ended, in Unix time.",
 		}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "redoubt_canary_round_trip_duration_seconds",
