@@ -51,7 +51,8 @@ func newRecipients(cfg *Config) *recipients {
 		newKey = func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, rsaBits) }
 	}
 	return &recipients{
-		module: cfg.Module, newKey: newKey, keyLife: cfg.RSAKeyLife, documentLife: cfg.DocumentLife, first: make(chan struct{}),
+		module: cfg.Module, newKey: newKey, keyLife: cfg.RSAKeyLife, documentLife: cfg.DocumentLife,
+		first: make(chan struct{}),
 	}
 }
 
