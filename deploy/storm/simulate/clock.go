@@ -4,8 +4,8 @@ package simulate
 
 import "time"
 
-// exact: on a machine that others use as well, what takes long may do so for a reason of theirs. So only what depends on
-// no time is held natively.
+// exact: on a machine that others use as well, what takes long may do so for a reason of theirs. So only what depends
+// on no time is held natively.
 const (
 	exact = false
 	// pace is by how much the tiers' limits are longer than in the exact form.

@@ -281,7 +281,8 @@ func (v *vaultModel) history(name string) string {
 	defer v.mu.Unlock()
 	text := ""
 	for _, w := range v.fields[name] {
-		text += fmt.Sprintf("[%q %s at %d]", w.value, [...]string{"pending", "acknowledged", "refused", "unknown"}[w.state], w.acked)
+		state := [...]string{"pending", "acknowledged", "refused", "unknown"}[w.state]
+		text += fmt.Sprintf("[%q %s at %d]", w.value, state, w.acked)
 	}
 	return text
 }

@@ -117,15 +117,16 @@ func workloads() map[string]workload {
 		"writes": {
 			requests: 60, faults: 6, bursts: 1,
 			ops: map[string]int{
-				"create": 3, "again": 3, "update": 8, "decrypt": 6, "present": 2, "delete": 1, "removefield": 2, "list": 1, "audit": 1,
-				"expiring": 1,
+				"create": 3, "again": 3, "update": 8, "decrypt": 6, "present": 2, "delete": 1, "removefield": 2, "list": 1,
+				"audit": 1, "expiring": 1,
 			},
 			kinds: map[string]int{
 				"store.fail": 3, "store.stall": 2, "store.lose": 5, "net.cut": 3, "kill.api": 1, "restart.api": 1,
 			},
 		},
 		"network": {
-			requests: 60, faults: 12, bursts: 2, ops: map[string]int{"open": 6, "decrypt": 4, "batch": 3, "masked": 1, "attest": 1, "sealed": 1},
+			requests: 60, faults: 12, bursts: 2,
+			ops: map[string]int{"open": 6, "decrypt": 4, "batch": 3, "masked": 1, "attest": 1, "sealed": 1},
 			kinds: map[string]int{
 				"net.cut": 8, "net.duplicate": 4, "net.stall": 3, "net.slow": 3, "net.refuse": 2, "net.pieces": 4,
 			},

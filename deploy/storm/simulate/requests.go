@@ -65,7 +65,8 @@ func (r *run) send(ctx context.Context, q request) answer {
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, q.method, "http://"+r.w.links[q.link].address()+q.path, bytes.NewReader(q.body))
+	url := "http://" + r.w.links[q.link].address() + q.path
+	req, err := http.NewRequestWithContext(ctx, q.method, url, bytes.NewReader(q.body))
 	if err != nil {
 		panic(err)
 	}
@@ -76,14 +77,9 @@ func (r *run) send(ctx context.Context, q request) answer {
 	if q.fresh {
 		client = r.fresh
 	}
-	began := time.Now()
-	body, resp, err := read(client, req)
-	a := answer{body: body, took: time.Since(began), err: err}
-	if resp != nil && err == nil {
-		a.status, a.header = resp.StatusCode, resp.Header
-	}
+	a := read(client, req)
 	if exact && a.took > limit+r.w.links[q.link].delays() {
-		r.fail("deadline", "%s %s took %v, its bound is %v (status %d, %v)", q.method, q.path, a.took, limit, a.status, err)
+		r.fail("deadline", "%s %s took %v, its bound is %v (status %d, %v)", q.method, q.path, a.took, limit, a.status, a.err)
 	}
 	r.judge(q, a)
 	return a
@@ -229,7 +225,9 @@ func (r *run) createWith(values map[string]string, key, query string) string {
 	if key != "" {
 		header["Idempotency-Key"] = key
 	}
-	a := r.send(r.ctx(), request{link: callerAPI, method: http.MethodPost, path: "/v1/vaults" + query, body: body, header: header})
+	a := r.send(r.ctx(), request{
+		link: callerAPI, method: http.MethodPost, path: "/v1/vaults" + query, body: body, header: header,
+	})
 	var made struct {
 		ID string `json:"id"`
 	}
@@ -286,7 +284,9 @@ func (r *run) change(v *vaultModel, field, value, method string, body any) {
 		panic(err)
 	}
 	w := v.begin(field, value)
-	a := r.send(r.ctx(), request{link: callerAPI, method: method, path: "/v1/vaults/" + v.id, body: data, header: jsonType})
+	a := r.send(r.ctx(), request{
+		link: callerAPI, method: method, path: "/v1/vaults/" + v.id, body: data, header: jsonType,
+	})
 	v.end(w, state(a), r.model.tick())
 	if a.status == http.StatusNotFound && !v.mayBeGone() {
 		r.fail("acknowledged", "vault %s, whose creation was acknowledged, is not found by a write", v.id)
@@ -380,7 +380,8 @@ func (r *run) masked(rng *mathrand.Rand, e Event) {
 	}
 	reason := fmt.Sprintf("masked %d.%d %d", e.N, e.M, r.model.tick())
 	body, err := json.Marshal(map[string]any{
-		"fields": []string{"city"}, "include": []string{}, "expressions": map[string]string{"m": "city.mask()"}, "reason": reason,
+		"fields": []string{"city"}, "include": []string{}, "expressions": map[string]string{"m": "city.mask()"},
+		"reason": reason,
 	})
 	if err != nil {
 		panic(err)
@@ -487,7 +488,9 @@ func (r *run) sealedReply(rng *mathrand.Rand, _ Event) {
 	if err != nil {
 		panic(err)
 	}
-	a := r.send(r.ctx(), request{link: callerParent, method: http.MethodPost, path: parentapi.PathV1Decrypt, body: body, header: jsonType})
+	a := r.send(r.ctx(), request{
+		link: callerParent, method: http.MethodPost, path: parentapi.PathV1Decrypt, body: body, header: jsonType,
+	})
 	if bytes.Contains(a.body, []byte(sentinel)) {
 		r.fail("leak", "an answer that should be sealed to its caller holds a value")
 	}
@@ -537,7 +540,9 @@ func (r *run) batch(rng *mathrand.Rand, _ Event) {
 	if err != nil {
 		panic(err)
 	}
-	a := r.send(r.ctx(), request{link: callerParent, method: http.MethodPost, path: parentapi.PathBatch, body: body, header: jsonType})
+	a := r.send(r.ctx(), request{
+		link: callerParent, method: http.MethodPost, path: parentapi.PathBatch, body: body, header: jsonType,
+	})
 	if a.status != http.StatusOK {
 		return
 	}
@@ -583,8 +588,7 @@ func (r *run) purge(*mathrand.Rand, Event) {
 		panic(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	_, resp, err := read(r.fresh, req)
-	if err != nil || resp.StatusCode != http.StatusOK {
+	if read(r.fresh, req).status != http.StatusOK {
 		r.answered("purge", "failed", 0)
 		return
 	}

@@ -252,11 +252,12 @@ func (r *run) bounds(ctx context.Context) {
 	if err != nil {
 		panic(err)
 	}
-	text, _, err := read(r.fresh, req)
-	if err != nil {
-		r.fail("metrics", "the parent's metrics cannot be read: %v", err)
+	a := read(r.fresh, req)
+	if a.err != nil {
+		r.fail("metrics", "the parent's metrics cannot be read: %v", a.err)
 		return
 	}
+	text := a.body
 	if strings.Contains(string(text), sentinel) {
 		r.fail("leak", "the parent's metrics hold a value")
 	}

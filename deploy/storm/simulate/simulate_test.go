@@ -91,16 +91,16 @@ func TestEveryRouteHasAWorkload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, _, err := read(http.DefaultClient, req)
-	if err != nil {
-		t.Fatal(err)
+	a := read(http.DefaultClient, req)
+	if a.err != nil {
+		t.Fatal(a.err)
 	}
 	var document struct {
 		Paths map[string]map[string]struct {
 			ID string `json:"operationId"`
 		} `json:"paths"`
 	}
-	if err := json.Unmarshal(body, &document); err != nil || len(document.Paths) < 5 {
+	if err := json.Unmarshal(a.body, &document); err != nil || len(document.Paths) < 5 {
 		t.Fatalf("%v, %d paths", err, len(document.Paths))
 	}
 	asked := map[string]string{

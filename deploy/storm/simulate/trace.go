@@ -35,14 +35,18 @@ func (t *traceHash) String() string {
 const maxAnswer = 4 << 20
 
 // read makes a request and reads the whole answer.
-func read(c *http.Client, req *http.Request) (body []byte, resp *http.Response, err error) {
-	resp, err = c.Do(req)
+func read(c *http.Client, req *http.Request) (a answer) {
+	began := time.Now()
+	defer func() { a.took = time.Since(began) }()
+	resp, err := c.Do(req)
 	if err != nil {
-		return nil, nil, err
+		return answer{err: err}
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	return body, resp, err
+	if a.body, a.err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer)); a.err == nil {
+		a.status, a.header = resp.StatusCode, resp.Header
+	}
+	return a
 }
 
 // metric sums a metric's samples in the text format.

@@ -232,9 +232,11 @@ func (w *world) write(pcrs map[int]string, rootCert, rootKey []byte) error {
 		return err
 	}
 	file, err := yaml.Marshal(map[string]any{
-		"listen":        "unix://" + w.path("enclave.sock"),
-		"keys":          map[string]string{kms.DefaultRegion: w.keyARN},
-		"kms":           map[string]string{"endpoint": "https://" + w.links[enclaveKMS].address(), "ca_file": w.path(kms.CAFile)},
+		"listen": "unix://" + w.path("enclave.sock"),
+		"keys":   map[string]string{kms.DefaultRegion: w.keyARN},
+		"kms": map[string]string{
+			"endpoint": "https://" + w.links[enclaveKMS].address(), "ca_file": w.path(kms.CAFile),
+		},
 		"cache":         map[string]any{"keys": maxKeys, "contexts": maxContexts, "key_ttl": keyTTL.String()},
 		"work":          map[string]any{"workers": 2, "queue": 64, "queue_mib": 8},
 		"sessions":      map[string]any{"max": 16, "memory_mib": 8},
@@ -308,7 +310,8 @@ func (w *world) startParent(ctx context.Context, f wire.Features) (*part, error)
 		"--kms-egress", w.links[enclaveKMS].address(),
 		"--credentials", "static", "--static-credentials-file", w.path("credentials.json"),
 		"--ready-wait", "0s", "--drain-timeout", drainTimeout.String(), "--request-timeout", requestTimeout.String(),
-		"--batch-timeout", requestTimeout.String(), "--ping-every", (pace * 250 * time.Millisecond).String(), "--retry-max", "250ms",
+		"--batch-timeout", requestTimeout.String(),
+		"--ping-every", (pace * 250 * time.Millisecond).String(), "--retry-max", "250ms",
 	}, "simulation", w.log)
 	if err != nil {
 		return nil, err
@@ -386,7 +389,8 @@ func (w *world) cutOff(name string) {
 // leadTo and comeFrom are the links at whose far and near ends a part is.
 var (
 	leadTo = map[string][]string{
-		partKMS: {apiKMS, enclaveKMS}, partEnclave: {parentEnclave}, partParent: {apiParent, callerParent}, partAPI: {callerAPI},
+		partKMS: {apiKMS, enclaveKMS}, partEnclave: {parentEnclave}, partParent: {apiParent, callerParent},
+		partAPI: {callerAPI},
 	}
 	comeFrom = map[string][]string{
 		partEnclave: {enclaveKMS}, partParent: {parentEnclave, enclaveKMS}, partAPI: {apiParent, apiKMS},
