@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,7 +37,10 @@ func hold(t *testing.T, got *Result) {
 // Every kind of request is answered with a success where nothing fails.
 func TestEveryRequestSucceedsWithoutFaults(t *testing.T) {
 	p := Plan{Seed: 1}
-	for i, name := range sortedKeys(ops) {
+	last := []string{"expiring", "removefield", "delete"} // they may leave others nothing to ask for
+	for i, name := range append(slices.DeleteFunc(sortedKeys(ops), func(name string) bool {
+		return slices.Contains(last, name)
+	}), last...) {
 		p.Events = append(p.Events, Event{At: 10 * i, Kind: name, N: i})
 	}
 	p.Events = append(p.Events, Event{At: 400, Kind: "open", N: 7})

@@ -317,15 +317,15 @@ func TestMetricsTellTheLastResult(t *testing.T) {
 	m.Set(Result{Identity: Refused, Took: time.Second}, time.UnixMilli(5000))
 	m.Set(Result{RoundTrip: ErrWrongValue, Identity: Succeeded}, time.UnixMilli(9000))
 	want := `
-		# HELP redoubt_canary_identity How KMS answered a Decrypt from outside an enclave: 1 for its last result.
+		# HELP redoubt_canary_identity How KMS answered the last Decrypt from outside an enclave: 1 for that result.
 		# TYPE redoubt_canary_identity gauge
 		redoubt_canary_identity{result="could_not_ask"} 0
 		redoubt_canary_identity{result="refused"} 0
 		redoubt_canary_identity{result="succeeded"} 1
-		# HELP redoubt_canary_round_trip_last_success_timestamp_seconds End of the last right round trip.
+		# HELP redoubt_canary_round_trip_last_success_timestamp_seconds When the last round trip with the right answer ended, in Unix time.
 		# TYPE redoubt_canary_round_trip_last_success_timestamp_seconds gauge
 		redoubt_canary_round_trip_last_success_timestamp_seconds 5
-		# HELP redoubt_canary_round_trip_ok 1 when the last round trip was right.
+		# HELP redoubt_canary_round_trip_ok 1 if the last round trip gave the right answer.
 		# TYPE redoubt_canary_round_trip_ok gauge
 		redoubt_canary_round_trip_ok 0
 	`
