@@ -30,8 +30,7 @@ func once(ctx context.Context, name string, args []string, enough func(printed s
 	const most = 3 * time.Second
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*most)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, name), args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd := proctest.CommandContext(ctx, filepath.Join(bin, name), args...)
 	cmd.Env = append([]string{"HOME=/nonexistent"}, apiEnvironment...)
 	out := &proctest.Buffer{}
 	cmd.Stdout, cmd.Stderr = out, out

@@ -14,7 +14,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -305,8 +304,7 @@ func (r *rig) callers() []honest {
 // add starts a further program beside the stack and waits until ready returns nil.
 func (r *rig) add(t *testing.T, name, program string, env, args []string, ready func(context.Context) error) *process {
 	t.Helper()
-	cmd := exec.CommandContext(context.Background(), filepath.Join(bin, program), args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd := proctest.CommandContext(context.Background(), filepath.Join(bin, program), args...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent"}, env...)
 	cmd.Stdout, cmd.Stderr = r.log, r.log
 	if err := cmd.Start(); err != nil {
