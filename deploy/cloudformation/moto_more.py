@@ -97,7 +97,9 @@ def _applied(self):
 
 
 def _updated(logical, template, resources, update=parsing.parse_and_update_resource, **where):
-    """A resource that moto knows no update of stays; moto forgets it."""
+    """A resource that moto knows no update of stays; moto forgets it. One whose condition was false is made."""
+    if resources._parsed_resources.get(logical) is None:
+        return parsing.parse_and_create_resource(logical, template, resources, **where)
     made = update(logical, template, resources, **where)
     return resources._parsed_resources.get(logical) if made is None else made
 
