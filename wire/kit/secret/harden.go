@@ -10,6 +10,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"redoubt/wire/kit/program"
 )
 
 // HardenProcess makes the process undumpable (PR_SET_DUMPABLE 0: no core file, no ptrace and no /proc/PID/mem for
@@ -19,7 +21,7 @@ import (
 // It also silences the standard library's log package: net/http prints there what a peer sent out of turn, and so
 // part of an answer. Programs log by log/slog, whose default printed by that package and prints to stderr now.
 func HardenProcess() error {
-	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
+	slog.SetDefault(program.NewLogger(os.Stderr, slog.LevelInfo))
 	log.SetOutput(io.Discard) // after SetDefault, which would have it print by slog
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("make the process undumpable: %w", err)
