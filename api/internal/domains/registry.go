@@ -18,12 +18,11 @@ package domains
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"sync"
 
 	"redoubt/api/internal/store"
+	"redoubt/api/internal/verified"
 	"redoubt/wire/kit/domain"
 )
 
@@ -49,7 +48,7 @@ const maxBelieved = 4096
 // Keys makes and verifies MACs under the API's KMS HMAC key.
 type Keys interface {
 	MAC(ctx context.Context, message []byte) ([]byte, error)
-	VerifyMAC(ctx context.Context, message, mac []byte) (bool, error)
+	verified.Keys
 }
 
 // Domain is a generation that is believed.
@@ -65,16 +64,14 @@ type Domain struct {
 
 // Registry is safe for concurrent use.
 type Registry struct {
-	store store.Domains
-	keys  Keys
-
-	mu       sync.Mutex
-	believed map[[sha256.Size]byte]struct{}
+	store    store.Domains
+	keys     Keys
+	believed *verified.MACs
 }
 
 // New makes a registry of the domains in s.
 func New(s store.Domains, keys Keys) *Registry {
-	return &Registry{store: s, keys: keys, believed: map[[sha256.Size]byte]struct{}{}}
+	return &Registry{store: s, keys: keys, believed: verified.New(keys, maxBelieved)}
 }
 
 // Add stores a domain record that the caller has verified, and reads it back. If two add the same id and generation at
@@ -170,33 +167,12 @@ func (r *Registry) judge(ctx context.Context, stored *store.Domain) (*Domain, er
 		stored: *stored,
 	}
 	message := domain.MACInput(out.Hash)
-	seen := sha256.Sum256(append(message[:len(message):len(message)], stored.MAC...))
-	if r.believes(seen) {
-		return out, nil
-	}
-	ok, err := r.keys.VerifyMAC(ctx, message, stored.MAC)
+	ok, err := r.believed.Verify(ctx, message, stored.MAC)
 	switch {
 	case err != nil:
 		return nil, err
 	case !ok:
 		return nil, ErrUntrusted
 	}
-	r.believe(seen)
 	return out, nil
-}
-
-func (r *Registry) believes(seen [sha256.Size]byte) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_, ok := r.believed[seen]
-	return ok
-}
-
-func (r *Registry) believe(seen [sha256.Size]byte) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.believed) >= maxBelieved {
-		clear(r.believed)
-	}
-	r.believed[seen] = struct{}{}
 }

@@ -2,9 +2,7 @@ package vault
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"sync"
 
 	"redoubt/api/internal/pksuid"
 	"redoubt/api/internal/store"
@@ -45,46 +43,12 @@ func (s *Service) verifyKey(ctx context.Context, r *store.Record) error {
 		return nil
 	}
 	message := bindMessage(r.ID, r.Suite, r.PublicKey)
-	seen := sha256.Sum256(append(message, r.KeyMAC...))
-	if s.bound.has(seen) {
-		return nil
-	}
-	ok, err := s.cfg.Keys.VerifyMAC(ctx, message, r.KeyMAC)
+	ok, err := s.bound.Verify(ctx, message, r.KeyMAC)
 	if err != nil {
 		return err
 	}
 	if !ok {
 		return ErrKeyUnverified
 	}
-	s.bound.add(seen)
 	return nil
-}
-
-// boundCache remembers which keys were verified with which MAC, so that a record costs one KMS call per process.
-type boundCache struct {
-	mu   sync.Mutex
-	seen map[[sha256.Size]byte]struct{}
-}
-
-func newBoundCache() *boundCache {
-	return &boundCache{seen: make(map[[sha256.Size]byte]struct{})}
-}
-
-func (b *boundCache) has(sum [sha256.Size]byte) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	_, ok := b.seen[sum]
-	return ok
-}
-
-func (b *boundCache) add(sum [sha256.Size]byte) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.seen) >= maxBound {
-		for old := range b.seen { // any one: the map's order is random
-			delete(b.seen, old)
-			break
-		}
-	}
-	b.seen[sum] = struct{}{}
 }

@@ -12,6 +12,7 @@ import (
 	"redoubt/api/internal/schema"
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/upstream"
+	"redoubt/api/internal/verified"
 	"redoubt/wire/kit/sealed"
 )
 
@@ -103,9 +104,9 @@ type Service struct {
 	log      *audit.Log
 	limiter  *auth.Limiter
 	refusals *refusals
-	bound    *boundCache
-	sources  macKey // hashes sources of expressions
-	cursors  macKey // seals cursors of lists
+	bound    *verified.MACs // of records' public keys
+	sources  macKey         // hashes sources of expressions
+	cursors  macKey         // seals cursors of lists
 }
 
 // New checks the configuration and makes a service. Error: [ErrCutover].
@@ -127,7 +128,7 @@ func New(cfg Config) (*Service, error) {
 			Store: cfg.Store, Keys: cfg.Keys, Now: cfg.Now, Every: cfg.CheckpointEvery, Kept: cfg.Checkpointed,
 		}),
 		limiter:  auth.NewLimiter(cfg.Policy, cfg.Now),
-		refusals: newRefusals(cfg.Now), bound: newBoundCache(),
+		refusals: newRefusals(cfg.Now), bound: verified.New(cfg.Keys, maxBound),
 		sources: macKey{domain: sourceDomain}, cursors: macKey{domain: cursorDomain},
 	}, nil
 }
