@@ -9,7 +9,7 @@ import (
 	"redoubt/wire/kit/test/timing"
 )
 
-// Who writes to the store could otherwise find an entry's MAC byte by byte.
+// An attacker who writes to the store could otherwise find an entry's MAC byte by byte.
 func TestTheTimeOfARefusedMACDoesNotTellHowMuchOfItIsRight(t *testing.T) {
 	k := newKey(make([]byte, 32))
 	entry := store.Entry{VaultID: "v_1", Time: 1, Event: "DecryptVault", Chain: "c", Seq: 1, Fields: []string{"email"}}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What is wrong with a file of keys, or with a new key, is said, and neither makes a key nor loses one.
+// OpenKeyFile and Create say what is wrong with a file of keys or a new key. Neither makes a key then, nor loses one.
 func TestAKeyOrAFileOfKeysThatIsWrongIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	k, err := OpenKeyFile(path, time.Now)

@@ -3,7 +3,7 @@
 // # What it guarantees
 //
 // A domain record that it returns was added by this API, or one that has the same KMS HMAC key: its descriptor's hash
-// carries a MAC of that key over [domain.MACInput]. What is stored under an id and generation is of that id and
+// carries a MAC of that key over [domain.MACInput]. The record under an id and generation is of that id and
 // generation. A record is put where none is, once; later only its wraps and its state change. An attacker who writes to
 // the store can remove a domain, which is an outage, and put an older wrap or state back. He cannot add a domain.
 //

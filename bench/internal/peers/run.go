@@ -124,7 +124,7 @@ func one(ctx context.Context, scheme string, all []*side, o *Options, sink *meas
 	return nil
 }
 
-// What is repeated.
+// The operations that a turn repeats.
 const (
 	opMake     = "make"
 	opOpen     = "open"

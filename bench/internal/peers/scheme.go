@@ -15,7 +15,7 @@ import (
 	"redoubt/wire/kit/sealed"
 )
 
-// What all sides put into their messages; bench/peers/src/main.rs has the same.
+// All sides put these into their messages; bench/peers/src/main.rs has the same.
 const (
 	info      = "v_bench"
 	fieldName = "ssn9"

@@ -25,7 +25,7 @@ use std::io::{self, BufRead, Write};
 /// Something that has gone wrong, for the one who measures.
 pub type Res<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// What all sides put into their messages.
+/// All sides put these into their messages.
 pub const INFO: &[u8] = b"v_bench";
 pub const AAD: &[u8] = b"ssn9";
 pub const TEXT: &[u8] = b"123-45-6789";

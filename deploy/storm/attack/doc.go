@@ -28,7 +28,7 @@
 //
 // # Joining by default
 //
-// What is attacked comes from the product's own tables: routes of the API from its OpenAPI document, those of the
+// The suite takes its targets from the product's own tables: routes of the API from its OpenAPI document, those of the
 // parent from parentapi, kinds of messages and types of streams from wire/testdata/numbers.txt, messages from wire's
 // vectors.
 package attack

@@ -117,7 +117,7 @@ func TestTheListIsCheckedWithoutProfiles(t *testing.T) {
 	}
 }
 
-// What is printed by -show can stand in the list.
+// The lines that -show prints can stand in the list.
 func TestWhatIsShownCanBeListed(t *testing.T) {
 	_, out, _ := tier(t, "", without("6.9,8.3", "13.7,15.3"), "-show", "cover.out")
 	if out != "tier/a.go | open | return 0, errors.New(\"bad\") # 7\ntier/a.go | twice | return err # 14\n" {

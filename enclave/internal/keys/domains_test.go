@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,29 +21,14 @@ import (
 
 // domainKMS is a DomainOpener whose ciphertexts are the data keys themselves.
 type domainKMS struct {
-	mu     sync.Mutex
-	err    map[string]error // by ARN
-	gate   chan struct{}
-	calls  atomic.Int64
-	inside atomic.Int64
-	most   atomic.Int64
+	gated
+	err map[string]error // by ARN
 }
 
 func (k *domainKMS) OpenDataKey(ctx context.Context, r DataKeyRequest) (*secret.Buffer, error) {
-	k.calls.Add(1)
-	n := k.inside.Add(1)
-	defer k.inside.Add(-1)
-	for m := k.most.Load(); n > m && !k.most.CompareAndSwap(m, n); m = k.most.Load() {
-	}
-	k.mu.Lock()
-	gate := k.gate
-	k.mu.Unlock()
-	if gate != nil {
-		select {
-		case <-gate:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	defer k.leave()
+	if err := k.enter(ctx); err != nil {
+		return nil, err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -61,13 +45,6 @@ func (k *domainKMS) fail(arn string, err error) {
 		k.err = map[string]error{}
 	}
 	k.err[arn] = err
-}
-
-func (k *domainKMS) wantCalls(t *testing.T, n int64) {
-	t.Helper()
-	if got := k.calls.Load(); got != n {
-		t.Errorf("%d calls, want %d", got, n)
-	}
 }
 
 const (
@@ -225,7 +202,7 @@ func TestAVaultUnderAnOpenDomainCostsNoCallToKMS(t *testing.T) {
 	})
 }
 
-// What is kept of one vault opens nothing of another, although both are kept under the domain.
+// Keys and contexts of one vault open nothing of another, although both are kept under the domain.
 func TestVaultsUnderADomainShareNothing(t *testing.T) {
 	d, other := newTestDomain(t, "acme", 1), newTestDomain(t, "other", 1)
 	domainBubble(t, DomainConfig{}, func(t *testing.T, c *Cache, _ *domainKMS) {
@@ -297,7 +274,7 @@ func TestADomainGoesWithAllThatIsUnderIt(t *testing.T) {
 	}
 }
 
-// Who holds a key when its domain goes finishes, but leaves nothing behind.
+// A reader that holds a key when its domain goes finishes, but leaves nothing behind.
 func TestAKeyInUseOutlivesItsDomainAndLeavesNothing(t *testing.T) {
 	d := newTestDomain(t, "acme", 1)
 	domainBubble(t, DomainConfig{}, func(t *testing.T, c *Cache, _ *domainKMS) {
@@ -439,7 +416,7 @@ func TestOneCallForADomainAndFourInAll(t *testing.T) {
 		all = append(all, newTestDomain(t, fmt.Sprint("d", i), 1))
 	}
 	domainBubble(t, DomainConfig{}, func(t *testing.T, c *Cache, k *domainKMS) {
-		k.gate = make(chan struct{})
+		release := k.hold()
 		var done sync.WaitGroup
 		for _, d := range all {
 			for range 5 {
@@ -454,7 +431,7 @@ func TestOneCallForADomainAndFourInAll(t *testing.T) {
 		if n := k.inside.Load(); n != maxDomainOpens {
 			t.Errorf("%d calls at a time, want %d", n, maxDomainOpens)
 		}
-		close(k.gate)
+		release()
 		done.Wait()
 		k.wantCalls(t, 10)
 		if m := k.most.Load(); m > maxDomainOpens {
@@ -469,7 +446,7 @@ func TestABadRecordDoesNotStandInForAGoodOneOfTheSameDomain(t *testing.T) {
 	bad := bytes.Clone(d.record)
 	bad[len(bad)-1] ^= 1
 	domainBubble(t, DomainConfig{}, func(t *testing.T, c *Cache, k *domainKMS) {
-		k.gate = make(chan struct{})
+		release := k.hold()
 		var done sync.WaitGroup
 		done.Go(func() {
 			if code := open(t, c, bad); code != wire.DecryptFailed {
@@ -484,7 +461,7 @@ func TestABadRecordDoesNotStandInForAGoodOneOfTheSameDomain(t *testing.T) {
 		})
 		synctest.Wait()
 		k.wantCalls(t, 1)
-		close(k.gate)
+		release()
 		done.Wait()
 		k.wantCalls(t, 2)
 	})
@@ -493,12 +470,12 @@ func TestABadRecordDoesNotStandInForAGoodOneOfTheSameDomain(t *testing.T) {
 func TestAnOpeningThatAPurgeOvertakesIsNotKept(t *testing.T) {
 	d := newTestDomain(t, "acme", 1)
 	domainBubble(t, DomainConfig{}, func(t *testing.T, c *Cache, k *domainKMS) {
-		k.gate = make(chan struct{})
+		release := k.hold()
 		code := make(chan wire.Code, 1)
 		go func() { code <- open(t, c, d.record) }()
 		synctest.Wait()
 		c.PurgeAll()
-		close(k.gate)
+		release()
 		if got := <-code; got != wire.Overloaded {
 			t.Errorf("%v", got)
 		}
@@ -511,7 +488,7 @@ func TestAnOpeningThatAPurgeOvertakesIsNotKept(t *testing.T) {
 func TestAWaiterLeavesAtItsDeadlineAndCloseEndsAnOpening(t *testing.T) {
 	d := newTestDomain(t, "acme", 1)
 	domainBubble(t, DomainConfig{}, func(t *testing.T, c *Cache, k *domainKMS) {
-		k.gate = make(chan struct{})
+		k.hold()
 		first := make(chan wire.Code, 1)
 		go func() { first <- open(t, c, d.record) }()
 		synctest.Wait()

@@ -14,15 +14,61 @@ import (
 	"redoubt/wire/kit/secret"
 )
 
-// kms is an Unwrapper whose wrapped keys are DER itself, and whose outcome a test decides.
-type kms struct {
+// gated counts the calls of a fake, and holds them when a test says so.
+type gated struct {
 	mu     sync.Mutex
-	err    error
-	gate   chan struct{} // when set, an unwrap waits for it to be closed
-	panics bool
+	gate   chan struct{} // when set, a call waits for it to be closed
 	calls  atomic.Int64
 	inside atomic.Int64
-	most   atomic.Int64 // unwraps at a time
+	most   atomic.Int64 // calls at a time
+}
+
+// enter waits at the gate. The call ends with leave, also when there is an error: the context's.
+func (g *gated) enter(ctx context.Context) error {
+	g.calls.Add(1)
+	n := g.inside.Add(1)
+	for m := g.most.Load(); n > m && !g.most.CompareAndSwap(m, n); m = g.most.Load() {
+	}
+	g.mu.Lock()
+	gate := g.gate
+	g.mu.Unlock()
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (g *gated) leave() { g.inside.Add(-1) }
+
+func (g *gated) wantCalls(t *testing.T, n int64) {
+	t.Helper()
+	if got := g.calls.Load(); got != n {
+		t.Errorf("%d calls, want %d", got, n)
+	}
+}
+
+func (g *gated) hold() (release func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	gate := make(chan struct{})
+	g.gate = gate
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.gate = nil
+		close(gate)
+	}
+}
+
+// kms is an Unwrapper whose wrapped keys are DER itself, and whose outcome a test decides.
+type kms struct {
+	gated
+	err    error
+	panics bool
 }
 
 func (k *kms) set(err error) {
@@ -31,34 +77,10 @@ func (k *kms) set(err error) {
 	k.err = err
 }
 
-func (k *kms) hold() (release func()) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	gate := make(chan struct{})
-	k.gate = gate
-	return func() {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.gate = nil
-		close(gate)
-	}
-}
-
 func (k *kms) Unwrap(ctx context.Context, r Request) (*secret.Buffer, error) {
-	k.calls.Add(1)
-	n := k.inside.Add(1)
-	defer k.inside.Add(-1)
-	for m := k.most.Load(); n > m && !k.most.CompareAndSwap(m, n); m = k.most.Load() {
-	}
-	k.mu.Lock()
-	gate := k.gate
-	k.mu.Unlock()
-	if gate != nil {
-		select {
-		case <-gate:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	defer k.leave()
+	if err := k.enter(ctx); err != nil {
+		return nil, err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

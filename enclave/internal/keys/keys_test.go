@@ -34,13 +34,6 @@ func bubble(t *testing.T, cfg Config, f func(t *testing.T, c *Cache, k *kms)) {
 	})
 }
 
-func (k *kms) wantCalls(t *testing.T, n int64) {
-	t.Helper()
-	if got := k.calls.Load(); got != n {
-		t.Errorf("%d unwraps, want %d", got, n)
-	}
-}
-
 func TestAKeyIsUnwrappedOnceAndThenCached(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, c *Cache, k *kms) {
 		v := newVault(t, "v_1")

@@ -12,8 +12,7 @@ import (
 )
 
 // This file is the keys of vaults under a domain. A request's [Key] is then an entry of its own that holds its domain.
-// What is kept (the serialized key, contexts, keys of fields) is kept under the domain's entry, and a hash of the vault
-// too.
+// The cache keeps the serialized key, its contexts and its fields' keys under the domain's entry and a hash of the vault.
 
 const vaultKeySize = sealed.MaxPrivateSize
 

@@ -447,7 +447,7 @@ func TestKeysPrintNothing(t *testing.T) {
 	}
 }
 
-// What stays locked for a domain, in bytes of the process's budget.
+// A domain's keys lock one page of the process's budget.
 func TestKeysAreOnePageAndGoWithDestroy(t *testing.T) {
 	before := secret.Stats().Mapped
 	k := newDomain(t)

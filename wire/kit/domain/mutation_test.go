@@ -271,7 +271,7 @@ func TestEachByteOfAStatementCounts(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	// What the domain signs for a suite that the descriptor does not allow, or another generation, is no statement.
+	// A signature of the domain for a suite that the descriptor does not allow, or another generation, is no statement.
 	narrow := *d
 	narrow.Suites = []sealed.Suite{sealed.P384}
 	if err := narrow.VerifyKey(dh, Made, id, m.Wrapped, m.Public, m.Statement); !errors.Is(err, ErrStatement) {

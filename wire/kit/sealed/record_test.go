@@ -355,7 +355,7 @@ type failingReader struct{}
 
 func (failingReader) Read([]byte) (int, error) { return 0, errors.New("no entropy") }
 
-// What stands in the store for a record of ten fields, the names and the attributes' overhead apart.
+// A record of ten fields takes these bytes in the store, the names and the attributes' overhead apart.
 func TestSizesOfTenFieldRecords(t *testing.T) {
 	for s, most := range map[Suite]int{XWing: 1600, P384: 580} {
 		_, _, pk := domainPair(t, s)

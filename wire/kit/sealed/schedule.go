@@ -86,7 +86,7 @@ func (p *params) expand(suite, dst, prk []byte, label string, info []byte) bool 
 	return p.hkdfExpand(dst, prk, labeled)
 }
 
-// What extract and expand have room for without asking the heap. A longer vault id is no secret.
+// The arrays of extract and expand have room for these sizes. A longer vault id, which is no secret, goes to the heap.
 const (
 	maxLabeled = 2 + len(hpkeVersion) + SuiteIDSize + maxLabel + maxInfo
 	maxLabel   = len("shared_secret")

@@ -30,8 +30,8 @@
 // Keys of vaults under domains, and the domains, are in buckets of their own in the same file. A write that is about a
 // record and its keys is one transaction. The first such write changes the file's format from "redoubt store 1" to
 // "redoubt store 2", which earlier releases refuse. [Store.Backup] is one file with all of it. [Store.BackupRecords]
-// and [Store.BackupKeys] are two, so that keys can be kept for a shorter time; [Join] makes the whole of them. What is
-// dropped or erased of keys is overwritten as any removal is.
+// and [Store.BackupKeys] are two, so that keys can be kept for a shorter time; [Join] makes the whole of them. Keys
+// that are dropped or erased are overwritten as any removal is.
 //
 // Limits: a record is one value of at most 64 MiB. The file grows and is reused but never shrinks. It holds
 // ciphertext, wrapped keys and the audit log in the clear: its directory's permissions protect it (the file is

@@ -69,7 +69,7 @@ func TestTheFormatChangesWithTheFirstWriteOfADomain(t *testing.T) {
 			if err := s.Create(t.Context(), rec("v_kms"), nil, nil); err != nil {
 				t.Fatal(err)
 			}
-			// What is only looked for, or refused, changes nothing.
+			// A read changes nothing, nor does a write that is refused.
 			_, _, err := s.GetKeyed(t.Context(), "v_kms")
 			if _, none := s.Domain(t.Context(), "acme", 1); err != nil || !errors.Is(none, store.ErrNotFound) {
 				t.Fatal(err, none)

@@ -102,7 +102,7 @@ func join(to, records, keys *bbolt.DB) error {
 				with.Bucket(bucketKeys) == nil || with.Bucket(bucketDomains) == nil {
 				return ErrNotKeys
 			}
-			// What keys have comes first, so that domains are those of the records in the end.
+			// The part with the keys is copied first, so that domains are those of the records in the end.
 			err := errors.Join(copyAll(to, with, keysAlone), copyAll(to, from, withoutKeys))
 			if err != nil {
 				return err

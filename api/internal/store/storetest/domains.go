@@ -172,7 +172,7 @@ func keyedUpdate(e *env) {
 		!bytes.Equal(got.Domain, r.Domain) {
 		e.Fatalf("after: %#v, %#v", got, k)
 	}
-	// Who does not know that the vault is under a domain changes nothing, and the reverse.
+	// A writer that does not know that the vault is under a domain changes nothing, and the reverse.
 	u = &store.Update{ID: "v_1", Revision: got.Modified, Modified: got.Modified + 1, Remove: []string{"phone"}}
 	e.want(e.s.Update(e.ctx(), u, nil), store.ErrConflict)
 	e.must(e.s.Create(e.ctx(), record("v_kms"), nil, nil))
