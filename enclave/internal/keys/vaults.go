@@ -12,7 +12,8 @@ import (
 )
 
 // This file is the keys of vaults under a domain. A request's [Key] is then an entry of its own that holds its domain.
-// The cache keeps the serialized key, its contexts and its fields' keys under the domain's entry and a hash of the vault.
+// The cache keeps the serialized key, its contexts and its fields' keys under the domain's entry and a hash of the
+// vault.
 
 const vaultKeySize = sealed.MaxPrivateSize
 

@@ -19,8 +19,8 @@
 //
 // Their records are in the same table, without _sk and _pk, which is why an earlier release takes them for ghosts and
 // changes none of them. Their keys are in a second table, and domains in a third; package store lists the attributes.
-// A write of a record and its keys is one transaction over both tables, the audit entry included. One BatchGetItem reads
-// both, each of them strongly consistent. The store asks again for what a batch leaves out. Erased keys are
+// A write of a record and its keys is one transaction over both tables, the audit entry included. One BatchGetItem
+// reads both, each of them strongly consistent. The store asks again for what a batch leaves out. Erased keys are
 // in the second table's backups until its recovery window is over.
 //
 // # Items that other programs changed
