@@ -12,60 +12,20 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"redoubt/api/internal/apitest"
+	"redoubt/wire/kit/test/lambda"
 	"redoubt/wire/kit/test/proctest"
 )
 
-// runtimeAPI plays Lambda's side of the custom runtime API (2018-06-01).
-type runtimeAPI struct {
-	*httptest.Server
-	events  chan string
-	answers chan string
-	number  int
-}
-
-func newRuntimeAPI(t *testing.T) *runtimeAPI {
-	t.Helper()
-	r := &runtimeAPI{events: make(chan string), answers: make(chan string, 1)}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /2018-06-01/runtime/invocation/next", func(w http.ResponseWriter, req *http.Request) {
-		select {
-		case e := <-r.events:
-			r.number++
-			w.Header().Set("Lambda-Runtime-Aws-Request-Id", fmt.Sprintf("invocation-%d", r.number))
-			w.Header().Set("Lambda-Runtime-Deadline-Ms", fmt.Sprint(time.Now().Add(10*time.Second).UnixMilli()))
-			w.Header().Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:000000000000:function:api")
-			_, _ = io.WriteString(w, e)
-		case <-req.Context().Done():
-		}
-	})
-	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/{end}", func(w http.ResponseWriter, req *http.Request) {
-		body, _ := io.ReadAll(req.Body)
-		w.WriteHeader(http.StatusAccepted)
-		r.answers <- req.PathValue("end") + " " + string(body)
-	})
-	r.Server = httptest.NewServer(mux)
-	t.Cleanup(r.Close)
-	return r
-}
-
 // invoke sends an event through the runtime loop and returns the function's answer.
-func (r *runtimeAPI) invoke(t *testing.T, event string) string {
+func invoke(t *testing.T, r *lambda.Runtime, event string) string {
 	t.Helper()
-	select {
-	case r.events <- event:
-	case <-time.After(30 * time.Second):
-		t.Fatal("the function asks for no event")
+	a, err := r.Invoke(t.Context(), event)
+	if err != nil {
+		t.Fatal(err)
 	}
-	select {
-	case a := <-r.answers:
-		return a
-	case <-time.After(30 * time.Second):
-		t.Fatal("the function does not answer")
-	}
-	return ""
+	return a
 }
 
 func restEvent(method, path, body, authorizer string) string {
@@ -118,7 +78,7 @@ func (a *lambdaAnswer) breaks(t *testing.T, c *apitest.Contract, event string) e
 }
 
 func TestLambdaServesBothPayloadsThroughTheRuntimeLoop(t *testing.T) {
-	stack, rt := apitest.NewStack(t), newRuntimeAPI(t)
+	stack, rt := apitest.NewStack(t), lambda.New(t)
 	dir := t.TempDir()
 	policy := filepath.Join(dir, "policy.yaml")
 	err := os.WriteFile(policy, []byte(`
@@ -152,7 +112,7 @@ rules:
 	var contract *apitest.Contract
 	call := func(event string, status int) string {
 		t.Helper()
-		answer := rt.invoke(t, event)
+		answer := invoke(t, rt, event)
 		data, ok := strings.CutPrefix(answer, "response ")
 		out = lambdaAnswer{}
 		if !ok || json.Unmarshal([]byte(data), &out) != nil || out.StatusCode != status {
@@ -188,7 +148,7 @@ rules:
 	call(httpEvent("POST", "/v1/vaults/"+id+"/decrypt", "", `{"fields":["ssn9"],"reason":"test"}`, httpCaller), 403)
 	call(httpEvent("POST", "/v1/vaults", "", person, httpCaller), 403)
 	call(restEvent("POST", "/vaults/"+id+"/decrypt", `{"fields":["email"],"reason":"test"}`, ""), 401)
-	if answer := rt.invoke(t, `{"Records":["SENTINEL"]}`); !strings.HasPrefix(answer, "error ") || strings.Contains(answer, "SENTINEL") {
+	if answer := invoke(t, rt, `{"Records":["SENTINEL"]}`); !strings.HasPrefix(answer, "error ") || strings.Contains(answer, "SENTINEL") {
 		t.Errorf("foreign event: %s", answer)
 	}
 	audit := call(restEvent("GET", "/vaults/"+id+"/audit", "", restCaller), 200)

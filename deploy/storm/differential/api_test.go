@@ -7,11 +7,9 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	mathrand "math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,7 +17,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
@@ -27,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"redoubt/wire/kit/test/kms"
+	"redoubt/wire/kit/test/lambda"
 	"redoubt/wire/kit/test/proctest"
 )
 
@@ -68,39 +66,21 @@ func (s *stack) apiEnv() []string {
 
 // function is a Lambda function behind an HTTP API of API Gateway (payload 2.0). It takes one event at a time.
 type function struct {
-	events, answers chan string
-	log             *proctest.Buffer
+	runtime *lambda.Runtime
+	log     *proctest.Buffer
 }
 
-// lambda starts the program as Lambda does, with a runtime API (2018-06-01) of ours.
+// lambda starts the program as Lambda does.
 func (s *stack) lambda(t *testing.T) *function {
 	t.Helper()
-	f := &function{events: make(chan string), answers: make(chan string, 1)}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /2018-06-01/runtime/invocation/next", func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case e := <-f.events:
-			w.Header().Set("Lambda-Runtime-Aws-Request-Id", "invocation")
-			w.Header().Set("Lambda-Runtime-Deadline-Ms", fmt.Sprint(time.Now().Add(20*time.Second).UnixMilli()))
-			w.Header().Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:000000000000:function:api")
-			_, _ = io.WriteString(w, e)
-		case <-r.Context().Done():
-		}
-	})
-	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/{end}", func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		w.WriteHeader(http.StatusAccepted)
-		f.answers <- r.PathValue("end") + " " + string(body)
-	})
-	runtime := httptest.NewServer(mux)
-	t.Cleanup(runtime.Close)
+	f := &function{runtime: lambda.New(t)}
 	dir := t.TempDir()
 	policy := filepath.Join(dir, "policy.yaml")
 	rule := []byte("rules:\n  - {principals: [\"gateway:ann\"], operations: [\"*\"], fields: [\"*\"]}\n")
 	if err := os.WriteFile(policy, rule, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f.log = program(t, append(s.apiEnv(), "AWS_LAMBDA_RUNTIME_API="+strings.TrimPrefix(runtime.URL, "http://"),
+	f.log = program(t, append(s.apiEnv(), "AWS_LAMBDA_RUNTIME_API="+strings.TrimPrefix(f.runtime.URL, "http://"),
 		"API_POLICY="+policy, "API_STORE=bolt:"+filepath.Join(dir, "store.db"), "AWS_LAMBDA_FUNCTION_NAME=vault-api",
 		"AWS_LAMBDA_INITIALIZATION_TYPE=on-demand"), filepath.Join(bin, "api"))
 	return f
@@ -122,29 +102,21 @@ func (f *function) do(ctx context.Context, method, path string, q url.Values, bo
 	if err != nil {
 		return answer{}, err
 	}
-	select {
-	case f.events <- string(event):
-	case <-ctx.Done():
-		return answer{}, ctx.Err()
-	case <-time.After(30 * time.Second):
-		return answer{}, fmt.Errorf("the function asks for no event: %s", f.log)
+	text, err := f.runtime.Invoke(ctx, string(event))
+	if err != nil {
+		return answer{}, fmt.Errorf("%w: %s", err, f.log)
 	}
-	select {
-	case text := <-f.answers:
-		var out struct {
-			StatusCode int
-			Headers    map[string]string
-			Body       string
-		}
-		data, ok := strings.CutPrefix(text, "response ")
-		if !ok {
-			return answer{}, fmt.Errorf("the function answers %s", text)
-		}
-		err := json.Unmarshal([]byte(data), &out)
-		return answer{out.StatusCode, []byte(out.Body), http.Header{"Etag": {out.Headers["ETag"] + out.Headers["Etag"]}}.Get("ETag")}, err
-	case <-time.After(30 * time.Second):
-		return answer{}, fmt.Errorf("the function does not answer: %s", f.log)
+	data, ok := strings.CutPrefix(text, "response ")
+	if !ok {
+		return answer{}, fmt.Errorf("the function answers %s", text)
 	}
+	var out struct {
+		StatusCode int
+		Headers    map[string]string
+		Body       string
+	}
+	err = json.Unmarshal([]byte(data), &out)
+	return answer{out.StatusCode, []byte(out.Body), http.Header{"Etag": {out.Headers["ETag"] + out.Headers["Etag"]}}.Get("ETag")}, err
 }
 
 // table makes an empty DynamoDB table of the reference's form.
