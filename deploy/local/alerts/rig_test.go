@@ -106,6 +106,7 @@ func site(t *testing.T) *rig {
 		r.Stop()
 		if t.Failed() {
 			t.Logf("parent: %s", strings.Join(r.Process(testkit.Parent).Tail(), "\n"))
+			t.Logf("api: %s", strings.Join(r.Process(testkit.API).Tail(), "\n"))
 		}
 	})
 	for i := range many {

@@ -1,7 +1,9 @@
 //go:build dev
 
-// Command guest makes one run of a simulation and prints its result as a line of JSON. It is built for wasip1 and run by the
-// program in ../host; for one run in a usual process: go run -tags dev ./deploy/storm/simulate/guest SEED|PLAN FOLDER
+// Command guest makes one run of a simulation and prints its result as a line of JSON. It is built for wasip1 and run
+// by the program in ../host. One run in a usual process:
+//
+//	go run -tags dev ./deploy/storm/simulate/guest SEED|PLAN FOLDER
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command host runs simulations: it builds the guest for wasip1, gives it its clock and its random numbers, and so makes a run
-// repeat exactly. See package simulate for what a run is.
+// Command host runs simulations: it builds the guest for wasip1, gives it its clock and its random numbers, and so
+// makes a run repeat exactly. See package simulate for what a run is.
 //
 //	go run ./deploy/storm/simulate/host run --seeds 100
 //	go run ./deploy/storm/simulate/host replay PLAN.json
