@@ -136,24 +136,25 @@ var faults = []fault{
 		}, mend,
 	},
 	{
-		"a record of the store is damaged",
-		[]string{"RedoubtStoreDamaged"},
-		func(r *rig) { r.damage() }, mend,
-	},
-	{
 		"the store's file is replaced",
 		[]string{"RedoubtAuditFails", "RedoubtStoreFails"},
 		func(r *rig) {
 			name := filepath.Join(r.state, "vaults.db")
 			data, err := os.ReadFile(name)
 			if err == nil {
-				err = os.Rename(name, name+".old")
+				err = os.Rename(name, r.inUse())
 			}
 			if err != nil {
 				r.t.Fatal(err)
 			}
 			r.write("vaults.db", string(data))
 		}, mend,
+	},
+	// After the file was replaced, since a page that cannot be read may end each write before its file is looked at.
+	{
+		"a record of the store is damaged",
+		[]string{"RedoubtStoreDamaged"},
+		func(r *rig) { r.damage() }, mend,
 	},
 	{
 		"a process is gone",
@@ -198,10 +199,13 @@ func (r *rig) second(credentials string, life time.Duration) {
 		"--tls-cert", in("cert.pem"), "--tls-key", in("key.pem"))
 }
 
+// inUse is the store's file that the API has open once another was put in its place.
+func (r *rig) inUse() string { return filepath.Join(r.state, "vaults.db.old") }
+
 // damage writes over what the store keeps of the vault, wherever its id is.
 func (r *rig) damage() {
 	r.t.Helper()
-	file, err := os.OpenFile(filepath.Join(r.state, "vaults.db"), os.O_RDWR, 0)
+	file, err := os.OpenFile(r.inUse(), os.O_RDWR, 0)
 	if err != nil {
 		r.t.Fatal(err)
 	}
