@@ -117,7 +117,7 @@ func TestPlaintextIsGoneFromMemory(t *testing.T) {
 	if len(hits) > 0 {
 		t.Errorf("%d copies of plaintext a second later: %s", len(hits), hits[0])
 	}
-	// What is shorter than the value are vector registers in the middle of a copy, which the runtime saves on a
+	// Fragments of the value come from vector registers in the middle of a copy, which the runtime saves on a
 	// goroutine's stack when it preempts it: at most 256 bytes at a place, until the stack is used as deeply again.
 	fragments := find(t, p.cmd.Process.Pid, []byte(sentinel))
 	t.Logf("%d fragments in saved registers", len(fragments))
@@ -137,7 +137,7 @@ func TestCredentialsAreHeldOnceAndWiped(t *testing.T) {
 	p.waitReady()
 	fakeenclave.Wait(t, "credentials in both sessions", func() bool { n, _ := e.Credentials(); return n >= 2 })
 	var hits []string
-	// What yamux and the runtime hold of the last answer goes with the next traffic, at the latest the next pings.
+	// Yamux and the runtime hold parts of the last answer until the next traffic, at the latest the next pings.
 	for end, began := time.Now().Add(10*time.Second), time.Now(); ; began = time.Now() {
 		if hits = find(t, p.cmd.Process.Pid, []byte(credential())); len(hits) <= 1 || began.After(end) {
 			break

@@ -29,18 +29,18 @@ import (
 )
 
 type cli struct {
-	APIURL      string           `name:"api-url" env:"CANARY_API_URL" required:"" placeholder:"URL" help:"The API with its stage: https://HOST/v1."`
+	APIURL      string           `name:"api-url" env:"CANARY_API_URL" required:"" placeholder:"URL" help:"URL of the API, its stage included: https://HOST/v1."`
 	Token       string           `name:"token-file" type:"existingfile" env:"CANARY_TOKEN_FILE" help:"File with a bearer token for the API."`
 	Sign        bool             `env:"CANARY_SIGN" help:"Sign requests to the API with IAM credentials (SigV4)."`
 	KMSKey      string           `name:"kms-key" env:"CANARY_KMS_KEY" required:"" placeholder:"ARN" help:"ARN or alias of the key that wraps vaults' keys."`
-	KMSEndpoint string           `name:"kms-endpoint" env:"CANARY_KMS_ENDPOINT" placeholder:"URL" help:"KMS's URL in place of the region's own."`
+	KMSEndpoint string           `name:"kms-endpoint" env:"CANARY_KMS_ENDPOINT" placeholder:"URL" help:"URL of KMS, in place of the region's own."`
 	Region      string           `env:"CANARY_REGION,AWS_REGION" default:"us-east-1" help:"AWS region of the key and of the API."`
 	Every       time.Duration    `env:"CANARY_EVERY" default:"1m" help:"Time between two probes, 1s to 24h."`
 	Timeout     time.Duration    `env:"CANARY_TIMEOUT" default:"15s" help:"Limit of each probe, 1ms to 1h."`
 	Version     kong.VersionFlag `help:"Print the version and exit."`
 
-	MetricsHosts  []string `name:"metrics-host" env:"CANARY_METRICS_HOST" placeholder:"NAME" help:"Name by which /metrics may be asked, beside IP addresses and localhost; any other Host is 421."`
-	MetricsListen string   `env:"CANARY_METRICS_LISTEN" default:"127.0.0.1:9182" placeholder:"HOST:PORT" help:"Address of /metrics, for the process; on Lambda there is none."`
+	MetricsHosts  []string `name:"metrics-host" env:"CANARY_METRICS_HOST" placeholder:"NAME" help:"Further host name that requests for /metrics may have, beside IP addresses and localhost. Requests with another are answered 421."`
+	MetricsListen string   `env:"CANARY_METRICS_LISTEN" default:"127.0.0.1:9182" placeholder:"HOST:PORT" help:"Address on which the process serves /metrics. A Lambda function serves none."`
 }
 
 // version is set by the linker: -X main.version=.

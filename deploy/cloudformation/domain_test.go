@@ -48,7 +48,8 @@ func TestDomainsAreMadeByWhomTheKeyNames(t *testing.T) {
 	}
 }
 
-// Whoever creates domains knows none of their keys: what would show one, or bring a known one in, stays denied.
+// A principal that creates domains knows none of their keys: each action that would show a key, or bring a known one
+// in, stays denied.
 func TestNobodyMakesADomainsKeyThatHeKnows(t *testing.T) {
 	all := object{"Sid": "Careless", "Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}
 	for _, s := range settings {

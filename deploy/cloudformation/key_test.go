@@ -114,7 +114,7 @@ func TestOnlyTheNamedRolesInAMeasuredImageDecrypt(t *testing.T) {
 	}
 }
 
-// What IAM policies, a grant or a careless statement allow does not reach round the denials.
+// The denials hold against IAM policies, grants and careless statements that allow the same action.
 func TestDenialsHoldWhoeverAllows(t *testing.T) {
 	all := object{"Sid": "Careless", "Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}
 	for _, s := range settings {

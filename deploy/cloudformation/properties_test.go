@@ -109,8 +109,8 @@ func TestTheNetworkHasEndpointsAndNoWayOut(t *testing.T) {
 	}
 }
 
-// Whoever is inside cannot carry anything to an account of his own: he needs its credentials, which are refused, or a
-// service that asks for none, where nothing can be stored.
+// An attacker inside the network cannot carry data to an account of his own. The endpoints refuse credentials of other
+// accounts, and services that ask for no credentials cannot store anything.
 func TestEndpointsServeThisAccount(t *testing.T) {
 	tm := load(t, "vpc", map[string]string{"SessionManager": "true"})
 	anyone := map[string]string{"S3": "s3:GetObject", "CloudFormation": "cloudformation:SignalResource"}
@@ -188,7 +188,7 @@ func TestInstancesAreGravitonWithEnclaves(t *testing.T) {
 	}
 }
 
-// What a deployment leaves closed opens by a parameter, and no further.
+// A host's port that is closed by default opens by its parameter, and no other port does.
 func TestHostsAreClosedUnlessAskedFor(t *testing.T) {
 	sources := func(tm *template) (out []string) {
 		for _, rule := range tm.props("ParentGroup")["SecurityGroupIngress"].([]any) {
@@ -533,7 +533,7 @@ func TestTheDashboardIsJSONAndItsWidgetsDoNotOverlap(t *testing.T) {
 	}
 }
 
-// What one stack imports another exports, under the name that the first has by default.
+// Each name that a stack imports is exported by another stack, under the name that is the first one's default.
 func TestStacksFitTogether(t *testing.T) {
 	exports := map[string]bool{}
 	for _, template := range templates {

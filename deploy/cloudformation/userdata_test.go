@@ -279,7 +279,7 @@ func TestAnInstanceComesUpAsTheTemplateSays(t *testing.T) {
 	}
 }
 
-// What an instance signals is what a roll-out waits for: one that is never ready must not let the next be replaced.
+// A roll-out waits for an instance's signal. An instance that is never ready must not let the next one be replaced.
 func TestAnInstanceThatIsNeverReadySignalsFailure(t *testing.T) {
 	root := t.TempDir()
 	if out, err := firstBoot(t, root, "READY=never"); err == nil {
@@ -383,7 +383,7 @@ func TestAHostThatCannotSendEvidenceSignalsAllTheSame(t *testing.T) {
 	}
 }
 
-// What the agent sends of a host that is ended later it must have begun to read before.
+// A failing host is ended. The agent can send its logs only if it began to read them before the failure.
 func TestTheAgentRunsBeforeWhatMayFail(t *testing.T) {
 	h := boot(t)
 	_, after, ok := strings.Cut(h.read("calls"), "amazon-cloudwatch-agent-ctl ")

@@ -165,7 +165,7 @@ func (h *walkedHost) end() {
 }
 
 // boot runs the user data. The host's own tools are this test program; the AWS command line, jq and sha256sum are real.
-// What systemctl would start is started, with an enclave of this machine's in place of nitro-cli's.
+// boot starts the units that systemctl would start, with an enclave of this machine's in place of nitro-cli's.
 func (w *walk) boot(h *walkedHost, script string) (calls string) {
 	for _, dir := range []string{
 		"etc/nitro_enclaves", "etc/systemd/system", "etc/logrotate.d", "opt/aws/amazon-cloudwatch-agent/etc",

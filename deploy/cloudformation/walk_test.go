@@ -25,7 +25,7 @@ import (
 
 var venv = flag.String("venv", "", "the Python environment with moto and the AWS command line")
 
-// What stands in the page's first block is the reader's to edit. The walk is a reader whose parents are at localhost, the
+// The reader edits the values in the page's first block. The walk is a reader whose parents are at localhost, the
 // one name that leads to loopback everywhere, and whose hosts have this machine's processor.
 var walker = map[string]string{
 	"AWS_REGION": region, "ZONE": "localhost", "NAME": "localhost", "ARCH": runtime.GOARCH,
@@ -253,7 +253,7 @@ func TestTheDeployPageLeadsFromAnEmptyAccountToADecryptAndToTheNextRelease(t *te
 	steps := commands(t, "Deploy")
 	walker["BLOBS"] = blobs(t)
 	steps[0] = edited(t, steps[0], walker)
-	// What a reader has done by the time of an upgrade: a record of his is there, and another release is checked out.
+	// Before an upgrade a reader has stored a record and checked out another release.
 	steps = append(steps, `KEPT=$(call POST /vaults '{"first_name": "Grace"}' | jq -er .id); export VERSION=v0.0.1-walk`)
 	steps = append(steps, commands(t, "Upgrade, with overlapping measurements")...)
 	steps = append(steps, `call POST "/vaults/$KEPT/decrypt" '{"fields": ["first_name"], "reason": "kept"}'`)

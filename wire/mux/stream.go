@@ -34,7 +34,7 @@ type Stream struct {
 	id uint32
 	h  Handler
 
-	// What the writing goroutine says the next time.
+	// The writing goroutine sends these the next time it writes.
 	dirty atomic.Bool   // there is something to write, or may be
 	flags atomic.Uint32 // SYN, ACK or FIN
 	grant atomic.Uint32 // by how much the peer's window grows

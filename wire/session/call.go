@@ -84,7 +84,7 @@ func (c *Call) forgetAnswer() {
 	}
 }
 
-// complete hands the outcome to whoever waits. Only the one who took the call out of its slot may do so.
+// complete hands the outcome to the caller that waits. Only the goroutine that took the call out of its slot may do so.
 func (c *Call) complete(err error) {
 	c.err = err
 	n := c.notify

@@ -25,7 +25,7 @@
 //   - Drain loses no request that was taken.
 //   - Buffers of this package that held a body are wiped before they are used again or dropped.
 //
-// What it does not: it neither encrypts nor authenticates; the transport says who the peer is.
+// It neither encrypts nor authenticates; the transport says who the peer is.
 //
 // # How it is built
 //
@@ -65,8 +65,8 @@
 //
 // # Copies that remain
 //
-// What arrives is handled where it was read, or copied once into memory of this package's; what is sent is in the
-// stream's queue and in the connection's buffer. Each is wiped when it has been used. No credential and no body passes
+// Received bytes are handled where they were read, or copied once into memory of this package's. Bytes to be sent are
+// in the stream's queue and in the connection's buffer. All are wiped after use. No credential and no body passes
 // through a buffer of the library. Egress streams carry what TLS has sealed, and the name of a host.
 //
 // # How it is fast

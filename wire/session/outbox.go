@@ -11,7 +11,7 @@ import (
 // This file is the queue of what a stream has to send. Its lock is taken last: by callers and workers that push, and by
 // the writing goroutine, which takes what has gathered. A parent's lane keeps its slots under the same lock.
 
-// What is written at once is mux's to bound, at wire.MaxWrite: this does not compile when the two differ.
+// Package mux bounds one write at MaxWrite, which must be wire's: this does not compile when the two differ.
 const _ = uint(mux.MaxWrite-wire.MaxWrite) + uint(wire.MaxWrite-mux.MaxWrite)
 
 const (

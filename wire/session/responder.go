@@ -127,7 +127,7 @@ func (r Responder) fail(c wire.Code, retryAfter time.Duration, reuse bool) error
 	return r.send(wire.KindError, m.Append(room[:0]), reuse)
 }
 
-// send is all of it. Without reuse the memory stays with whoever may still hold it.
+// send is all of it. Without reuse the memory stays with the handler, which may still hold it.
 func (r Responder) send(kind wire.Kind, body []byte, reuse bool) error {
 	a := r.a
 	if !a.uses.CompareAndSwap(r.use, r.use+1) {

@@ -33,7 +33,7 @@ var helps = kong.Vars{
 		"--file.",
 	"h_keyed": "A time after which no release wrote the audit log without MACs, RFC 3339; by default a day after the " +
 		"oldest entry with one.",
-	"h_kmsendpoint": "KMS's URL in place of the region's own.",
+	"h_kmsendpoint": "URL of KMS, in place of the region's own.",
 	"h_kmskey":      "KMS key that wraps private keys: ARN or alias.",
 	"h_kmstimeout":  "Limit of one KMS call with its retries, 1ms to 1h.",
 	"h_listen":      "Address to serve on; beyond loopback only with authentication and TLS.",
@@ -41,8 +41,9 @@ var helps = kong.Vars{
 	"h_mackey":      "KMS HMAC_256 key that binds public keys to vaults, and makes the audit log's keys: ARN or alias.",
 	"h_maxconnections": "Connections open at once, 1 to 1000000: idle ones and those without a known caller make " +
 		"room, never one with a request in work.",
-	"h_metricshost":  "Name by which /metrics may be asked, beside IP addresses and localhost; any other Host is 421.",
-	"h_metrics":      "Address of /metrics, or \"off\".",
+	"h_metricshost": "Further host name that requests for /metrics may have, beside IP addresses and localhost. " +
+		"Requests with another are answered 421.",
+	"h_metrics":      "Address of the listener of /metrics, or \"off\".",
 	"h_oidcaudience": "Audience that the tokens must name.",
 	"h_oidcgroups":   "Claim with the caller's groups.",
 	"h_oidcissuer":   "Issuer of JWTs that are accepted.",

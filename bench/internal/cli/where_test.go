@@ -14,7 +14,7 @@ import (
 	"redoubt/wire/kit/sealed"
 )
 
-// TestAnAPIsCorpusIsNotOfferedToAParent: the mistake is told before any load, with what to do.
+// The mistake is told before any load, with the flag that mends it.
 func TestAnAPIsCorpusIsNotOfferedToAParent(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "corpus")
 	c := &corpus.Corpus{

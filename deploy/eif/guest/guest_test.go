@@ -106,7 +106,7 @@ func (c console) text() string {
 	return strings.ReplaceAll(string(b), "\r", "")
 }
 
-// keep copies the console to a place that outlives the test, for whoever looks at a failure.
+// keep copies the console to a place that outlives the test, so that a failure can be looked at.
 func (c console) keep(t *testing.T) {
 	if !t.Failed() {
 		return

@@ -95,7 +95,7 @@ func (c candidate) body(r *rig, rec *testkit.Record) (url string, _ []byte) {
 		}
 		e = strings.ReplaceAll(e, "$", "x")
 		var b strings.Builder
-		for j, ch := range []byte(e) { // x alone is the name of what went before
+		for j, ch := range []byte(e) { // x alone is the name of the expression before
 			if ch == 'x' && (j == 0 || !letter(e[j-1])) && (j+1 == len(e) || !letter(e[j+1])) {
 				b.WriteString(before)
 				continue

@@ -57,8 +57,8 @@
 //   - Comparisons, in, contains, startsWith, endsWith, is_empty, has, the logical operators, conditions, size and
 //     age: the result depends on one fact.
 //
-// What a result shows of a field is added up, also over other expressions and the rounds of loops. More than
-// [ReducedChars] characters or [ReducedFacts] facts are raw: ssn9.first(4) + ssn9.last(4) is raw. So is whatever
+// The characters and facts of a field that results show are added up, over all expressions and rounds of loops. More
+// than [ReducedChars] characters or [ReducedFacts] facts are raw: ssn9.first(4) + ssn9.last(4) is raw. So is whatever
 // grows with each round of a loop, unless the rounds are those of a short literal list. The analysis of a plan has a
 // budget of some milliseconds. Once it is spent, the remaining expressions count as holding raw whatever they read.
 //

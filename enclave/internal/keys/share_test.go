@@ -125,7 +125,7 @@ func TestAFailedDerivationIsSharedAndNotKept(t *testing.T) {
 	empty(t, c)
 }
 
-// Who derives and panics, or leaves without deriving, hands over to the next one, and to no more than that.
+// A claimant that panics while it derives, or leaves without deriving, hands over to the next one, and to no other.
 func TestADerivationThatIsGivenUpGoesToTheNext(t *testing.T) {
 	c, key, blob := shared(t)
 	first, second, third := claim(t, key, blob.Enc, true), claim(t, key, blob.Enc, false), claim(t, key, blob.Enc, false)
@@ -185,7 +185,7 @@ func TestAPanicInBeginLeavesNothingRunning(t *testing.T) {
 	empty(t, c)
 }
 
-// What is claimed is bounded by count, and beyond that everybody derives for himself.
+// Claims are bounded by count. Beyond the bound each request derives its own context.
 func TestClaimsAreBounded(t *testing.T) {
 	c, key, blob := shared(t)
 	c.shares.count.Store(maxShares)

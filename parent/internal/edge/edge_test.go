@@ -283,7 +283,7 @@ func TestCertificateIsReplacedUnderLoadWithoutAFailedRequest(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-	// What cannot be loaded changes nothing, and is not quoted.
+	// A file that cannot be loaded changes nothing, and no error quotes it.
 	before := serial()
 	if err := os.WriteFile(filepath.Join(a.dir, "key.pem"), []byte("S3NTINEL"), 0o600); err != nil {
 		t.Fatal(err)

@@ -116,7 +116,7 @@ func TestWhatTwoParsersCouldReadDifferentlyIsABadRequest(t *testing.T) {
 		if want == 0 {
 			want = 200
 		}
-		// What is asked next is answered: the connection is still in step.
+		// The next request is answered: the connection is still in step.
 		if got := s.answerTo(t, text, get+"\r\n", false); got != http.StatusOK && name != "HTTP/1.0" {
 			t.Errorf("%s: next request %d", name, got)
 		}

@@ -57,7 +57,7 @@ func TestRequestsOneAtATimeStayOnOneSessionOfEachEnclave(t *testing.T) {
 	}
 }
 
-// What ends a session decides whether its requests go to another, and how often.
+// The reason why a session ended decides whether its requests go to another enclave, and how often.
 func TestOnlyWhatCannotSpreadIsSentAgain(t *testing.T) {
 	lost := func(err error) error { return &session.CallError{Sent: true, Err: err} }
 	unsent := func(err error) error { return &session.CallError{Err: err} }

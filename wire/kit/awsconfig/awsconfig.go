@@ -12,7 +12,7 @@
 //
 // # Limits
 //
-// What an operator chooses by environment or profile (a role, SSO, a process) is left to the SDK. A service client
+// The SDK alone reads an operator's choice by environment or profile (a role, SSO, a process). A service client
 // that is made without this package's configuration is not covered; a test searches the tree for such clients.
 package awsconfig
 

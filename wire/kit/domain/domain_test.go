@@ -166,7 +166,7 @@ func TestSecretsOfOtherSizesAreRefused(t *testing.T) {
 	}
 }
 
-// Each part of what a secret is made of changes it.
+// Each input of a domain's secret changes it.
 func TestASecretNeedsAllItIsMadeOf(t *testing.T) {
 	make1 := func(hardware, system, dk1, dk2 byte, id string, generation uint16) string {
 		var ds [SecretSize]byte

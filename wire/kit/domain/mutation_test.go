@@ -210,7 +210,8 @@ func TestAWrappedKeyIsOfOneVaultDomainAndGeneration(t *testing.T) {
 	}
 }
 
-// A wrapped key whose public key is another's unwraps only for who has K_vault; the comparison is the last line.
+// A wrapped key whose public key is another's unwraps only for an attacker that has K_vault; the comparison is the last
+// defence.
 func TestAHeadOfAnotherPublicKeyIsRefusedAlsoWhenItIsGenuine(t *testing.T) {
 	v := readVectors(t, "vectors.json")
 	k := v.open(t)

@@ -28,7 +28,7 @@ func TestQueryReadsEveryPartOrNone(t *testing.T) {
 	}
 }
 
-// What Query reads, the standard library reads the same way.
+// The standard library reads each query that Query accepts in the same way.
 func FuzzQuery(f *testing.F) {
 	for _, s := range []string{"a=1&b=2", "a=%20+%2b", "a=1;b", "=&=", "a==b"} {
 		f.Add(s)

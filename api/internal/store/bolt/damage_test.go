@@ -85,7 +85,7 @@ func broken(t *testing.T, data []byte, try func(name string, data []byte)) {
 	}
 }
 
-// What the check takes as whole, bbolt opens and reads to its end; what it refuses, a restore refuses.
+// If the check calls a file whole, bbolt opens it and reads it to its end. If the check refuses it, so does a restore.
 func TestRestoreOfASumThatIsRightOverAStoreThatIsNot(t *testing.T) {
 	dir := t.TempDir()
 	s := openAt(t, filepath.Join(dir, "store.db"), nil)

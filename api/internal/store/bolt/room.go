@@ -183,7 +183,7 @@ func (s *Store) admit(group []*write) []*write {
 }
 
 // limit sets the length that the file may have after a transaction of these writes. The file has this length already.
-// What lies behind the limit is for writes of other kinds. bbolt refuses to go beyond it, before it writes anything.
+// The room behind that length is for writes of other kinds. bbolt refuses to go beyond it, before it writes anything.
 func (f *file) limit(reserve int64, group []*write) {
 	keep := int64(0)
 	for _, w := range group {

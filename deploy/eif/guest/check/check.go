@@ -19,7 +19,7 @@ import (
 	"redoubt/wire/kit/sealed"
 )
 
-// What the stand-in of the local stack knows.
+// These are the region and the keys of the local stack's stand-in.
 const (
 	Region    = "us-east-1"
 	KeyAlias  = "alias/redoubt"

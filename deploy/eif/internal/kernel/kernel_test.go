@@ -13,7 +13,7 @@ import (
 	"redoubt/deploy/eif/kerneltest"
 )
 
-// What the configurations that AWS published say of the options that an enclave needs: of aws-nitro-enclaves-cli 1.2 to
+// The options that an enclave needs, as in the configurations that AWS published: of aws-nitro-enclaves-cli 1.2 to
 // 1.4 (blobs/x86_64, Linux 4.14, whose driver is built outside of the kernel's tree), and of
 // aws-nitro-enclaves-sdk-bootstrap (kernel/, Linux 6.6).
 const (
