@@ -1,27 +1,58 @@
 package upstream
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"redoubt/wire"
+	"redoubt/wire/kit/domain"
 	"redoubt/wire/parentapi"
 )
 
-// Request asks for the fields of one vault. Blobs are of encoding 2 or 3, as stored. They are borrowed.
+// Request asks for the fields of one vault. Blobs are of encoding 2, 3 or 4, as stored. They are borrowed.
 type Request struct {
-	VaultID     string
-	SuiteID     []byte
-	WrappedKey  []byte
-	Encoding    int
-	KeyContext  bool
-	Fields      map[string][]byte
+	VaultID    string
+	SuiteID    []byte
+	WrappedKey []byte
+	Encoding   int
+	KeyContext bool
+	Fields     map[string][]byte
+	// Domain is the hash of the domain's descriptor, domain.HashSize bytes, of a vault whose key the enclave made. Its
+	// fields are of encoding 4, and Encs are the encapsulated keys that they name, by reference in lower-case hex. nil:
+	// KMS made the key.
+	Domain []byte
+	Encs   map[string][]byte
+	// Records gives the domain's record if the enclave asks for it; nil without a Domain.
+	Records     Records
 	Expressions map[string]string // CEL sources by name
 	Include     *[]string         // raw fields to return; nil leaves it to the enclave
 	Compat      bool
 	ReplyKey    *ReplyKey
+}
+
+// Records gives the record of a domain that the enclave has not opened, by the hash of its descriptor. A request is
+// repeated with it, once for each domain.
+type Records func(ctx context.Context, descriptor domain.Hash) ([]byte, error)
+
+// Mint asks the enclave for keys of new vaults.
+type Mint struct {
+	Domain  domain.Hash // of the descriptor
+	Suite   string      // name of the suite; empty: the domain's default
+	Count   int         // 1 to parentapi.MaxMint
+	Records Records
+}
+
+// Reseal asks the enclave to move a vault's fields to a new key.
+type Reseal struct {
+	// Old is the vault as it is, with all fields that are to stay. Its Records give those of both domains. It has
+	// neither expressions nor a reply key.
+	Old   *Request
+	To    domain.Hash // of the descriptor of the domain that the key is to be in
+	Suite string      // name of the suite; empty: the domain's default
+	Epoch uint16      // of the new key, above the old one's
 }
 
 // ReplyKey is a caller's public key, passed through untouched.

@@ -14,6 +14,7 @@ import (
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/verified"
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/parentapi"
 )
 
 // Limits and defaults.
@@ -80,6 +81,16 @@ type Keys interface {
 // Opener opens sealed fields. Package upstream implements it by asking the parent.
 type Opener interface {
 	Decrypt(ctx context.Context, r *upstream.Request) (*upstream.Result, error)
+}
+
+// Enclave makes keys of vaults under a domain, and moves vaults to them. Package upstream implements it by asking the
+// parent. Its answers are worth nothing until the domain's statements in them are verified.
+type Enclave interface {
+	Opener
+	// Mint returns as many keys as were asked for, each with a vault id of its own.
+	Mint(ctx context.Context, m *upstream.Mint) ([]parentapi.VaultKey, error)
+	// Reseal returns the fields under a new key. If one does not open, the code is wire.DecryptFailed.
+	Reseal(ctx context.Context, r *upstream.Reseal) (*parentapi.Resealed, error)
 }
 
 // Config of a service. Everything is required except Policy, Cutover, Now and the fields after it.
