@@ -48,7 +48,8 @@
 // have the same kind and id; deadline and flags of the first count. Frames of other messages may come between. A
 // message has at most 2 MiB, or less if the receiver's hello says so; a sender has at most 32 MiB ([MaxAssembly]) of
 // messages begun and not ended on a stream.
-// Requests on a lane are answered in any order, each once: with the answer's kind or with kind 254, error. A kind that
+// Requests on a lane (kinds 1, 3, 5, 7 and 9) are answered in any order, each once: with the answer's kind or with kind
+// 254, error. A kind that
 // a lane's receiver does not know is answered with error, bad_request. Unknown kinds on the control stream are
 // answered so by the enclave and dropped by the parent. What breaks these rules ends the session.
 //
@@ -81,6 +82,23 @@
 //	                   extension 2, once, with code 0, if the request asked for it: the access report, list[10000] of: uv
 //	                   index of an expression below 100, uv twice the index of a field below 100 that it reads, plus 1 if
 //	                   its result may hold that field unchanged; in the order of expressions and, for each, of fields
+//	3    create domain bytes[63] id, u16 generation, list[8] of u8 suite, list[2] of u8 suite of request keys,
+//	                   list[16] of data key: bytes[2048] ARN, bytes[6144] ciphertext; bytes[8..64] nonce. Kinds 3 to
+//	                   10 are behind feature 11
+//	4    created domain bytes[16384] record (package domain), bytes[16384] attestation document
+//	5    wrap domain   bytes[16384] record, list[1] of data key
+//	6    wrapped domain bytes[16384] record
+//	7    mint          domain's name [32], u8 suite (0: the domain's default), u8 count 1..64
+//	8    minted        list[64] of: bytes[256] vault id, vault key: bytes[6144] wrapped, bytes[1216] public key,
+//	                   statement [64]
+//	9    reseal        name of the new key's domain [32], u8 suite (0: the domain's default), u16 epoch from 1; then the
+//	                   body of a decrypt, with its extensions, for the vault as it is: no flag but key_context, no
+//	                   expressions, no extension but 4
+//	10   resealed      u8 code, uv retry after in ms. With code 0: vault key, bytes[1120] encapsulated key, list[100] of
+//	                   bytes sealed field of encoding 4, in the request's order, statement of the reseal [64]
+//	                   extension 1, always and only with code domain_unknown: the name of the domain [32]
+//	                   extension 2, only with code decrypt_failed: for each field that does not open u8, its index,
+//	                   ascending; without it the key does not open
 //	16   hello         u16 min version, u16 max version, u64 features, i64 start time, uv max in flight, uv max lanes,
 //	                   uv max body, bytes[128] build id
 //	                   extension 1, repeated: u8 PCR index below 32 and its value [64]; extension 2: enclave id [256]
@@ -128,6 +146,8 @@
 //	9    access_report    The enclave reports which fields expressions read. Since the first release.
 //	10   domains          The enclave takes records of domains, and opens encoding 4 under them: kind 28, and
 //	                      extension 4 of the request. Since the first release.
+//	11   domain_writes    The enclave makes domains, wraps and vault keys, and reseals, as its measured file allows:
+//	                      kinds 3 to 10. Since the first release.
 //
 // # Sources
 //

@@ -23,6 +23,7 @@ const (
 	FeatureExpressionKinds Features = 1 << 8
 	FeatureAccessReport    Features = 1 << 9
 	FeatureDomains         Features = 1 << 10
+	FeatureDomainWrites    Features = 1 << 11
 )
 
 // FeatureInfo describes a bit, for showing it.
@@ -59,6 +60,10 @@ var featureTable = [64]FeatureInfo{
 	10: {
 		"domains", "The enclave takes records of domains, and opens encoding 4 under them: kind 28, and extension 4 of " +
 			"the request.", firstRelease,
+	},
+	11: {
+		"domain_writes", "The enclave makes domains, wraps and vault keys, and reseals, as its measured file allows: " +
+			"kinds 3 to 10.", firstRelease,
 	},
 }
 

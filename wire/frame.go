@@ -14,6 +14,23 @@ const (
 	KindDecrypt Kind = 1
 	// KindDecrypted carries a [DecryptResponse], enclave to parent.
 	KindDecrypted Kind = 2
+	// KindCreateDomain carries a [CreateDomainRequest], parent to enclave; answered by KindCreatedDomain or KindError.
+	KindCreateDomain Kind = 3
+	// KindCreatedDomain carries a [CreateDomainResponse], enclave to parent.
+	KindCreatedDomain Kind = 4
+	// KindWrapDomain carries a [WrapDomainRequest], parent to enclave; answered by KindWrappedDomain or KindError.
+	KindWrapDomain Kind = 5
+	// KindWrappedDomain carries a [WrapDomainResponse], enclave to parent.
+	KindWrappedDomain Kind = 6
+	// KindMint carries a [MintRequest], parent to enclave; answered by KindMinted or KindError.
+	KindMint Kind = 7
+	// KindMinted carries a [MintResponse], enclave to parent.
+	KindMinted Kind = 8
+	// KindReseal carries a [ResealRequest], parent to enclave; answered by KindResealed, which may tell a failure too, or
+	// KindError.
+	KindReseal Kind = 9
+	// KindResealed carries a [ResealResponse], enclave to parent.
+	KindResealed Kind = 10
 )
 
 // Kinds of control frames.
@@ -53,6 +70,18 @@ const (
 	// KindAck has no body: the request was carried out, and there is nothing to report.
 	KindAck Kind = 255
 )
+
+// LaneRequest reports whether the kind is of a request that a parent sends on a lane, and the features that both sides
+// must have for it.
+func (k Kind) LaneRequest() (needs Features, ok bool) {
+	switch k {
+	case KindDecrypt:
+		return 0, true
+	case KindCreateDomain, KindWrapDomain, KindMint, KindReseal:
+		return FeatureDomainWrites, true
+	}
+	return 0, false
+}
 
 // Flags of a frame. A receiver ignores bits that it does not know.
 type Flags uint8

@@ -63,7 +63,17 @@ func FuzzPong(f *testing.F)            { fuzzMessage(f, "Pong") }
 func FuzzStats(f *testing.F)           { fuzzMessage(f, "Stats") }
 func FuzzAttestRequest(f *testing.F)   { fuzzMessage(f, "AttestRequest") }
 func FuzzDomainRecord(f *testing.F)    { fuzzMessage(f, "DomainRecord") }
-func FuzzAttestResponse(f *testing.F)  { fuzzMessage(f, "AttestResponse") }
-func FuzzLog(f *testing.F)             { fuzzMessage(f, "Log") }
-func FuzzGoAway(f *testing.F)          { fuzzMessage(f, "GoAway") }
-func FuzzErrorBody(f *testing.F)       { fuzzMessage(f, "ErrorBody") }
+
+func FuzzCreateDomainRequest(f *testing.F)  { fuzzMessage(f, "CreateDomainRequest") }
+func FuzzCreateDomainResponse(f *testing.F) { fuzzMessage(f, "CreateDomainResponse") }
+func FuzzWrapDomainRequest(f *testing.F)    { fuzzMessage(f, "WrapDomainRequest") }
+func FuzzWrapDomainResponse(f *testing.F)   { fuzzMessage(f, "WrapDomainResponse") }
+func FuzzMintRequest(f *testing.F)          { fuzzMessage(f, "MintRequest") }
+func FuzzMintResponse(f *testing.F)         { fuzzMessage(f, "MintResponse") }
+func FuzzResealRequest(f *testing.F)        { fuzzMessage(f, "ResealRequest") }
+func FuzzResealResponse(f *testing.F)       { fuzzMessage(f, "ResealResponse") }
+
+func FuzzAttestResponse(f *testing.F) { fuzzMessage(f, "AttestResponse") }
+func FuzzLog(f *testing.F)            { fuzzMessage(f, "Log") }
+func FuzzGoAway(f *testing.F)         { fuzzMessage(f, "GoAway") }
+func FuzzErrorBody(f *testing.F)      { fuzzMessage(f, "ErrorBody") }

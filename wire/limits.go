@@ -39,6 +39,18 @@ const (
 	MaxEnc  = 1120
 	// MaxDomainRecord bounds the record of a domain.
 	MaxDomainRecord = 16 << 10
+	// MaxDomainID bounds the id of a domain, MaxSuites the suites of its vaults, MaxRequestSuites those of its request
+	// keys.
+	MaxDomainID      = 63
+	MaxSuites        = 8
+	MaxRequestSuites = 2
+	// MaxDataKeys bounds the wraps with which a domain is created, MaxKeyARN the ARN of one's KMS key.
+	MaxDataKeys = 16
+	MaxKeyARN   = 2048
+	// MaxMint bounds the keys that are minted at once.
+	MaxMint = 64
+	// MaxPublicKey bounds the public key of a vault, raw.
+	MaxPublicKey = 1216
 	// MaxBatch bounds the items of a batch; each travels as a frame of its own.
 	MaxBatch = 1000
 

@@ -151,6 +151,13 @@ func TestTheDocumentHasTheBounds(t *testing.T) {
 		fmt.Sprintf("bytes[%d..%d] nonce", wire.MinNonce, wire.MaxNonce),
 		fmt.Sprintf("bytes[%d] document", wire.MaxDocument), fmt.Sprintf("bytes[%d] text", wire.MaxLogText),
 		fmt.Sprintf("list[%d] of: bytes[%d] key", wire.MaxLogNumbers, wire.MaxLogKey),
+		fmt.Sprintf("bytes[%d] id, u16 generation, list[%d] of u8 suite, list[%d] of u8", wire.MaxDomainID, wire.MaxSuites,
+			wire.MaxRequestSuites),
+		fmt.Sprintf("list[%d] of data key: bytes[%d] ARN, bytes[%d] ciphertext", wire.MaxDataKeys,
+			wire.MaxKeyARN, wire.MaxWrappedKey),
+		fmt.Sprintf("u8 count 1..%d", wire.MaxMint), fmt.Sprintf("bytes[%d] public key", wire.MaxPublicKey),
+		fmt.Sprintf("statement [%d]", wire.StatementSize),
+		fmt.Sprintf("name of the new key's domain [%d]", wire.DomainNameSize),
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the package's doc does not say %q", want)

@@ -10,6 +10,23 @@ import (
 
 func bytesGen(limit int) *rapid.Generator[[]byte] { return rapid.SliceOfN(rapid.Byte(), 0, limit) }
 
+func sizedGen(least, most int) *rapid.Generator[[]byte] {
+	return rapid.SliceOfN(rapid.Byte(), least, most)
+}
+
+func dataKeysGen(least, most int) *rapid.Generator[[]DataKey] {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) DataKey {
+		return DataKey{bytesGen(100).Draw(t, "arn"), bytesGen(300).Draw(t, "ciphertext")}
+	}), least, most)
+}
+
+var vaultKeyGen = rapid.Custom(func(t *rapid.T) VaultKey {
+	return VaultKey{
+		bytesGen(200).Draw(t, "wrapped"), bytesGen(200).Draw(t, "public"),
+		sizedGen(StatementSize, StatementSize).Draw(t, "statement"),
+	}
+})
+
 // readsGen makes the reads of a report, in order.
 var readsGen = rapid.Custom(func(t *rapid.T) []FieldRead {
 	reads := []FieldRead{}
@@ -142,6 +159,70 @@ var generators = map[string]*rapid.Generator[message]{
 	"DomainRecord": rapid.Custom(func(t *rapid.T) message {
 		return &DomainRecord{bytesGen(1000).Draw(t, "record")}
 	}),
+	"CreateDomainRequest": rapid.Custom(func(t *rapid.T) message {
+		return &CreateDomainRequest{
+			ID: sizedGen(1, MaxDomainID).Draw(t, "id"), Generation: rapid.Uint16Min(1).Draw(t, "generation"),
+			Suites: sizedGen(1, MaxSuites).Draw(t, "suites"), RequestSuites: bytesGen(MaxRequestSuites).Draw(t, "requests"),
+			DataKeys: dataKeysGen(1, MaxDataKeys).Draw(t, "keys"), Nonce: sizedGen(MinNonce, MaxNonce).Draw(t, "nonce"),
+		}
+	}),
+	"CreateDomainResponse": rapid.Custom(func(t *rapid.T) message {
+		return &CreateDomainResponse{bytesGen(1000).Draw(t, "record"), bytesGen(1000).Draw(t, "document")}
+	}),
+	"WrapDomainRequest": rapid.Custom(func(t *rapid.T) message {
+		return &WrapDomainRequest{bytesGen(1000).Draw(t, "record"), dataKeysGen(0, 1).Draw(t, "keys")}
+	}),
+	"WrapDomainResponse": rapid.Custom(func(t *rapid.T) message {
+		return &WrapDomainResponse{bytesGen(1000).Draw(t, "record")}
+	}),
+	"MintRequest": rapid.Custom(func(t *rapid.T) message {
+		return &MintRequest{
+			Domain: sizedGen(DomainNameSize, DomainNameSize).Draw(t, "domain"), Suite: rapid.Byte().Draw(t, "suite"),
+			Count: rapid.Uint8Range(1, MaxMint).Draw(t, "count"),
+		}
+	}),
+	"MintResponse": rapid.Custom(func(t *rapid.T) message {
+		m := &MintResponse{}
+		for range rapid.IntRange(0, 5).Draw(t, "keys") {
+			m.Keys = append(m.Keys, Minted{bytesGen(MaxVaultID).Draw(t, "vault"), vaultKeyGen.Draw(t, "key")})
+		}
+		return m
+	}),
+	"ResealRequest": rapid.Custom(func(t *rapid.T) message {
+		m := &ResealRequest{
+			To: sizedGen(DomainNameSize, DomainNameSize).Draw(t, "to"), Suite: rapid.Byte().Draw(t, "suite"),
+			Epoch: rapid.Uint16Min(1).Draw(t, "epoch"),
+			Old: DecryptRequest{
+				VaultID: bytesGen(MaxVaultID).Draw(t, "vault"), Suite: rapid.Byte().Draw(t, "old suite"),
+				WrappedKey: bytesGen(300).Draw(t, "key"), Encoding: 4, Encs: [][]byte{bytesGen(200).Draw(t, "enc")},
+				Domain: sizedGen(DomainNameSize, DomainNameSize).Draw(t, "domain"),
+			},
+		}
+		if rapid.Bool().Draw(t, "of KMS") {
+			m.Old.Domain, m.Old.Encs, m.Old.Encoding = nil, nil, rapid.Uint8Range(1, 3).Draw(t, "encoding")
+			m.Old.KeyContext, m.Old.Region = rapid.Bool().Draw(t, "context"), bytesGen(MaxRegion).Draw(t, "region")
+		}
+		for range rapid.IntRange(0, 8).Draw(t, "fields") {
+			m.Old.AddField(bytesGen(20).Draw(t, "name"), bytesGen(200).Draw(t, "blob"))
+		}
+		return m
+	}),
+	"ResealResponse": rapid.Custom(func(t *rapid.T) message {
+		m := &ResealResponse{Code: codeGen.Draw(t, "code"), RetryAfterMS: rapid.Uint32().Draw(t, "retry")}
+		switch m.Code {
+		case OK:
+			m.Key, m.Enc = vaultKeyGen.Draw(t, "key"), bytesGen(MaxEnc).Draw(t, "enc")
+			m.Fields = rapid.SliceOfN(bytesGen(200), 0, 5).Draw(t, "fields")
+			m.Statement = sizedGen(StatementSize, StatementSize).Draw(t, "statement")
+		case DomainUnknown:
+			m.Domain = sizedGen(DomainNameSize, DomainNameSize).Draw(t, "domain")
+		case DecryptFailed:
+			for i := rapid.IntRange(0, 200).Draw(t, "first"); i < MaxFields; i += rapid.IntRange(1, 50).Draw(t, "step") {
+				m.Unopened = append(m.Unopened, uint8(i))
+			}
+		}
+		return m
+	}),
 	"AttestResponse": rapid.Custom(func(t *rapid.T) message {
 		return &AttestResponse{bytesGen(1000).Draw(t, "document")}
 	}),
@@ -199,6 +280,8 @@ func TestTruncatedMessagesAreRefused(t *testing.T) {
 					x.Failures, x.AccessReported, x.Reads = nil, false, nil
 				case *Hello:
 					x.EnclaveID, x.PCRs = nil, nil
+				case *ResealResponse:
+					x.Unopened = nil
 				}
 				b := m.Append(nil)
 				cut := rapid.IntRange(0, len(b)-1).Draw(t, "cut")

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -29,22 +30,30 @@ func (m *headerMessage) Decode(b []byte) (err error) {
 }
 
 var messages = map[string]func() message{
-	"Header":          func() message { return new(headerMessage) },
-	"DecryptRequest":  func() message { return new(DecryptRequest) },
-	"DecryptResponse": func() message { return new(DecryptResponse) },
-	"Hello":           func() message { return new(Hello) },
-	"Credentials":     func() message { return new(Credentials) },
-	"Purge":           func() message { return new(Purge) },
-	"Purged":          func() message { return new(Purged) },
-	"Ping":            func() message { return new(Ping) },
-	"Pong":            func() message { return new(Pong) },
-	"Stats":           func() message { return new(Stats) },
-	"AttestRequest":   func() message { return new(AttestRequest) },
-	"AttestResponse":  func() message { return new(AttestResponse) },
-	"DomainRecord":    func() message { return new(DomainRecord) },
-	"Log":             func() message { return new(Log) },
-	"GoAway":          func() message { return new(GoAway) },
-	"ErrorBody":       func() message { return new(ErrorBody) },
+	"Header":               func() message { return new(headerMessage) },
+	"DecryptRequest":       func() message { return new(DecryptRequest) },
+	"DecryptResponse":      func() message { return new(DecryptResponse) },
+	"Hello":                func() message { return new(Hello) },
+	"Credentials":          func() message { return new(Credentials) },
+	"Purge":                func() message { return new(Purge) },
+	"Purged":               func() message { return new(Purged) },
+	"Ping":                 func() message { return new(Ping) },
+	"Pong":                 func() message { return new(Pong) },
+	"Stats":                func() message { return new(Stats) },
+	"AttestRequest":        func() message { return new(AttestRequest) },
+	"AttestResponse":       func() message { return new(AttestResponse) },
+	"DomainRecord":         func() message { return new(DomainRecord) },
+	"CreateDomainRequest":  func() message { return new(CreateDomainRequest) },
+	"CreateDomainResponse": func() message { return new(CreateDomainResponse) },
+	"WrapDomainRequest":    func() message { return new(WrapDomainRequest) },
+	"WrapDomainResponse":   func() message { return new(WrapDomainResponse) },
+	"MintRequest":          func() message { return new(MintRequest) },
+	"MintResponse":         func() message { return new(MintResponse) },
+	"ResealRequest":        func() message { return new(ResealRequest) },
+	"ResealResponse":       func() message { return new(ResealResponse) },
+	"Log":                  func() message { return new(Log) },
+	"GoAway":               func() message { return new(GoAway) },
+	"ErrorBody":            func() message { return new(ErrorBody) },
 }
 
 type vector struct {
@@ -210,6 +219,16 @@ func TestVectorsAtTheirLimitsDecode(t *testing.T) {
 	for i := range MaxPCRs {
 		hello.PCRs = append(hello.PCRs, PCR{Index: uint8(i), Value: make([]byte, MaxPCR)})
 	}
+	bigKey := VaultKey{make([]byte, MaxWrappedKey), make([]byte, MaxPublicKey), make([]byte, StatementSize)}
+	bigOld := DecryptRequest{
+		Encoding: 4, VaultID: make([]byte, MaxVaultID), WrappedKey: make([]byte, MaxWrappedKey),
+		Domain: make([]byte, DomainNameSize), Encs: slices.Repeat([][]byte{make([]byte, MaxEnc)}, MaxEncs),
+	}
+	var allFields []uint8
+	for i := range MaxFields {
+		bigOld.AddField(make([]byte, MaxName), make([]byte, 20_000)).Enc = MaxEncs - 1
+		allFields = append(allFields, uint8(i))
+	}
 	var st Stats
 	for i := range MaxStats {
 		st.Add(StatID(i), int64(i))
@@ -227,6 +246,26 @@ func TestVectorsAtTheirLimitsDecode(t *testing.T) {
 		&AttestRequest{Nonce: make([]byte, MaxNonce)},
 		&AttestResponse{Document: make([]byte, MaxDocument)},
 		&DomainRecord{Record: make([]byte, MaxDomainRecord)},
+		&CreateDomainRequest{
+			ID: make([]byte, MaxDomainID), Generation: math.MaxUint16, Suites: make([]byte, MaxSuites),
+			RequestSuites: make([]byte, MaxRequestSuites), Nonce: make([]byte, MaxNonce), DataKeys: slices.Repeat([]DataKey{{
+				make([]byte, MaxKeyARN), make([]byte, MaxWrappedKey),
+			}}, MaxDataKeys),
+		},
+		&CreateDomainResponse{make([]byte, MaxDomainRecord), make([]byte, MaxDocument)},
+		&WrapDomainRequest{
+			make([]byte, MaxDomainRecord), []DataKey{{make([]byte, MaxKeyARN), make([]byte, MaxWrappedKey)}},
+		},
+		&WrapDomainResponse{make([]byte, MaxDomainRecord)},
+		&MintRequest{Domain: make([]byte, DomainNameSize), Suite: 255, Count: MaxMint},
+		&MintResponse{slices.Repeat([]Minted{{make([]byte, MaxVaultID), bigKey}}, MaxMint)},
+		&ResealRequest{To: make([]byte, DomainNameSize), Suite: 255, Epoch: math.MaxUint16, Old: bigOld},
+		&ResealResponse{
+			Key: bigKey, Enc: make([]byte, MaxEnc), Fields: slices.Repeat([][]byte{make([]byte, 20_000)}, MaxFields),
+			Statement: make([]byte, StatementSize),
+		},
+		&ResealResponse{Code: DecryptFailed, Unopened: allFields},
+		&ResealResponse{Code: DomainUnknown, RetryAfterMS: math.MaxUint32, Domain: make([]byte, DomainNameSize)},
 		&Log{Text: make([]byte, MaxLogText), Numbers: make([]LogNumber, MaxLogNumbers)},
 	} {
 		if err := m.Validate(); err != nil {

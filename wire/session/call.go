@@ -18,7 +18,8 @@ const keepBody = 64 << 10
 // Call is one request and its answer, reusable. Get one from [Client.NewCall], append the request's body to Body, give
 // it to [Client.Do] or [Client.Start], read the answer, Release it. One goroutine at a time may use it.
 type Call struct {
-	// Kind of the request; NewCall sets wire.KindDecrypt.
+	// Kind of the request; NewCall sets wire.KindDecrypt. A kind whose feature the enclave does not have fails with
+	// ErrUnsupported, and nothing is sent.
 	Kind wire.Kind
 	// Batch sends the request on the batch lane.
 	Batch bool
@@ -156,6 +157,7 @@ var (
 	errNotSentInFlight = &CallError{Err: ErrInFlight}
 	errNotSentTooLarge = &CallError{Err: ErrTooLarge}
 	errNotSentQueue    = &CallError{Err: ErrQueueFull}
+	errNotSentUnknown  = &CallError{Err: ErrUnsupported}
 	errNotSentClosed   = &CallError{Err: ErrClosed}
 	errSentClosed      = &CallError{Sent: true, Err: ErrClosed}
 

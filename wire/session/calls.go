@@ -70,6 +70,9 @@ func (c *Client) submit(call *Call, expires time.Time) error {
 			return errNotSentDeadline
 		}
 	}
+	if needs, ok := call.Kind.LaneRequest(); !ok || !c.features.Has(needs) {
+		return errNotSentUnknown
+	}
 	if len(call.Body) > int(c.peer.MaxBody) {
 		return errNotSentTooLarge
 	}

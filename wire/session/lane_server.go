@@ -79,7 +79,8 @@ func (l *serverLane) Check(now time.Time) error {
 // handle takes one request on the lane's reader.
 func (l *serverLane) handle(h wire.Header, body []byte, owned bool) error {
 	s := l.server
-	if code := l.refuse(h); code != wire.OK {
+	known := s.takes(h.Kind)
+	if code := l.refuse(known); code != wire.OK {
 		if owned {
 			putBuffer(body)
 		}
@@ -88,7 +89,7 @@ func (l *serverLane) handle(h wire.Header, body []byte, owned bool) error {
 		if err := l.say(wire.KindError, h.ID, m.Append(room[:0])); err != nil {
 			return err
 		}
-		if h.Kind != wire.KindDecrypt {
+		if !known {
 			return s.countUnknown()
 		}
 		return nil
@@ -141,10 +142,16 @@ func (l *serverLane) say(kind wire.Kind, id uint64, body []byte) error {
 	return ErrOverflow
 }
 
+// takes reports whether a request of that kind may come on this session.
+func (s *Server) takes(k wire.Kind) bool {
+	needs, ok := k.LaneRequest()
+	return ok && s.features.Has(needs)
+}
+
 // refuse counts the request in, or says why it is not taken.
-func (l *serverLane) refuse(h wire.Header) wire.Code {
+func (l *serverLane) refuse(known bool) wire.Code {
 	s := l.server
-	if h.Kind != wire.KindDecrypt {
+	if !known {
 		return wire.BadRequest
 	}
 	if s.inFlight.Add(1) > int64(s.cfg.Hello.MaxInFlight) {

@@ -12,7 +12,7 @@ import (
 
 // Request is one request as a [Handler] sees it.
 type Request struct {
-	// Kind of the request: wire.KindDecrypt.
+	// Kind of the request: one for which [wire.Kind.LaneRequest] reports true, and whose features the session has.
 	Kind wire.Kind
 	// Batch says that it came on the batch lane.
 	Batch bool

@@ -110,7 +110,52 @@ def log(v):
     return out
 
 
+def data_keys(keys):
+    return uv(len(keys)) + b"".join(bs(k["ARN"]) + bs(k["Ciphertext"]) for k in keys)
+
+
+def vault_key(k):
+    return bs(k["Wrapped"]) + bs(k["Public"]) + bytes.fromhex(k["Statement"])
+
+
+def create_domain(v):
+    return (bs(v["ID"]) + struct.pack("<H", v["Generation"]) + bs(v["Suites"]) + bs(v["RequestSuites"]) +
+            data_keys(v["DataKeys"]) + bs(v["Nonce"]))
+
+
+def mint(v):
+    return bytes.fromhex(v["Domain"]) + bytes([v["Suite"], v["Count"]])
+
+
+def minted(v):
+    return uv(len(v["Keys"])) + b"".join(bs(k["VaultID"]) + vault_key(k["Key"]) for k in v["Keys"])
+
+
+def reseal(v):
+    return bytes.fromhex(v["To"]) + bytes([v["Suite"]]) + struct.pack("<H", v["Epoch"]) + decrypt_request(v["Old"])
+
+
+def resealed(v):
+    out = bytes([v["Code"]]) + uv(v["RetryAfterMS"])
+    if v["Code"] == 0:
+        out += vault_key(v["Key"]) + bs(v["Enc"]) + uv(len(v["Fields"])) + b"".join(bs(f) for f in v["Fields"])
+        out += bytes.fromhex(v["Statement"])
+    if v["Domain"]:
+        out += ext(1, v["Domain"])
+    if v["Unopened"]:
+        out += ext(2, v["Unopened"])
+    return out
+
+
 ENCODERS = {
+    "CreateDomainRequest": create_domain,
+    "CreateDomainResponse": lambda v: bs(v["Record"]) + bs(v["Document"]),
+    "WrapDomainRequest": lambda v: bs(v["Record"]) + data_keys(v["DataKeys"]),
+    "WrapDomainResponse": lambda v: bs(v["Record"]),
+    "MintRequest": mint,
+    "MintResponse": minted,
+    "ResealRequest": reseal,
+    "ResealResponse": resealed,
     "DecryptRequest": decrypt_request,
     "DecryptResponse": decrypt_response,
     "Hello": hello,
@@ -159,6 +204,36 @@ def field(name, blob, include=False, enc=0):
 def hello_value(**over):
     v = dict(MinVersion=1, MaxVersion=1, Features=0x5F, StartMS=1767225600000, MaxInFlight=4096, MaxLanes=17,
              MaxBody=2 << 20, BuildID=text("v1.0.0-abcdef"), EnclaveID="", PCRs=[])
+    v.update(over)
+    return v
+
+
+def data_key(arn, ciphertext):
+    return dict(ARN=text(arn), Ciphertext=ciphertext)
+
+
+def create_value(**over):
+    v = dict(ID=text("acme.patients"), Generation=513, Suites="0402", RequestSuites="04", Nonce="5a" * 32,
+             DataKeys=[data_key("arn:aws:kms:us-east-1:1:key/a", "0102"), data_key("arn:aws:kms:eu-west-1:1:key/b", "03")])
+    v.update(over)
+    return v
+
+
+def key_value():
+    return dict(Wrapped="d104" + "11" * 100, Public="22" * 65, Statement="33" * 64)
+
+
+def old_value(**over):
+    v = request(Suite=4, Encoding=4, Region="", Domain="ab" * 32, Encs=["01" * 20], Fields=[field("a", "05aa")])
+    v.update(over)
+    return v
+
+
+def resealed_value(**over):
+    v = dict(Code=0, RetryAfterMS=0, Domain="", Unopened="", Key=key_value(), Enc="44" * 65, Fields=["05aa", "05bb"],
+             Statement="55" * 64)
+    if over.get("Code"):
+        v.update(Key=dict(Wrapped="", Public="", Statement=""), Enc="", Fields=[], Statement="")
     v.update(over)
     return v
 
@@ -212,6 +287,24 @@ VALID = [
     ("decrypt under a domain", "DecryptRequest",
      request(Suite=4, Encoding=4, Region="", KeyContext=False, Domain="ab" * 32, Encs=["01" * 20, "02" * 3],
              Fields=[field("a", "05aa", enc=1), field("b", "05bb")])),
+    ("create domain", "CreateDomainRequest", create_value()),
+    ("create domain of one suite and key", "CreateDomainRequest",
+     create_value(Generation=1, Suites="04", RequestSuites="", DataKeys=[data_key("k", "aa")])),
+    ("created domain", "CreateDomainResponse", dict(Record="0004" + text("RDD1"), Document="8444a1013822a0")),
+    ("wrap domain", "WrapDomainRequest", dict(Record="0004" + text("RDD1"), DataKeys=[data_key("k", "aa")])),
+    ("check domain", "WrapDomainRequest", dict(Record="0004" + text("RDD1"), DataKeys=[])),
+    ("wrapped domain", "WrapDomainResponse", dict(Record="0004" + text("RDD1"))),
+    ("mint", "MintRequest", dict(Domain="ab" * 32, Suite=0, Count=64)),
+    ("minted", "MintResponse", dict(Keys=[dict(VaultID=text("v_1"), Key=key_value()),
+                                          dict(VaultID=text("v_2"), Key=key_value())])),
+    ("reseal within a domain", "ResealRequest", dict(To="cd" * 32, Suite=4, Epoch=258, Old=old_value())),
+    ("reseal from a key of KMS's", "ResealRequest",
+     dict(To="cd" * 32, Suite=0, Epoch=1, Old=request(KeyContext=True, Fields=[field("a", "00"), field("b", "11" * 130)]))),
+    ("resealed", "ResealResponse", resealed_value()),
+    ("reseal of an unknown domain", "ResealResponse", resealed_value(Code=12, Domain="ab" * 32)),
+    ("reseal with fields that do not open", "ResealResponse", resealed_value(Code=6, Unopened="000263")),
+    ("reseal with a key that does not open", "ResealResponse", resealed_value(Code=6)),
+    ("reseal that was throttled", "ResealResponse", resealed_value(Code=4, RetryAfterMS=1500)),
     ("attested", "AttestResponse", dict(Document="8444a1013822a0")),
     ("log", "Log", dict(Level=2, TimeMS=1767225600000, Dropped=130, Text=text("key cache is full"),
                         Numbers=[dict(Key=text("keys"), Value=200000), dict(Key=text("delta"), Value=-64)])),
@@ -228,7 +321,16 @@ LAX.append(("response with a kind of a later version", "DecryptResponse",
 LAX.append(("header with unknown flags and reserved bytes", "Header",
             dict(Length=1, Kind=200, Flags=0xFE, ID=1, DeadlineMS=1), None))
 
+LAX.append(("reseal with what belongs to other codes", "ResealResponse", resealed_value(Code=8),
+            ext(1, "ab" * 32) + ext(2, "00")))
+
 R = decrypt_request(request(Fields=[field("a", "00")]))
+
+
+def reseal_old(body):
+    return (bytes.fromhex("cd" * 32) + b"\0\1\0" + body).hex()
+
+
 INVALID = [
     ("empty", "DecryptRequest", ""),
     ("unknown flag", "DecryptRequest", (bytes([0x80]) + R[1:]).hex()),
@@ -280,6 +382,45 @@ INVALID = [
     ("nonce of 7 bytes", "AttestRequest", bs("00" * 7).hex()),
     ("nonce of 65 bytes", "AttestRequest", bs("00" * 65).hex()),
     ("domain record of 16385 bytes", "DomainRecord", bs("00" * 16385).hex()),
+    ("domain without an id", "CreateDomainRequest", create_domain(create_value(ID="")).hex()),
+    ("domain id of 64 bytes", "CreateDomainRequest", create_domain(create_value(ID="61" * 64)).hex()),
+    ("generation 0", "CreateDomainRequest", create_domain(create_value(Generation=0)).hex()),
+    ("domain without suites", "CreateDomainRequest", create_domain(create_value(Suites="")).hex()),
+    ("nine suites", "CreateDomainRequest", create_domain(create_value(Suites="01" * 9)).hex()),
+    ("three request suites", "CreateDomainRequest", create_domain(create_value(RequestSuites="010203")).hex()),
+    ("domain without data keys", "CreateDomainRequest", create_domain(create_value(DataKeys=[])).hex()),
+    ("17 data keys", "CreateDomainRequest", create_domain(create_value(DataKeys=[data_key("k", "aa")] * 17)).hex()),
+    ("ARN of 2049 bytes", "CreateDomainRequest", create_domain(create_value(DataKeys=[data_key("k" * 2049, "aa")])).hex()),
+    ("data key of 6145 bytes", "CreateDomainRequest", create_domain(create_value(DataKeys=[data_key("k", "aa" * 6145)])).hex()),
+    ("creation with a nonce of 7 bytes", "CreateDomainRequest", create_domain(create_value(Nonce="00" * 7)).hex()),
+    ("created record of 16385 bytes", "CreateDomainResponse", (bs("00" * 16385) + b"\0").hex()),
+    ("two data keys for one wrap", "WrapDomainRequest", (b"\0" + data_keys([data_key("k", "aa")] * 2)).hex()),
+    ("wrapped record of 16385 bytes", "WrapDomainResponse", bs("00" * 16385).hex()),
+    ("mint of no key", "MintRequest", "ab" * 32 + "0400"),
+    ("mint of 65 keys", "MintRequest", "ab" * 32 + "0441"),
+    ("mint in a name of 31 bytes", "MintRequest", "ab" * 31 + "0401"),
+    ("65 keys minted", "MintResponse", minted(dict(Keys=[dict(VaultID="", Key=key_value())] * 65)).hex()),
+    ("minted key with a statement cut short", "MintResponse",
+     minted(dict(Keys=[dict(VaultID="", Key=dict(Wrapped="", Public="", Statement="33" * 63))])).hex()),
+    ("public key of 1217 bytes", "MintResponse",
+     minted(dict(Keys=[dict(VaultID="", Key=dict(Wrapped="", Public="22" * 1217, Statement="33" * 64))])).hex()),
+    ("reseal to epoch 0", "ResealRequest", reseal(dict(To="cd" * 32, Suite=4, Epoch=0, Old=old_value())).hex()),
+    ("reseal with an expression", "ResealRequest",
+     reseal_old(decrypt_request(old_value(Expressions=[dict(Name=text("x"), Source=text("1"))])))),
+    ("reseal for compatibility", "ResealRequest", reseal_old(decrypt_request(old_value(Compat=True)))),
+    ("reseal with a choice of fields", "ResealRequest", reseal_old(decrypt_request(old_value(IncludeMode=1)))),
+    ("reseal with a field to return", "ResealRequest",
+     reseal_old(decrypt_request(old_value(Fields=[field("a", "05aa", include=True)])))),
+    ("reseal with a reply key", "ResealRequest", reseal_old(decrypt_request(old_value(ReplySuite=2, ReplyKey="30")))),
+    ("reseal with a token", "ResealRequest", reseal_old(decrypt_request(old_value(CallerToken="00")))),
+    ("reseal with an access report", "ResealRequest", reseal_old(decrypt_request(old_value(ReportAccess=True)))),
+    ("domain_unknown without a domain", "ResealResponse", "0c00"),
+    ("domain_unknown with a name of 31 bytes", "ResealResponse", "0c00" + ext(1, "ab" * 31).hex()),
+    ("unopened fields out of order", "ResealResponse", "0600" + ext(2, "0201").hex()),
+    ("unopened field 100", "ResealResponse", "0600" + ext(2, "64").hex()),
+    ("resealed without a statement", "ResealResponse", resealed(resealed_value(Statement="")).hex()),
+    ("101 fields resealed", "ResealResponse", resealed(resealed_value(Fields=["05"] * 101)).hex()),
+    ("encapsulated key of 1121 bytes", "ResealResponse", resealed(resealed_value(Enc="44" * 1121)).hex()),
     ("encoding 4 without a domain", "DecryptRequest", (R[:2] + b"\x04" + R[3:]).hex()),
     ("a domain with encoding 2", "DecryptRequest", (R + ext(4, "ab" * 32 + "0100" + "00")).hex()),
     ("document of 16385 bytes", "AttestResponse", bs("00" * 16385).hex()),

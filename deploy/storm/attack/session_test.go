@@ -29,6 +29,9 @@ var kindMessages = map[string]string{
 	"KindPurge": "Purge", "KindPurged": "Purged", "KindPing": "Ping", "KindPong": "Pong", "KindStatsRequest": "", "KindStats": "Stats",
 	"KindAttest": "AttestRequest", "KindAttested": "AttestResponse", "KindLog": "Log", "KindGoAway": "GoAway", "KindError": "ErrorBody",
 	"KindAck": "", "KindDomain": "DomainRecord",
+	"KindCreateDomain": "CreateDomainRequest", "KindCreatedDomain": "CreateDomainResponse",
+	"KindWrapDomain": "WrapDomainRequest", "KindWrappedDomain": "WrapDomainResponse",
+	"KindMint": "MintRequest", "KindMinted": "MintResponse", "KindReseal": "ResealRequest", "KindResealed": "ResealResponse",
 }
 
 // number is a row of wire/testdata/numbers.txt.
