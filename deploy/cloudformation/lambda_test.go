@@ -105,11 +105,18 @@ func TestTheAPIRunsOnLambdaWithWhatTheTemplateGives(t *testing.T) {
 		t.Fatalf("method %v, stage %v: not the events of this test", method, stage["StageName"])
 	}
 	vars := at(tm.props("Function"), "Environment", "Variables").(object)
-	if vars["API_STORE"] != "dynamodb:vaults" {
-		t.Errorf("store %v", vars["API_STORE"])
+	for name, want := range map[string]string{
+		"API_STORE": "dynamodb:vaults", "API_KEY_TABLE": "<!redoubt-table-KeyTableName>",
+		"API_DOMAIN_TABLE": "<!redoubt-table-DomainTableName>",
+	} {
+		if vars[name] != want {
+			t.Errorf("%s %v", name, vars[name])
+		}
 	}
 	files := layer(t)
-	edit := map[string]string{"API_STORE": "bolt:" + filepath.Join(t.TempDir(), "db")} // no DynamoDB here
+	edit := map[string]string{ // no DynamoDB here
+		"API_STORE": "bolt:" + filepath.Join(t.TempDir(), "db"), "API_KEY_TABLE": "", "API_DOMAIN_TABLE": "",
+	}
 	for name, v := range vars {
 		if rest, ok := strings.CutPrefix(v.(string), "/opt/redoubt/"); ok {
 			edit[name] = filepath.Join(files, rest)

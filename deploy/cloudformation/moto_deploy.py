@@ -91,8 +91,10 @@ def fleet(account, own, moment):
     assert len(profiles) == 1, profiles
     group = boto3.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"][0]
     assert group["MinSize"] == 2 and group["HealthCheckType"] == "ELB", group
-    table = boto3.client("dynamodb").describe_table(TableName=account.resource("table", "Table"))["Table"]
-    assert table["DeletionProtectionEnabled"], table
+    for logical, keys in (("Table", "pk sk"), ("KeyTable", "id"), ("DomainTable", "id gen")):
+        table = boto3.client("dynamodb").describe_table(TableName=account.resource("table", logical))["Table"]
+        assert table["DeletionProtectionEnabled"], table
+        assert [k["AttributeName"] for k in table["KeySchema"]] == keys.split(), table
     tampering(account, key["KeyArn"])
 
 
@@ -124,6 +126,8 @@ def functions(account):
     settings = boto3.client("lambda").get_function_configuration(FunctionName=account.resource("api", "Function"))
     variables = settings["Environment"]["Variables"]
     assert variables["API_STORE"] == "dynamodb:" + account.resource("table", "Table"), variables
+    for variable, logical in (("API_KEY_TABLE", "KeyTable"), ("API_DOMAIN_TABLE", "DomainTable")):
+        assert variables[variable] == account.resource("table", logical), variables
 
 
 def main():

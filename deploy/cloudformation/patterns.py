@@ -25,6 +25,7 @@ MEASUREMENTS = {
     "*": False,
 }
 DIGEST = {"a" * 64: True, "a" * 63: False, "A" * 64: False, "": False, "a" * 64 + "\n; reboot": False}
+TABLE = {"": False, "vaults-2": True, "a/b": False, "*": False}
 CASES = {
     ("key", "ImagePCR0s"): MEASUREMENTS,
     ("key", "ImagePCR1s"): MEASUREMENTS,
@@ -40,7 +41,9 @@ CASES = {
     ("key", "RotatedDomains"): {"": True, "*": True, "acme,acme.*": True, "acme,": False},
     ("key", "ClosedGenerations"): {"": True, "1": True, "1,2": True, "01": False, "0": False, "*": False, "1,": False},
     ("api", "DomainPattern"): {"": True, "*": True, "acme.*": True, "acme,other": False, "A": False},
-    ("restored", "TableName"): {"": False, "vaults-2": True, "a/b": False, "*": False},
+    ("restored", "TableName"): TABLE,
+    ("restored", "KeyTableName"): TABLE,
+    ("restored", "DomainTableName"): TABLE,
     ("vault", "ParentSha256"): DIGEST,
     ("vault", "ImageSha256"): DIGEST,
     ("vault", "UnitSha256"): DIGEST,

@@ -47,6 +47,14 @@ var wanted = []struct {
 	{"table", "Table", []any{"PointInTimeRecoverySpecification", "PointInTimeRecoveryEnabled"}, true},
 	{"table", "Table", []any{"TimeToLiveSpecification", "Enabled"}, true},
 	{"table", "Table", []any{"SSESpecification", "SSEEnabled"}, true},
+	{"table", "KeyTable", []any{"DeletionProtectionEnabled"}, true},
+	{"table", "KeyTable", []any{"PointInTimeRecoverySpecification", "PointInTimeRecoveryEnabled"}, true},
+	{"table", "KeyTable", []any{"TimeToLiveSpecification", "Enabled"}, true},
+	{"table", "KeyTable", []any{"SSESpecification", "SSEEnabled"}, true},
+	{"table", "DomainTable", []any{"DeletionProtectionEnabled"}, true},
+	{"table", "DomainTable", []any{"PointInTimeRecoverySpecification", "PointInTimeRecoveryEnabled"}, true},
+	{"table", "DomainTable", []any{"TimeToLiveSpecification"}, nil},
+	{"table", "DomainTable", []any{"SSESpecification", "SSEEnabled"}, true},
 	{"api", "Stage", []any{"MethodSettings", 0, "DataTraceEnabled"}, false}, // a trace holds requests
 	{"api", "Any", []any{"AuthorizationType"}, "AWS_IAM"},
 	{"canary", "Schedule", []any{"ScheduleExpression"}, "rate(1 minute)"},
@@ -62,7 +70,7 @@ func TestTheTemplatesHaveWhatTheyMust(t *testing.T) {
 
 func TestWhatHoldsDataOutlivesItsStack(t *testing.T) {
 	for template, names := range map[string][]string{
-		"key": {"Key", "MacKey"}, "table": {"Table"}, "vault": {"LogGroup"}, "api": {"LogGroup"},
+		"key": {"Key", "MacKey"}, "table": {"Table", "KeyTable", "DomainTable"}, "vault": {"LogGroup"}, "api": {"LogGroup"},
 	} {
 		tm := load(t, template, nil)
 		for _, name := range names {
@@ -388,6 +396,7 @@ func TestThrottlingIsWatchedByWhatTheTableTells(t *testing.T) {
 	observe := load(t, "observe", nil)
 	for alarm, metric := range map[string]string{
 		"TableReadsThrottled": "ReadThrottleEvents", "TableWritesThrottled": "WriteThrottleEvents",
+		"KeyReadsThrottled": "ReadThrottleEvents", "KeyWritesThrottled": "WriteThrottleEvents",
 	} {
 		p := observe.props(alarm)
 		if p["MetricName"] != metric || len(p["Dimensions"].([]any)) != 1 || at(p, "Dimensions", 0, "Name") != "TableName" {
@@ -443,10 +452,17 @@ func TestThereIsTimeToDrain(t *testing.T) {
 }
 
 func TestARestoredTableTakesTheOwnOnesPlace(t *testing.T) {
-	own, restored := load(t, "table", nil), load(t, "restored", map[string]string{"TableName": "vaults-2"})
-	for name, want := range map[string]string{
-		"TableName": "vaults-2", "TableArn": "arn:aws:dynamodb:" + region + ":" + account + ":table/vaults-2",
-	} {
+	given := map[string]string{"TableName": "vaults-2", "KeyTableName": "keys-2", "DomainTableName": "domains-2"}
+	own, restored := load(t, "table", nil), load(t, "restored", given)
+	want := map[string]string{}
+	for name, table := range given {
+		want[name] = table
+		want[strings.TrimSuffix(name, "Name")+"Arn"] = "arn:aws:dynamodb:" + region + ":" + account + ":table/" + table
+	}
+	if n := len(own.root["Outputs"].(object)); n != len(want) {
+		t.Errorf("the own ones have %d outputs", n)
+	}
+	for name, want := range want {
 		output := at(restored.root, "Outputs", name)
 		export := strings.Replace(restored.eval(at(output, "Export", "Name")).(string), "restored", "table", 1)
 		if got := restored.eval(at(output, "Value")); got != want ||
@@ -466,8 +482,40 @@ func TestTheTableIsTheOneThatTheStoreReads(t *testing.T) {
 		at(p, "KeySchema", 0, "AttributeName"), at(p, "AttributeDefinitions", 0, "AttributeType"),
 		at(p, "KeySchema", 1, "AttributeName"), at(p, "AttributeDefinitions", 1, "AttributeType"),
 		at(p, "TimeToLiveSpecification", "AttributeName"))
-	if !strings.Contains(string(doc), want) {
+	says := strings.ReplaceAll(string(doc), "\n// ", " ")
+	if !strings.Contains(says, want) {
 		t.Errorf("the store does not say: %s", want)
+	}
+	keys, domains := load(t, "table", nil).props("KeyTable"), load(t, "table", nil).props("DomainTable")
+	want = fmt.Sprintf("second table has the key %v (%v, hash) and the time-to-live attribute %v; the third has the keys "+
+		"%v (%v, hash) and %v (%v, range).",
+		at(keys, "KeySchema", 0, "AttributeName"), at(keys, "AttributeDefinitions", 0, "AttributeType"),
+		at(keys, "TimeToLiveSpecification", "AttributeName"),
+		at(domains, "KeySchema", 0, "AttributeName"), at(domains, "AttributeDefinitions", 0, "AttributeType"),
+		at(domains, "KeySchema", 1, "AttributeName"), at(domains, "AttributeDefinitions", 1, "AttributeType"))
+	if !strings.Contains(says, want) {
+		t.Errorf("the store does not say: %s", want)
+	}
+}
+
+// What is left of an erased key, and a domain, go by nobody's hand but an administrator's.
+func TestTheAPICanRemoveNoKeyItemAndNoDomain(t *testing.T) {
+	tm := load(t, "api", nil)
+	for sid, resource := range map[string]string{"Keys": "KeyTableArn", "Domains": "DomainTableArn"} {
+		found := false
+		for _, s := range statements(tm) {
+			if s["Resource"] != "<!redoubt-table-"+resource+">" {
+				continue
+			}
+			found = s["Sid"] == sid
+			actions := fmt.Sprint(s["Action"])
+			if strings.Contains(actions, "Delete") || strings.Contains(actions, "*") || s["Effect"] != "Allow" {
+				t.Errorf("%s: %v", sid, actions)
+			}
+		}
+		if !found {
+			t.Errorf("no statement %s about %s alone", sid, resource)
+		}
 	}
 }
 

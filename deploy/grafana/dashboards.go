@@ -40,7 +40,8 @@ func dashboards() []dashboard {
 }
 
 // heard are the outcomes of the API's calls that are no fault of the callee.
-const heard = "ok|not_found|exists|conflict|cursor|too_large|bad_request|decrypt_failed|expression_failed|canceled"
+const heard = "ok|not_found|exists|conflict|cursor|too_large|erased|keyed|epochs|epochs_full|bad_request|" +
+	"decrypt_failed|expression_failed|canceled"
 
 func overview() dashboard {
 	return build("redoubt-overview", "Redoubt: overview",

@@ -31,6 +31,8 @@ const defaultFile = "redoubt.db"
 type storeFlags struct {
 	Store            string `help:"${h_store}" env:"API_STORE" placeholder:"bolt:redoubt.db"`
 	Table            string `hidden:"" env:"TABLE_NAME" help:"The DynamoDB table, as the reference names it; without --store."`
+	KeyTable         string `help:"${h_key_table}" env:"API_KEY_TABLE" placeholder:"TABLE"`
+	DomainTable      string `help:"${h_domain_table}" env:"API_DOMAIN_TABLE" placeholder:"TABLE"`
 	DynamoDBEndpoint string `name:"dynamodb-endpoint" help:"${h_dynamodb}" env:"API_DYNAMODB_ENDPOINT" placeholder:"URL"`
 	Region           string `help:"AWS region of key and table." env:"API_REGION,AWS_REGION" default:"us-east-1"`
 }
@@ -75,8 +77,25 @@ func (f *macFlags) kms(ctx context.Context, region string) (cfg kmsclient.Config
 	return cfg, err
 }
 
+// errTables reports flags of tables that do not fit together.
+var errTables = hint(
+	program.Mistake("--key-table and --domain-table are for --store dynamodb:TABLE, and given together"),
+	"the embedded store keeps keys and domains in its file")
+
+// check checks that the tables fit together.
+func (f *storeFlags) check() error {
+	kind, _ := f.kind()
+	if (f.KeyTable == "") != (f.DomainTable == "") || f.KeyTable != "" && kind != "dynamodb" {
+		return errTables
+	}
+	return nil
+}
+
 // open opens the store.
 func (f *storeFlags) open(ctx context.Context) (store.Store, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
 	switch kind, name := f.kind(); kind {
 	case "bolt":
 		s, err := bolt.Open(name, bolt.Options{}) //nolint:contextcheck // its sweeper lives as long as the store
@@ -89,7 +108,9 @@ func (f *storeFlags) open(ctx context.Context) (store.Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		return dynamo.New(dynamo.Config{AWS: cfg, Endpoint: f.DynamoDBEndpoint, Table: name})
+		return dynamo.New(dynamo.Config{
+			AWS: cfg, Endpoint: f.DynamoDBEndpoint, Table: name, KeyTable: f.KeyTable, DomainTable: f.DomainTable,
+		})
 	}
 	return nil, hint(fmt.Errorf("unknown store %q", f.Store), "use bolt:FILE or dynamodb:TABLE")
 }

@@ -23,14 +23,17 @@ var helps = kong.Vars{
 		"RFC 3339, not later than now.",
 	"h_drain_timeout": "On SIGTERM: longest wait for requests in flight after that, 1ms to 1h.",
 	"h_drain_delay":   "On SIGTERM: how long /ready fails before listeners close, 0s to 1h.",
-	"h_dynamodb":      "DynamoDB's URL in place of the region's own.",
-	"h_encoding":      "Encoding of new vaults: 3, or 2 as the reference writes.",
+	"h_domain_table": "DynamoDB table of domains, of table.yaml; with --store dynamodb:TABLE and --key-table. The " +
+		"embedded store needs none.",
+	"h_dynamodb": "DynamoDB's URL in place of the region's own.",
+	"h_encoding": "Encoding of new vaults: 3, or 2 as the reference writes.",
 	"h_every": "How long entries of the audit log are in no checkpoint, 1s to 24h. Checkpoints go to the store and to " +
 		"this program's log.",
 	"h_file": "File to which checkpoints of the audit log are appended, for `audit verify --since`; keep it where " +
 		"the store's writers cannot change it.",
 	"h_fields": "Fields as NAME=VALUE; values on a command line are seen by others on the machine, prefer " +
 		"--file.",
+	"h_key_table": "DynamoDB table of the keys of vaults under domains; without it there are none.",
 	"h_keyed": "A time after which no release wrote the audit log without MACs, RFC 3339; by default a day after the " +
 		"oldest entry with one.",
 	"h_kmsendpoint": "URL of KMS, in place of the region's own.",

@@ -48,7 +48,8 @@ func (c storeCall) wrote(err error) {
 // record, the entry is not to blame: its outcome is "refused".
 func carriedOutcome(err error) string {
 	switch word := storeOutcome(err); word {
-	case "not_found", "exists", "conflict", "too_large", "damaged", "full":
+	case "not_found", "exists", "conflict", "too_large", "damaged", "full", "erased", "keyed", "epochs", "epochs_full",
+		"inconsistent":
 		return "refused"
 	default:
 		return word
@@ -136,6 +137,18 @@ func storeOutcome(err error) string {
 		return "exists"
 	case errors.Is(err, store.ErrConflict):
 		return "conflict"
+	case errors.Is(err, store.ErrErased):
+		return "erased"
+	case errors.Is(err, store.ErrKeyed):
+		return "keyed"
+	case errors.Is(err, store.ErrInconsistent):
+		return "inconsistent"
+	case errors.Is(err, store.ErrEpochsFull):
+		return "epochs_full"
+	case errors.Is(err, store.ErrEpochs):
+		return "epochs"
+	case errors.Is(err, store.ErrNoDomains):
+		return "no_domains"
 	case errors.Is(err, store.ErrCursor):
 		return "cursor"
 	case errors.Is(err, store.ErrTooLarge):

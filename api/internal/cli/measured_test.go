@@ -22,7 +22,10 @@ type answering struct {
 }
 
 func (s answering) Update(context.Context, *store.Update, *store.Entry) error { return s.err }
-func (s answering) AppendAudit(context.Context, *store.Entry) error           { return s.err }
+func (s answering) Erase(context.Context, string, int64, *store.Keys, int64, *store.Entry) error {
+	return s.err
+}
+func (s answering) AppendAudit(context.Context, *store.Entry) error { return s.err }
 
 func TestAnEntryThatCouldNotBeStoredIsToldFromAWriteThatWasRefused(t *testing.T) {
 	const name = "redoubt_api_audit_entries_total"
@@ -34,6 +37,10 @@ func TestAnEntryThatCouldNotBeStoredIsToldFromAWriteThatWasRefused(t *testing.T)
 		{store.ErrConflict, "refused", "conflict"},
 		{store.ErrNotFound, "refused", "not_found"},
 		{store.ErrFull, "refused", "full"},
+		{store.ErrErased, "refused", "erased"},
+		{store.ErrEpochs, "refused", "epochs"},
+		{store.ErrEpochsFull, "refused", "epochs_full"},
+		{store.ErrInconsistent, "refused", "inconsistent"},
 		{store.ErrThrottled, "throttled", "throttled"},
 		{store.ErrDenied, "denied", "denied"},
 		{store.ErrUnknownOutcome, "unknown", "unknown"},
@@ -41,9 +48,10 @@ func TestAnEntryThatCouldNotBeStoredIsToldFromAWriteThatWasRefused(t *testing.T)
 		m := httpapi.NewMetrics("test")
 		s := measuredStore{answering{err: c.err}, m}
 		_ = s.Update(t.Context(), &store.Update{}, &store.Entry{Event: "UpdateVault"})
+		_ = s.Erase(t.Context(), "", 0, nil, 0, &store.Entry{Event: "EraseVault"})
 		_ = s.AppendAudit(t.Context(), &store.Entry{Event: "DecryptVault"})
 		want := "# HELP " + name + " any\n# TYPE " + name + " counter\n"
-		for _, line := range [][2]string{{"DecryptVault", c.lone}, {"UpdateVault", c.carried}} {
+		for _, line := range [][2]string{{"DecryptVault", c.lone}, {"EraseVault", c.carried}, {"UpdateVault", c.carried}} {
 			want += fmt.Sprintf(name+"{event=%q,outcome=%q} 1\n", line[0], line[1])
 		}
 		if err := testutil.GatherAndCompare(sameHelp{m.Registry}, strings.NewReader(want), name); err != nil {

@@ -189,6 +189,9 @@ func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, a
 	if counts, ok := st.(interface{ Damaged() uint64 }); ok {
 		a.metrics.Damaged(counts.Damaged)
 	}
+	if counts, ok := st.(interface{ Inconsistent() uint64 }); ok {
+		a.metrics.Inconsistent(counts.Inconsistent)
+	}
 	if file, ok := st.(*bolt.Store); ok {
 		a.metrics.Full(file.Full)
 	}

@@ -30,6 +30,7 @@ func (f *appFlags) check() error {
 		program.Range("--kms-timeout", f.KMSTimeout, time.Millisecond, program.MaxWait),
 		program.Range("--trace-ratio", f.TraceRatio, 0, 1),
 		f.checkpointFlags.check(),
+		f.storeFlags.check(),
 	)
 }
 

@@ -112,7 +112,7 @@ func (r *Recorder) Audit(event, outcome string) {
 // answer, and not a failure.
 func failed(outcome string) bool {
 	switch outcome {
-	case "ok", "not_found", "exists", "conflict", "cursor":
+	case "ok", "not_found", "exists", "conflict", "cursor", "erased", "keyed", "epochs", "epochs_full":
 		return false
 	}
 	return true

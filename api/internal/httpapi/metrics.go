@@ -23,6 +23,7 @@ type Metrics struct {
 	audits   *prometheus.CounterVec
 	shed     *prometheus.CounterVec
 	damaged  func() uint64
+	apart    func() uint64
 	full     func() bool
 	also     Recorder
 }
@@ -67,8 +68,9 @@ func NewMetrics(version string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
-	m.Registry.MustRegister(m.requests, m.seconds, m.inFlight, m.calls, m.audits, m.damages(), m.fullness(), m.shed, info,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.Registry.MustRegister(m.requests, m.seconds, m.inFlight, m.calls, m.audits, m.damages(), m.inconsistencies(),
+		m.fullness(), m.shed, info, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -82,6 +84,18 @@ func (m *Metrics) damages() prometheus.Collector {
 		Name: "redoubt_api_store_damaged_total",
 		Help: "How often the embedded store met a record or an audit entry that cannot be read.",
 	}, func() float64 { return float64(m.damaged()) })
+}
+
+// Inconsistent sets the function that counts how often a record was met whose key is not in its key item. It is called
+// before the registry is read.
+func (m *Metrics) Inconsistent(count func() uint64) { m.apart = count }
+
+func (m *Metrics) inconsistencies() prometheus.Collector {
+	m.apart = func() uint64 { return 0 }
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "redoubt_api_store_inconsistent_total",
+		Help: "How often a record under a domain was met whose key is not among its vault's keys.",
+	}, func() float64 { return float64(m.apart()) })
 }
 
 // ConnectionShed counts a connection that ended, or was not accepted, for want of room.
@@ -164,6 +178,7 @@ func (c Call) Done(outcome string) {
 // expected are the outcomes of calls that are not a failure of the dependency.
 var expected = map[string]bool{
 	"ok": true, "not_found": true, "exists": true, "conflict": true, "cursor": true, "too_large": true,
+	"erased": true, "keyed": true, "epochs": true, "epochs_full": true,
 	codeCanceled: true,
 }
 

@@ -247,8 +247,8 @@ var (
 	// ErrDenied reports that the store refuses this process: it has no right, or its credentials are expired or not
 	// known.
 	ErrDenied = errors.New("store: access denied; look at the rights and the credentials of this service")
-	// ErrMissing reports that the table that keeps the records does not exist.
-	ErrMissing = errors.New("store: table not found; look at the name and the region of --store")
+	// ErrMissing reports that a table of the store does not exist.
+	ErrMissing = errors.New("store: table not found; look at names and region: --store, --key-table, --domain-table, --region")
 	// ErrFull reports a write that found no room. Nothing was stored. Removals, and the audit of reads, have a
 	// reserve.
 	ErrFull = errors.New("store: full")

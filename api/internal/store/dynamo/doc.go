@@ -19,6 +19,9 @@
 //
 // Their records are in the same table, without _sk and _pk, which is why an earlier release takes them for ghosts and
 // changes none of them. Their keys are in a second table, and domains in a third; package store lists the attributes.
+// The second table has the key id (S, hash) and the time-to-live attribute expire_at; the third has the keys id (S,
+// hash) and gen (N, range).
+//
 // A write of a record and its keys is one transaction over both tables, the audit entry included. One BatchGetItem
 // reads both, each of them strongly consistent. The store asks again for what a batch leaves out. Erased keys are
 // in the second table's backups until its recovery window is over.

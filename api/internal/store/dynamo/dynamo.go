@@ -106,13 +106,31 @@ func kind(attempt time.Duration, again func(error) bool) func(*dynamodb.Options)
 // Close implements store.Store.
 func (s *Store) Close() error { return nil }
 
-// Ping implements store.Store. It reads an item that does not exist, which needs no right beyond GetItem.
+// Ping implements store.Store. It reads an item that does not exist from each table, which needs no right beyond those
+// of a read.
 func (s *Store) Ping(ctx context.Context) error {
+	if s.keyTable != nil {
+		return s.pingAll(ctx)
+	}
 	_, err := s.item(ctx, "PING", skVault)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
 	return err
+}
+
+func (s *Store) pingAll(ctx context.Context) error {
+	ctx, record, cancel := s.begin(ctx)
+	defer cancel()
+	_, err := s.db.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{
+		*s.table:       {Keys: []item{key("PING", skVault)}},
+		*s.keyTable:    {Keys: []item{vaultOf("PING")}},
+		*s.domainTable: {Keys: []item{domainKey("PING", 0)}},
+	}}, s.reads)
+	if err != nil {
+		return failure("get", record.Last(err))
+	}
+	return nil
 }
 
 // begin begins a call with its retries.
