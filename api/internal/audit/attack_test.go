@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/api/internal/pksuid"
 	"redoubt/api/internal/store"
+	"redoubt/wire/kit/pksuid"
 )
 
 // rewritten gives a log the chains that an attacker can make of it who has the whole store and knows the code, but no

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"testing"
 
-	"redoubt/api/internal/pksuid"
 	"redoubt/api/internal/store"
+	"redoubt/wire/kit/pksuid"
 )
 
 // listed is a store that holds the log of one vault.

@@ -3,8 +3,8 @@ package audit
 import (
 	"time"
 
-	"redoubt/api/internal/pksuid"
 	"redoubt/api/internal/store"
+	"redoubt/wire/kit/pksuid"
 )
 
 // vaultPrefix begins vault ids, which tell when a vault was made.

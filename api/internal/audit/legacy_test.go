@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"redoubt/api/internal/pksuid"
 	"redoubt/api/internal/store"
+	"redoubt/wire/kit/pksuid"
 )
 
 // at is a time in the months around the cut-over.

@@ -12,8 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"redoubt/api/internal/pksuid"
 	"redoubt/api/internal/store"
+	"redoubt/wire/kit/pksuid"
 )
 
 // kept collects the checkpoints that a log stores.

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"redoubt/api/internal/pksuid"
 	"redoubt/api/internal/store"
+	"redoubt/wire/kit/pksuid"
 )
 
 // Head is the end of a chain: its last sequence number and that entry's hash in hex.

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 
-	"redoubt/api/internal/pksuid"
 	"redoubt/api/internal/store"
+	"redoubt/wire/kit/pksuid"
 )
 
 // These are the domains of what the MAC key signs. None is the beginning of another.

@@ -10,8 +10,8 @@ import (
 
 	"redoubt/api/internal/audit"
 	"redoubt/api/internal/auth"
-	"redoubt/api/internal/pksuid"
 	"redoubt/api/internal/store"
+	"redoubt/wire/kit/pksuid"
 	"redoubt/wire/kit/sealed"
 )
 

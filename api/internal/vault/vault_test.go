@@ -14,11 +14,11 @@ import (
 	"redoubt/api/internal/apitest"
 	"redoubt/api/internal/audit"
 	"redoubt/api/internal/auth"
-	"redoubt/api/internal/pksuid"
 	"redoubt/api/internal/schema"
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/store/bolt"
 	"redoubt/api/internal/vault"
+	"redoubt/wire/kit/pksuid"
 	"redoubt/wire/kit/sealed"
 )
 

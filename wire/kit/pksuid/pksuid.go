@@ -1,5 +1,6 @@
-// Package pksuid makes and reads the API's vault ids: a prefix, an underscore and 20 bytes in base62. The first four
-// bytes are the time in seconds (big endian, since Unix 1400000000), and sixteen are random.
+// Package pksuid makes and reads vault ids: a prefix, an underscore and 20 bytes in base62. The first four bytes are
+// the time in seconds (big endian, since Unix 1400000000), and sixteen are random. The API makes the ids of vaults
+// whose key KMS makes, the enclave those of vaults whose key it makes itself.
 //
 // An id cannot be guessed (128 bits from crypto/rand), and shows when it was made, to the second. It has the layout
 // of PKSUIDs (segmentio/ksuid's payload with a prefix), which the reference uses (the AWS sample that Redoubt
