@@ -2,6 +2,7 @@ package apitest
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -63,15 +64,34 @@ func openRequest(suite sealed.Suite, key *sealed.PrivateKey, r *upstream.Request
 func openField(
 	suite sealed.Suite, key *sealed.PrivateKey, r *upstream.Request, name string, raw []byte,
 ) ([]byte, error) {
-	blob, err := sealed.ParseBlob(suite, sealed.Encoding(r.Encoding), raw)
+	blob, err := splitField(suite, r, raw)
 	if err != nil {
 		return nil, err
+	}
+	if r.Domain != nil {
+		c, err := key.DeriveRecord(make([]byte, sealed.RecordSize), []byte(r.VaultID), blob.Enc)
+		if err != nil {
+			return nil, err
+		}
+		return c.Open(nil, []byte(name), blob)
 	}
 	c, err := key.Derive(make([]byte, sealed.ContextSize), []byte(r.VaultID), blob.Enc)
 	if err != nil {
 		return nil, err
 	}
 	return c.Open(nil, []byte(name), blob)
+}
+
+// splitField splits a field as its encoding says.
+func splitField(suite sealed.Suite, r *upstream.Request, raw []byte) (sealed.Blob, error) {
+	if r.Domain == nil {
+		return sealed.ParseBlob(suite, sealed.Encoding(r.Encoding), raw)
+	}
+	ref, _, err := sealed.ParseRef(raw)
+	if err != nil || r.Encoding != int(sealed.EncodingRef) {
+		return sealed.Blob{}, sealed.ErrBlob
+	}
+	return sealed.JoinBlob(suite, raw, r.Encs[hex.EncodeToString(ref[:])])
 }
 
 func evaluate(out *upstream.Result, values map[string]json.RawMessage, name, source string) {

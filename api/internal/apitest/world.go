@@ -18,6 +18,8 @@ import (
 // World plays KMS and the enclave in the API's process. What both must refuse (another vault's key, another context, a
 // bad MAC) is refused. Its methods may be called before, between and during requests.
 type World struct {
+	Domains
+
 	mu      sync.Mutex
 	pairs   map[string]pair
 	macKey  []byte
@@ -36,7 +38,9 @@ type pair struct {
 
 // NewWorld makes an empty world.
 func NewWorld() *World {
-	return &World{pairs: map[string]pair{}, macKey: []byte(rand.Text()), calls: map[string]int{}}
+	w := &World{pairs: map[string]pair{}, macKey: []byte(rand.Text()), calls: map[string]int{}}
+	w.Unwrap = w.unwrap
+	return w
 }
 
 // FailDecrypt makes every decrypt end in err until it is nil again.
@@ -48,7 +52,8 @@ func (w *World) FailKMS(err error) { w.set(func() { w.failKMS = err }) }
 // Report makes answers carry this report of what expressions read; nil: none.
 func (w *World) Report(r map[string]upstream.Access) { w.set(func() { w.report = &r }) }
 
-// Calls says how often an operation was called: NewKeyPair, MAC, VerifyMAC, Decrypt.
+// Calls says how often an operation was called: NewKeyPair, MAC, VerifyMAC, Decrypt. Those of domains are counted by
+// Domains.
 func (w *World) Calls(operation string) (n int) {
 	w.set(func() { n = w.calls[operation] })
 	return n
@@ -123,7 +128,7 @@ func (w *World) VerifyMAC(_ context.Context, message, mac []byte) (bool, error) 
 }
 
 // Decrypt implements vault.Opener.
-func (w *World) Decrypt(_ context.Context, r *upstream.Request) (*upstream.Result, error) {
+func (w *World) Decrypt(ctx context.Context, r *upstream.Request) (*upstream.Result, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.calls["Decrypt"]++
@@ -131,13 +136,32 @@ func (w *World) Decrypt(_ context.Context, r *upstream.Request) (*upstream.Resul
 	if w.fail != nil {
 		return nil, w.fail
 	}
-	p, ok := w.pairs[string(r.WrappedKey)]
-	if !ok || !maps.Equal(p.bind, bound(r)) {
-		return nil, &upstream.Error{Code: wire.KeyDenied}
+	if r.Domain != nil {
+		return w.Domains.Decrypt(ctx, r)
+	}
+	suite, key, err := w.pair(r)
+	if err != nil {
+		return nil, err
 	}
 	report := access(r)
 	if w.report != nil {
 		report = *w.report
 	}
-	return openRequest(p.suite, p.key, r, report)
+	return openRequest(suite, key, r, report)
+}
+
+// unwrap opens a key that KMS made.
+func (w *World) unwrap(r *upstream.Request) (sealed.Suite, *sealed.PrivateKey, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pair(r)
+}
+
+// pair finds a key pair. mu is held.
+func (w *World) pair(r *upstream.Request) (sealed.Suite, *sealed.PrivateKey, error) {
+	p, ok := w.pairs[string(r.WrappedKey)]
+	if !ok || !maps.Equal(p.bind, bound(r)) {
+		return 0, nil, &upstream.Error{Code: wire.KeyDenied}
+	}
+	return p.suite, p.key, nil
 }

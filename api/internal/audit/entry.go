@@ -19,6 +19,9 @@ const (
 	EventDecrypt = "DecryptVault"
 )
 
+// EventReseal is Redoubt's own: the vault got a new key with all its fields, or lost keys that were no longer in use.
+const EventReseal = "ResealVault"
+
 // Outcomes.
 const (
 	OutcomeOK      = "ok"
@@ -36,6 +39,8 @@ const (
 	ReasonRemoveFields = "RemoveFields" // the reference's word
 	ReasonSetTTL       = "SetTTL"       // the vault's time to live, perhaps beside fields
 	ReasonRemoveTTL    = "RemoveTTL"
+	ReasonErased       = "Erased"   // the vault's keys went with it
+	ReasonDropKeys     = "DropKeys" // older keys went
 )
 
 // Caller is the caller of a request, as the host established it.
@@ -60,6 +65,25 @@ type Event struct {
 	Outcome  string
 	Code     string // why it failed or was refused: a static word
 	Omitted  uint64 // refusals like this one since the last entry of one, which were only counted
+	Key      *KeyChange
+}
+
+// FromKMS is the From of a vault whose key KMS made.
+const FromKMS = "kms"
+
+// KeyChange says what an event did to the keys of a vault under a domain.
+type KeyChange struct {
+	Domain  string   `json:"domain,omitempty"`  // hash of the descriptor, in hex
+	From    string   `json:"from,omitempty"`    // the domain before a new key, or FromKMS
+	Epoch   uint16   `json:"epoch,omitempty"`   // of the vault's key: of the new one, or of the one that was erased
+	Dropped []uint16 `json:"dropped,omitempty"` // epochs that went
+	Lost    []string `json:"lost,omitempty"`    // fields that did not open and were given up
+	// Erased is the SHA-384 of each wrapped key that was erased, newest first. Since is the time in ms since 1970 from
+	// which on, at least, the vault was under a domain. Window is the time in seconds after which the store has no copy
+	// of its own.
+	Erased [][]byte `json:"erased,omitempty"`
+	Since  int64    `json:"since,omitempty"`
+	Window int64    `json:"window,omitempty"`
 }
 
 // Access says what the result of one expression may tell of fields, which are among the event's Fields.
@@ -82,6 +106,7 @@ type body struct {
 	Code        string       `json:"code,omitempty"`
 	Omitted     uint64       `json:"omitted,omitempty"`
 	Epoch       uint64       `json:"epoch,omitempty"` // epoch of the writer in which the entry was begun
+	Key         *KeyChange   `json:"key,omitempty"`
 }
 
 // accessBody is an Access with indexes into the entry's fields. The names of a hundred fields for each of a hundred
@@ -96,6 +121,7 @@ type accessBody struct {
 func bodyOf(ev *Event) (*body, error) {
 	b := &body{
 		Caller: ev.Caller, Expressions: ev.Expressions, Outcome: ev.Outcome, Code: ev.Code, Omitted: ev.Omitted,
+		Key: ev.Key,
 	}
 	if len(ev.Access) > 0 && len(ev.Access) != len(ev.Expressions) {
 		return nil, errIndex
@@ -122,6 +148,7 @@ func bodyOf(ev *Event) (*body, error) {
 // restore fills the event with what bodyOf took from it.
 func (b *body) restore(ev *Event) error {
 	ev.Caller, ev.Expressions, ev.Outcome, ev.Code, ev.Omitted = b.Caller, b.Expressions, b.Outcome, b.Code, b.Omitted
+	ev.Key = b.Key
 	if len(b.Access) > 0 && len(b.Access) != len(b.Expressions) {
 		return errIndex
 	}

@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/verified"
@@ -36,6 +37,8 @@ const (
 var (
 	// ErrUntrusted reports a stored domain that this API did not add, or one that was moved or changed.
 	ErrUntrusted = errors.New("domains: the stored domain is not one that this API added; restore it from a backup")
+	// ErrRetired reports a generation under which nothing new is put.
+	ErrRetired = errors.New("domains: the generation is retired")
 	// ErrOther reports that another domain record has this id and generation already.
 	ErrOther = errors.New("domains: id and generation have another record already")
 	// ErrWraps reports a record that is not the stored one with more wraps.
@@ -67,11 +70,14 @@ type Registry struct {
 	store    store.Domains
 	keys     Keys
 	believed *verified.MACs
+	finder   finder
 }
 
 // New makes a registry of the domains in s.
 func New(s store.Domains, keys Keys) *Registry {
-	return &Registry{store: s, keys: keys, believed: verified.New(keys, maxBelieved)}
+	return &Registry{store: s, keys: keys, believed: verified.New(keys, maxBelieved), finder: finder{
+		now: time.Now, places: map[domain.Hash]place{}, found: map[domain.Hash]*Domain{},
+	}}
 }
 
 // Add stores a domain record that the caller has verified, and reads it back. If two add the same id and generation at
@@ -174,5 +180,6 @@ func (r *Registry) judge(ctx context.Context, stored *store.Domain) (*Domain, er
 	case !ok:
 		return nil, ErrUntrusted
 	}
+	r.finder.remember(out)
 	return out, nil
 }

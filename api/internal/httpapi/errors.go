@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"redoubt/api/internal/auth"
+	"redoubt/api/internal/domains"
 	"redoubt/api/internal/kmsclient"
 	"redoubt/api/internal/schema"
 	"redoubt/api/internal/store"
@@ -85,6 +86,45 @@ var fixed = []struct {
 	{vault.ErrEncoding, httpError{
 		status: http.StatusConflict, message: "Vault is of an encoding that this version cannot write",
 		code: "encoding_unknown",
+	}},
+	{vault.ErrNotKeyed, httpError{
+		status: http.StatusConflict, message: "Vault key is not of a domain", code: "key_not_of_domain",
+	}},
+	{vault.ErrNotMovable, httpError{
+		status: http.StatusConflict, message: "Vault cannot move to a domain", code: "not_movable",
+	}},
+	{vault.ErrResealed, httpError{
+		status: http.StatusBadGateway, message: msgUnavailable, code: "reseal_unverified",
+	}},
+	{vault.ErrMinted, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "mint_unverified", retry: retryHelp,
+	}},
+	{vault.ErrGenerationBack, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "generation_back", retry: retryHelp,
+	}},
+	{store.ErrErased, httpError{status: http.StatusGone, message: "Vault was erased", code: "erased"}},
+	{store.ErrKeyed, httpError{
+		status: http.StatusConflict, message: "Vault is under a domain", code: "keyed",
+	}},
+	{store.ErrInconsistent, httpError{
+		status: http.StatusInternalServerError, message: "Vault and its keys do not belong together",
+		code: "inconsistent",
+	}},
+	{store.ErrEpochsFull, httpError{
+		status: http.StatusConflict, message: "Vault has as many keys as it may have", code: "epochs_full",
+	}},
+	{store.ErrNoDomains, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "no_domains", retry: retryHelp,
+	}},
+	{domains.ErrUnknown, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "domain_unknown", retry: retryHelp,
+	}},
+	{domains.ErrRetired, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "generation_retired", retry: retryHelp,
+	}},
+	{domains.ErrUntrusted, httpError{
+		status: http.StatusInternalServerError, message: "Domain is not one that this service added",
+		code: "domain_untrusted",
 	}},
 	{vault.ErrIdempotency, httpError{
 		status: http.StatusUnprocessableEntity, message: "Idempotency-Key was used for another request",
@@ -180,6 +220,7 @@ var upstreamErrors = map[wire.Code]httpError{
 // classify finds the answer for an error. failed is the reference's text for a failure of the route.
 func classify(err error, failed string) *httpError {
 	var (
+		unopened *vault.UnopenedError
 		own      *httpError
 		problems schema.FieldErrors
 		up       *upstream.Error
@@ -193,6 +234,10 @@ func classify(err error, failed string) *httpError {
 		return invalid(problems)
 	case errors.As(err, &large):
 		return tooLargeAtOnce(large)
+	case errors.As(err, &unopened):
+		return &httpError{
+			status: http.StatusUnprocessableEntity, message: "Unable to decrypt values", code: "decrypt_failed", cause: err,
+		}
 	case errors.As(err, &rate):
 		return &httpError{
 			status: http.StatusTooManyRequests, message: "Too many requests", code: "rate_limited", retry: rate.RetryAfter,

@@ -43,7 +43,7 @@ const (
 func routes() []*route {
 	const get, set = "Unable to get vault", "Unable to update vault"
 	changing := []int{
-		http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusTooManyRequests,
+		http.StatusNotFound, http.StatusGone, http.StatusConflict, http.StatusBadGateway, http.StatusPreconditionFailed, http.StatusTooManyRequests,
 	}
 	return []*route{
 		{
@@ -65,7 +65,9 @@ func routes() []*route {
 			doc:     "Fields that the schema does not know are left out of the answer.",
 			query:   []string{"fields"},
 			request: presenceRequest, answer: presenceAnswer, failed: get,
-			statuses: []int{http.StatusNotFound, http.StatusNotModified, http.StatusPreconditionFailed}, handle: presence,
+			statuses: []int{
+				http.StatusNotFound, http.StatusGone, http.StatusNotModified, http.StatusPreconditionFailed,
+			}, handle: presence,
 		},
 		{
 			method: http.MethodPatch, path: "/vaults/{id}", id: "updateVault", tag: "vaults", summary: "Write fields",
@@ -90,7 +92,7 @@ func routes() []*route {
 				"before the values are sent.",
 			request: decryptRequest, answer: decryptAnswer, failed: "Unable to decrypt values",
 			statuses: []int{
-				http.StatusNotFound, http.StatusTooManyRequests, http.StatusBadGateway,
+				http.StatusNotFound, http.StatusGone, http.StatusConflict, http.StatusTooManyRequests, http.StatusBadGateway,
 			}, operation: auth.OpDecrypt, values: decryptValues, handle: decrypt,
 		},
 		{

@@ -53,7 +53,7 @@ func (s *Service) Create(ctx context.Context, c *Caller, req *CreateRequest) (*C
 		}
 		out, err := s.createOnce(ctx, c, values, req, request)
 		// A concurrent request with the same key came first, or is about to.
-		if !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrConflict) {
+		if !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrErased) {
 			return out, err
 		}
 	}
@@ -63,11 +63,20 @@ func (s *Service) Create(ctx context.Context, c *Caller, req *CreateRequest) (*C
 	return nil, ErrConflict
 }
 
-// createOnce makes a vault with a key pair of its own.
+// createOnce makes a vault with a key of its own.
 func (s *Service) createOnce(ctx context.Context, c *Caller, values map[string]string, req *CreateRequest,
 	request *asked,
 ) (*Created, error) {
-	r, err := s.newRecord(ctx, values, req.TTL)
+	var (
+		r   *store.Record
+		k   *store.Epoch
+		err error
+	)
+	if s.cfg.Mode == KeysKMS {
+		r, err = s.newRecord(ctx, values, req.TTL)
+	} else {
+		r, k, err = s.newKeyed(ctx, values, req.TTL)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +88,12 @@ func (s *Service) createOnce(ctx context.Context, c *Caller, values map[string]s
 	err = s.carry(ctx, &audit.Event{
 		Caller: c.audit(), VaultID: r.ID, Name: audit.EventCreate, Outcome: audit.OutcomeOK,
 		Fields: slices.Sorted(maps.Keys(r.Fields)),
-	}, func(e *store.Entry) error { return s.cfg.Store.Create(ctx, r, e, item) })
+	}, func(e *store.Entry) error {
+		if k != nil {
+			return s.cfg.Store.CreateKeyed(ctx, r, k, e, item)
+		}
+		return s.cfg.Store.Create(ctx, r, e, item)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}

@@ -172,10 +172,21 @@ func badExpressionName(name string) bool {
 }
 
 // open asks the parent for the fields that the record has.
-func (s *Service) open(ctx context.Context, r *store.Record, req *DecryptRequest, fields []string,
+func (s *Service) open(ctx context.Context, r *item, req *DecryptRequest, fields []string,
 	include *[]string,
 ) (*Decrypted, error) {
-	blobs, absent, broken := collect(r, fields)
+	if err := s.allowed(r); err != nil {
+		return nil, err
+	}
+	blobs, absent, broken := collect(r.Record, fields)
+	var key *believed
+	if r.keyed() {
+		var err error
+		if key, err = s.believe(ctx, r); err != nil {
+			return nil, err
+		}
+		broken = append(broken, unnamed(r.Record, blobs)...)
+	}
 	out := &Decrypted{
 		Data: map[string]json.RawMessage{}, Errors: []string{}, Absent: absent, released: []string{},
 	}
@@ -192,7 +203,10 @@ func (s *Service) open(ctx context.Context, r *store.Record, req *DecryptRequest
 	if len(blobs) == 0 && len(req.Expressions) == 0 {
 		return out, nil
 	}
-	up := s.request(r, req, fields, include, blobs)
+	up := s.request(r.Record, req, fields, include, blobs)
+	if key != nil {
+		s.under(up, r, key)
+	}
 	nulls := addNulls(up, absent)
 	res, err := s.cfg.Opener.Decrypt(ctx, up)
 	if err != nil {
@@ -282,7 +296,10 @@ func collect(r *store.Record, fields []string) (blobs map[string][]byte, absent,
 func RetryAfter(err error) time.Duration {
 	var up *upstream.Error
 	var rate *RateError
+	var none *NoKeyError
 	switch {
+	case errors.As(err, &none):
+		return none.RetryAfter
 	case errors.As(err, &rate):
 		return rate.RetryAfter
 	case errors.As(err, &up):

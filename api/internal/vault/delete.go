@@ -38,10 +38,12 @@ func (s *Service) Delete(ctx context.Context, c *Caller, req *DeleteRequest) err
 		_, err := s.matching(ctx, req.ID, &req.If)
 		return err
 	}
-	_, err = s.change(ctx, req.ID, &req.If, ev, func(r *store.Record) (*store.Update, error) {
-		leaving := s.leaving(r, fields)
-		ev.Fields = s.removed(r, leaving)
-		return &store.Update{Remove: leaving, Own: own(r, nil, leaving)}, nil
+	_, err = s.change(ctx, req.ID, &req.If, ev, func(r *item) (*change, error) {
+		leaving := s.leaving(r.Record, fields)
+		ev.Fields = s.removed(r.Record, leaving)
+		return &change{Update: &store.Update{
+			Remove: leaving, Own: own(r.Record, nil, leaving), DropEncs: unused(r.Record, leaving),
+		}}, nil
 	})
 	return err
 }
@@ -56,14 +58,28 @@ func (s *Service) removed(r *store.Record, fields []string) []string {
 	})
 }
 
+// deleteAll removes a vault. One under a domain is erased: its keys go with it, and can never come back by the API.
 func (s *Service) deleteAll(ctx context.Context, c *Caller, req *DeleteRequest) error {
 	ev := &audit.Event{Caller: c.audit(), VaultID: req.ID, Name: audit.EventDelete}
 	if err := s.permit(ctx, c, auth.OpDelete, []string{auth.AllFields}, ev); err != nil {
 		return err
 	}
-	_, err := s.attempt(ctx, req.ID, &req.If, ev, func(r *store.Record, e *store.Entry) (int64, error) {
+	now := s.cfg.Now()
+	_, err := s.attempt(ctx, req.ID, &req.If, ev, func(r *item, e *store.Entry) (int64, error) {
+		if r.keyed() {
+			return 0, s.cfg.Store.Erase(ctx, r.ID, r.Modified, r.keys, now.UnixMilli(), e)
+		}
 		return 0, s.cfg.Store.Delete(ctx, r.ID, r.Modified, e)
-	}, nil)
+	}, func(r *item) error {
+		ev.Key, ev.Reason = nil, ""
+		if r.keyed() {
+			ev.Key, ev.Reason = s.erasure(r), audit.ReasonErased
+		}
+		return nil
+	})
+	if err == nil && ev.Key != nil {
+		s.counts.erases.Add(1)
+	}
 	return err
 }
 

@@ -74,7 +74,7 @@ func (s *Service) replay(ctx context.Context, a *asked) (*Created, error) {
 	if !ok {
 		return nil, ErrIdempotency
 	}
-	if _, err := s.get(ctx, old.VaultID); errors.Is(err, ErrNotFound) {
+	if _, err := s.get(ctx, old.VaultID); errors.Is(err, ErrNotFound) || errors.Is(err, store.ErrErased) {
 		return nil, ErrGone
 	} else if err != nil {
 		return nil, err

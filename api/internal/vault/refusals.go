@@ -11,6 +11,7 @@ import (
 
 	"redoubt/api/internal/audit"
 	"redoubt/api/internal/auth"
+	"redoubt/api/internal/store"
 )
 
 const (
@@ -141,7 +142,7 @@ func (s *Service) refuse(ctx context.Context, ev *audit.Event, code string, why 
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	_, err := s.get(ctx, ev.VaultID)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNotFound) || errors.Is(err, store.ErrErased) {
 		return why
 	}
 	if err == nil {

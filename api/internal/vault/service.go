@@ -93,7 +93,7 @@ type Enclave interface {
 	Reseal(ctx context.Context, r *upstream.Reseal) (*parentapi.Resealed, error)
 }
 
-// Config of a service. Everything is required except Policy, Cutover, Now and the fields after it.
+// Config of a service. Everything is required except Policy, Cutover, Now and what comes after it.
 type Config struct {
 	Store    store.Store
 	Keys     Keys
@@ -107,6 +107,7 @@ type Config struct {
 	// CheckpointEvery and Checkpointed are Every and Kept of the audit log.
 	CheckpointEvery time.Duration
 	Checkpointed    func(*store.Checkpoint, error)
+	KeyConfig
 }
 
 // Service is the vault. It is safe for concurrent use.
@@ -118,6 +119,10 @@ type Service struct {
 	bound    *verified.MACs // of records' public keys
 	sources  macKey         // hashes sources of expressions
 	cursors  macKey         // seals cursors of lists
+	stated   sums           // of statements about keys
+	target   target
+	pool     *pool
+	counts   counts
 }
 
 // New checks the configuration and makes a service. Error: [ErrCutover].
@@ -134,14 +139,19 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Cutover.After(cfg.Now()) {
 		return nil, ErrCutover
 	}
-	return &Service{
+	if err := cfg.check(cfg.Now()); err != nil {
+		return nil, err
+	}
+	s := &Service{
 		cfg: cfg, log: audit.New(audit.Config{
 			Store: cfg.Store, Keys: cfg.Keys, Now: cfg.Now, Every: cfg.CheckpointEvery, Kept: cfg.Checkpointed,
 		}),
 		limiter:  auth.NewLimiter(cfg.Policy, cfg.Now),
 		refusals: newRefusals(cfg.Now), bound: verified.New(cfg.Keys, maxBound),
 		sources: macKey{domain: sourceDomain}, cursors: macKey{domain: cursorDomain},
-	}, nil
+	}
+	s.pool = newPool(cfg.Now, cfg.Inline, s.mint)
+	return s, nil
 }
 
 // Schema returns the service's schema.
@@ -152,7 +162,10 @@ func (s *Service) Ready(ctx context.Context) error { return s.log.Ready(ctx) }
 
 // Close makes a last checkpoint of the audit log and wipes its key, after running writes have ended. Later writes are
 // refused with [ErrAudit]. The error says why there is no checkpoint.
-func (s *Service) Close(ctx context.Context) error { return s.log.Close(ctx) }
+func (s *Service) Close(ctx context.Context) error {
+	s.pool.close()
+	return s.log.Close(ctx)
+}
 
 // Replace runs fn, which replaces the content of the store, while no write runs.
 func (s *Service) Replace(fn func() error) error { return s.log.Replace(fn) }
@@ -170,12 +183,13 @@ func (c *Caller) audit() audit.Caller {
 
 var idRE = regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
 
-// get reads a record. It returns [ErrNotFound] also for a text that cannot be an id.
-func (s *Service) get(ctx context.Context, id string) (*store.Record, error) {
+// get reads a vault. It returns [ErrNotFound] also for a text that cannot be an id. store.ErrErased,
+// store.ErrInconsistent.
+func (s *Service) get(ctx context.Context, id string) (*item, error) {
 	if !idRE.MatchString(id) {
 		return nil, ErrNotFound
 	}
-	r, err := s.cfg.Store.Get(ctx, id)
+	r, err := s.read(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, ErrNotFound
 	}
@@ -234,7 +248,7 @@ func stored(err error) error {
 		return nil
 	case errors.Is(err, store.ErrNotFound):
 		return ErrNotFound
-	case errors.Is(err, store.ErrConflict):
+	case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrExists):
 		return ErrConflict
 	}
 	return fmt.Errorf("vault: %w", err)

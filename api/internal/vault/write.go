@@ -10,6 +10,7 @@ import (
 
 	"redoubt/api/internal/audit"
 	"redoubt/api/internal/auth"
+	"redoubt/api/internal/domains"
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/upstream"
 	"redoubt/wire/kit/sealed"
@@ -52,13 +53,30 @@ func (s *Service) Patch(ctx context.Context, c *Caller, req *PatchRequest) (stri
 		}
 		return tag(r.Modified), nil
 	}
-	return s.change(ctx, req.ID, &req.If, ev, func(r *store.Record) (*store.Update, error) {
-		u, err := s.patch(ctx, r, values, req.TTL)
-		if err == nil {
-			u.Own = own(r, s.cfg.Schema.Own(names), ev.Fields)
+	return s.change(ctx, req.ID, &req.If, ev, func(r *item) (*change, error) {
+		owned := own(r.Record, s.cfg.Schema.Own(names), ev.Fields)
+		if r.keyed() && len(values) > 0 {
+			return s.patchKeyed(ctx, r, ev, values, s.expiry(req.TTL), owned)
 		}
-		return u, err
+		u, err := s.patch(ctx, r, values, s.expiry(req.TTL))
+		if err != nil {
+			return nil, err
+		}
+		u.Own = owned
+		return &change{Update: u}, nil
 	})
+}
+
+// expiry is the time, in Unix seconds, at which a time to live that begins now ends. 0: never; nil for nil.
+func (s *Service) expiry(ttl *time.Duration) *int64 {
+	if ttl == nil {
+		return nil
+	}
+	at := int64(0)
+	if *ttl > 0 {
+		at = s.cfg.Now().Add(*ttl).Unix()
+	}
+	return &at
 }
 
 // reasonOf is the reason of an update that changes the time to live.
@@ -72,22 +90,18 @@ func reasonOf(ttl *time.Duration) string {
 	return audit.ReasonRemoveTTL
 }
 
-// patch seals the values for the record as it was read.
-func (s *Service) patch(ctx context.Context, r *store.Record, values map[string]string,
-	ttl *time.Duration,
-) (*store.Update, error) {
-	u := &store.Update{}
-	if ttl != nil {
-		at := int64(0)
-		if *ttl > 0 {
-			at = s.cfg.Now().Add(*ttl).Unix()
-		}
-		u.ExpireAt = &at
-	}
+// patch seals the values for the record as it was read, whose key KMS made unless there are no values.
+func (s *Service) patch(ctx context.Context, r *item, values map[string]string, expireAt *int64) (
+	*store.Update, error,
+) {
+	u := &store.Update{ExpireAt: expireAt}
 	if len(values) == 0 {
 		return u, nil
 	}
-	if err := s.verifyKey(ctx, r); err != nil {
+	if err := s.allowed(r); err != nil {
+		return nil, err
+	}
+	if err := s.verifyKey(ctx, r.Record); err != nil {
 		return nil, err
 	}
 	suite, err := sealed.ParseSuite(r.Suite)
@@ -107,7 +121,7 @@ func (s *Service) patch(ctx context.Context, r *store.Record, values map[string]
 	}
 	if r.Encoding == store.EncodingHex {
 		u.Encoding = store.EncodingBinary
-		lift(u.Set, r, suite)
+		lift(u.Set, r.Record, suite)
 	}
 	return u, nil
 }
@@ -126,7 +140,7 @@ func lift(set map[string]store.Value, r *store.Record, suite sealed.Suite) {
 }
 
 // matching reads a record and checks the conditions. Errors: [ErrNotFound], [ErrPrecondition].
-func (s *Service) matching(ctx context.Context, id string, when *Conditions) (*store.Record, error) {
+func (s *Service) matching(ctx context.Context, id string, when *Conditions) (*item, error) {
 	r, err := s.get(ctx, id)
 	if err != nil {
 		return nil, err
@@ -137,17 +151,33 @@ func (s *Service) matching(ctx context.Context, id string, when *Conditions) (*s
 	return r, nil
 }
 
-// change updates a record and returns its new entity tag. It calls make for each revision that it tries, so that
+// change is what a write does to a vault: an update, or a new key with all fields.
+type change struct {
+	*store.Update               // nil: reseal
+	reseal        *store.Reseal // nil: an update
+}
+
+// store makes the change to the vault as it was read, and returns its new revision.
+func (c *change) store(ctx context.Context, s store.Store, r *item, now time.Time, e *store.Entry) (int64, error) {
+	modified := max(now.UnixMicro(), r.Modified+1)
+	if c.reseal != nil {
+		c.reseal.Revision, c.reseal.Record.Modified = r.Modified, modified
+		return modified, s.Reseal(ctx, c.reseal, e)
+	}
+	c.ID, c.Revision, c.Modified, c.Keyed = r.ID, r.Modified, modified, r.keyed()
+	return modified, s.Update(ctx, c.Update, e)
+}
+
+// change changes a vault and returns its new entity tag. It calls build for each revision that it tries, so that
 // nothing sealed is used twice.
 func (s *Service) change(ctx context.Context, id string, when *Conditions, ev *audit.Event,
-	build func(*store.Record) (*store.Update, error),
+	build func(*item) (*change, error),
 ) (string, error) {
-	var u *store.Update
-	revision, err := s.attempt(ctx, id, when, ev, func(r *store.Record, e *store.Entry) (int64, error) {
-		u.ID, u.Revision, u.Modified = r.ID, r.Modified, max(s.cfg.Now().UnixMicro(), r.Modified+1)
-		return u.Modified, s.cfg.Store.Update(ctx, u, e)
-	}, func(r *store.Record) (err error) {
-		u, err = build(r)
+	var c *change
+	revision, err := s.attempt(ctx, id, when, ev, func(r *item, e *store.Entry) (int64, error) {
+		return c.store(ctx, s.cfg.Store, r, s.cfg.Now(), e)
+	}, func(r *item) (err error) {
+		c, err = build(r)
 		return err
 	})
 	if err != nil {
@@ -156,10 +186,13 @@ func (s *Service) change(ctx context.Context, id string, when *Conditions, ev *a
 	return tag(revision), nil
 }
 
+// errNothing ends an attempt that has nothing to do.
+var errNothing = errors.New("vault: nothing to do")
+
 // attempt reads, prepares and writes until the write meets the revision that was read, a bounded number of times. A
 // failed preparation is audited.
 func (s *Service) attempt(ctx context.Context, id string, when *Conditions, ev *audit.Event,
-	write func(*store.Record, *store.Entry) (int64, error), prepare func(*store.Record) error,
+	write func(*item, *store.Entry) (int64, error), prepare func(*item) error,
 ) (int64, error) {
 	for i := range writeAttempts {
 		if i > 0 {
@@ -175,7 +208,9 @@ func (s *Service) attempt(ctx context.Context, id string, when *Conditions, ev *
 			return 0, err
 		}
 		if prepare != nil {
-			if err := prepare(r); err != nil {
+			if err := prepare(r); errors.Is(err, errNothing) {
+				return 0, err
+			} else if err != nil {
 				return 0, s.failed(ctx, ev, failure(ctx, err), err)
 			}
 		}
@@ -190,8 +225,8 @@ func (s *Service) attempt(ctx context.Context, id string, when *Conditions, ev *
 	return 0, s.failed(ctx, ev, "conflict", ErrConflict)
 }
 
-func (s *Service) write(ctx context.Context, r *store.Record, ev *audit.Event,
-	write func(*store.Record, *store.Entry) (int64, error),
+func (s *Service) write(ctx context.Context, r *item, ev *audit.Event,
+	write func(*item, *store.Entry) (int64, error),
 ) (revision int64, err error) {
 	ok := *ev
 	ok.Outcome = audit.OutcomeOK
@@ -222,6 +257,14 @@ func failure(ctx context.Context, err error) string {
 		return "key_unverified"
 	case errors.Is(err, ErrEncoding):
 		return "encoding_unknown"
+	case errors.Is(err, ErrNotKeyed):
+		return "key_not_of_domain"
+	case errors.Is(err, domains.ErrUnknown):
+		return "domain_unknown"
+	case errors.Is(err, domains.ErrUntrusted):
+		return "domain_untrusted"
+	case errors.Is(err, store.ErrEpochsFull):
+		return "epochs_full"
 	case errors.As(err, &large):
 		return "too_large"
 	case errors.As(err, &up):
