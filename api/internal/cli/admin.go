@@ -23,6 +23,11 @@ const (
 	adminStall = 30 * time.Second
 	// headerStore identifies the file of the server's store.
 	headerStore = "Redoubt-Store"
+	// headerPart says which part of the store a backup is; a store without keys answers that with partNone.
+	headerPart = "Redoubt-Part"
+	// headerWhy is there if a backup was refused because its keys are in a file of their own.
+	headerWhy = "Redoubt-Why"
+	keysApart = "keys-apart"
 )
 
 // adminPath is the socket of the store at path.
@@ -83,10 +88,16 @@ func adminHandler(file *bolt.Store, around func(func() error) error, stall time.
 	log *slog.Logger,
 ) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /backup", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /backup", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(headerStore, file.Identity())
-		n, err := file.Backup(&moving{w: w, limit: stall, deadline: http.NewResponseController(w).SetWriteDeadline})
-		log.Info("backup", "bytes", n, "ok", err == nil)
+		take, part, err := copying(file, r.URL.Query().Get("part"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set(headerPart, part)
+		n, err := take(&moving{w: w, limit: stall, deadline: http.NewResponseController(w).SetWriteDeadline})
+		log.Info("backup", "part", part, "bytes", n, "ok", err == nil)
 		switch {
 		case err != nil && n == 0:
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -98,6 +109,9 @@ func adminHandler(file *bolt.Store, around func(func() error) error, stall time.
 		in := &moving{r: r.Body, limit: stall, deadline: http.NewResponseController(w).SetReadDeadline}
 		err := file.Restore(in, around)
 		log.Info("restore", "ok", err == nil)
+		if errors.Is(err, bolt.ErrKeysApart) {
+			w.Header().Set(headerWhy, keysApart)
+		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
 		}
@@ -152,6 +166,9 @@ func adminCall(ctx context.Context, socket, method, route string, body io.Reader
 	case resp.StatusCode != http.StatusOK:
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
 		_ = resp.Body.Close()
+		if resp.Header.Get(headerWhy) == keysApart {
+			return nil, bolt.ErrKeysApart
+		}
 		return nil, fmt.Errorf("the server refused: %s", text)
 	}
 	return resp, nil

@@ -192,20 +192,9 @@ func (cmd *auditVerifyCmd) proven(r *audit.Report) string {
 // snapshot opens the store for reading. An embedded store that is being served is read from a copy that the server
 // makes.
 func (cmd *auditVerifyCmd) snapshot(ctx context.Context) (store.Store, func(), error) {
-	path := cmd.boltPath()
-	if path == "" {
-		st, err := cmd.open(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		return st, func() { _ = st.Close() }, nil // only read
-	}
-	st, err := copyOf(ctx, adminPath(cmd.Admin, path))
-	if errors.Is(err, errNotServing) {
-		st, err = bolt.Open(path, bolt.Options{ReadOnly: true})
-	}
+	st, err := cmd.reading(ctx, cmd.Admin)
 	if err != nil {
-		return nil, nil, lockedHint(err)
+		return nil, nil, err
 	}
 	return st, func() { _ = st.Close() }, nil // only read
 }

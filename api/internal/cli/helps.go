@@ -16,6 +16,8 @@ var helps = kong.Vars{
 
 	"h_admin": "Unix socket for backup and restore of the embedded store, or \"off\"; the store's file and " +
 		".sock by default.",
+	"h_backup_keys": "Where to write the keys of vaults under domains, if there are any; FILE.keys by default. Keep " +
+		"these files for a shorter time than the others: erased keys are gone once they are.",
 	"h_client_ca": "PEM roots of client certificates; callers are named by their subject alternative name.",
 	"h_client_names": "Alternative name that is accepted, exact or with a trailing star; repeatable; by " +
 		"default all are.",
@@ -63,7 +65,8 @@ var helps = kong.Vars{
 	"h_parent_url":     "URL of the parent, or of the load balancer in front of it.",
 	"h_plain": "Serve beyond loopback without TLS: only behind a proxy that terminates it, on a network that " +
 		"nobody else reads.",
-	"h_policy": "YAML file that says who may do what; without it API keys' own scopes decide.",
+	"h_policy":       "YAML file that says who may do what; without it API keys' own scopes decide.",
+	"h_restore_keys": "The file with the keys, if the backup has them apart; by default FILE.keys.",
 	"h_resume": "Journal of a verification. A run goes on from the journal of one that was ended, and does not read " +
 		"its vaults again; a new run writes one. It is removed when all was read. Keep it where the store's writers " +
 		"cannot reach it.",

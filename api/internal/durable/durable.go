@@ -42,24 +42,47 @@ func Resolve(path string) (string, error) {
 // Replace makes what fill writes the content of the file at path, which only its owner may read. On an error of fill
 // the old content stays. It returns fill's count. ErrNotFile.
 func Replace(path string, fill func(io.Writer) (int64, error)) (int64, error) {
-	path, err := Resolve(path)
+	s, err := Stage(path, fill)
 	if err != nil {
 		return 0, err
 	}
+	defer s.Discard()
+	return s.Size, s.Commit()
+}
+
+// Staged is new content of a file that is not in its place yet. Several files are replaced by staging all of them, and
+// committing them in an order of which each part is good.
+type Staged struct {
+	Size      int64 // what fill returned
+	tmp, path string
+}
+
+// Stage writes what fill writes beside the file at path, and syncs it. The caller MUST Discard it in the end.
+// ErrNotFile.
+func Stage(path string, fill func(io.Writer) (int64, error)) (*Staged, error) {
+	path, err := Resolve(path)
+	if err != nil {
+		return nil, err
+	}
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return 0, &os.PathError{Op: "replace", Path: path, Err: ErrNotFile}
+		return nil, &os.PathError{Op: "replace", Path: path, Err: ErrNotFile}
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer os.Remove(tmp.Name()) // after the rename it has another name; it is there only if something failed
 	n, err := fill(tmp)
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return 0, err
+		return nil, errors.Join(err, os.Remove(tmp.Name()))
 	}
-	return n, Rename(tmp.Name(), path)
+	return &Staged{Size: n, tmp: tmp.Name(), path: path}, nil
 }
+
+// Commit puts the content in its place.
+func (s *Staged) Commit() error { return Rename(s.tmp, s.path) }
+
+// Discard removes the content, unless it is in its place.
+func (s *Staged) Discard() { _ = os.Remove(s.tmp) }
 
 // WriteFile makes data the content of the file at path, as [Replace] does.
 func WriteFile(path string, data []byte) error {

@@ -62,6 +62,15 @@ func (p share) mark(to, from *bbolt.Tx) error {
 // apart, and its backup is whole.
 func (s *Store) BackupRecords(w io.Writer) (int64, error) { return s.backup(w, withoutKeys) }
 
+// Keyed reports whether the store has, or once had, a domain or a vault under one: then it has keys apart.
+func (s *Store) Keyed() (keyed bool, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		keyed = tx.Bucket(bucketKeys) != nil
+		return nil
+	})
+	return keyed, err
+}
+
 // BackupKeys is a backup of the keys of vaults under domains, and of domains, for [Join].
 func (s *Store) BackupKeys(w io.Writer) (int64, error) { return s.backup(w, keysAlone) }
 
