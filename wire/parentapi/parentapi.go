@@ -55,8 +55,16 @@ type Request[B string | []byte] struct {
 	Fields     map[string]B `json:"fields"`
 	SuiteID    B            `json:"suite_id"`
 	WrappedKey B            `json:"encrypted_private_key"`
-	// Encoding is 1, 2 or 3 as text; absent, 2.
+	// Encoding is 1, 2, 3 or 4 as text; absent, 2. It is 4 if and only if there is a Domain.
 	Encoding string `json:"encoding,omitempty"`
+	// Domain names the domain of a vault whose key the enclave made: the first 32 bytes of the SHA-384 of its
+	// descriptor, in lower-case hex. Such a request has no region and no key context.
+	Domain string `json:"domain,omitempty"`
+	// Encs are the encapsulated keys to which fields of encoding 4 are sealed, by the first 8 bytes of their SHA-256 in
+	// lower-case hex; at most 32.
+	Encs map[string]B `json:"encs,omitempty"`
+	// DomainRecords are the records of domains that an answer said to be unknown ([MemberDomain]).
+	DomainRecords []B `json:"domain_records,omitempty"`
 	// KeyContext is 1 when the key was wrapped with the vault's id as encryption context.
 	KeyContext int `json:"key_context,omitempty"`
 	// Expressions are CEL sources by name.

@@ -33,6 +33,7 @@ type Enclave struct {
 	purged atomic.Pointer[string]
 	lacks  atomic.Uint64
 	odd    oddSession
+	domain atomic.Pointer[func(record []byte) error]
 
 	mu       sync.Mutex
 	ln       *transport.Listener
@@ -88,6 +89,9 @@ func (e *Enclave) Stall(on bool) { e.stuck.Store(on) }
 
 // Lack removes features from what sessions announce, from the next Up on, as in an enclave of an earlier release.
 func (e *Enclave) Lack(f wire.Features) { e.lacks.Store(uint64(f)) }
+
+// OnDomain decides what becomes of the records of domains that are handed over. Each is taken before.
+func (e *Enclave) OnDomain(open func(record []byte) error) { e.domain.Store(&open) }
 
 // Credentials is how often credentials arrived; AccessKey is the last one's id.
 func (e *Enclave) Credentials() (n int64, accessKey string) {
@@ -249,7 +253,12 @@ func (handler) Attest(_ context.Context, nonce []byte) ([]byte, error) {
 	return append([]byte("document over "), nonce...), nil
 }
 
-func (handler) OpenDomain(context.Context, []byte) error { return nil }
+func (h handler) OpenDomain(_ context.Context, record []byte) error {
+	if open := h.e.domain.Load(); open != nil {
+		return (*open)(record)
+	}
+	return nil
+}
 
 func (handler) Panicked(any) {}
 

@@ -144,8 +144,8 @@ func (b *batchRun) begin(item *batchItem, done chan<- *session.Call) bool {
 		if f := item.job.req.decodeChecked(item.body, v1); f != nil {
 			return f
 		}
-		if err := b.s.o.Upstream.Start(b.deadline, true, &item.job.req.msg, item, done); err != nil {
-			return upstreamFault(err, RouteBatch)
+		if err := b.s.o.Upstream.Start(item.job.req.ask(b.deadline, true), &item.job.req.msg, item, done); err != nil {
+			return item.job.req.fault(err, RouteBatch)
 		}
 		return nil
 	})
@@ -158,9 +158,10 @@ func (b *batchRun) begin(item *batchItem, done chan<- *session.Call) bool {
 // end appends the answer to an item: {"status":200,...} or {"status":403,"error":{...}}.
 func (b *batchRun) end(item *batchItem, call *session.Call) {
 	b.answered(item, b.guarded(func() *fault {
-		call, err := b.s.o.Upstream.Finish(context.Background(), b.deadline, true, &item.job.req.msg, call)
+		req := &item.job.req
+		call, err := b.s.o.Upstream.Finish(context.Background(), req.ask(b.deadline, true), &req.msg, call)
 		if err != nil {
-			return upstreamFault(err, RouteBatch)
+			return req.fault(err, RouteBatch)
 		}
 		defer call.Release()
 		return b.write(item, call)
@@ -221,7 +222,9 @@ func (b *batchRun) answered(item *batchItem, f *fault) {
 	out.text(f.code)
 	out.text(`","message":"`)
 	out.inner([]byte(f.text))
-	out.text(`"}}`)
+	out.text(`"`)
+	out.domain(f)
+	out.text(`}}`)
 }
 
 // split finds the items of {"items":[...]} without parsing them. Each item is checked by itself, so that a malformed

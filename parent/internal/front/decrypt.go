@@ -39,9 +39,9 @@ func (s *Server) decrypt(x *exchange, d dialect) *fault {
 		return f
 	}
 	x.begin(partEnclave)
-	call, err := s.o.Upstream.Do(context.Background(), x.start.Add(s.o.RequestTimeout), false, &j.req.msg)
+	call, err := s.o.Upstream.Do(context.Background(), j.req.ask(x.start.Add(s.o.RequestTimeout), false), &j.req.msg)
 	if err != nil {
-		return upstreamFault(err, x.route)
+		return j.req.fault(err, x.route)
 	}
 	defer call.Release()
 	x.begin(partWrite)

@@ -18,6 +18,24 @@
 //
 // Requests have one reading by RFC 9112, through package wire/kit/h1, and are matched by their path as it was sent.
 //
+// # Vaults under a domain
+//
+// /v1/decrypt and each item of a batch take encoding "4" with "domain", the name of the domain: the first 32 bytes of
+// the SHA-384 of its descriptor, in lower-case hex. Such a request has no region and no key context. "encs" has the
+// encapsulated keys of its fields in base64, by the first 8 bytes of their SHA-256 in hex; the parent compares them, and
+// drops those that no field names. An enclave that has not opened the domain makes the answer 421 domain_unknown, whose
+// member "domain" repeats the name. (421, since another attempt at the same place may be answered; an intermediary that
+// repeats the request by itself does no harm.) The caller repeats the request with the domain's record in
+// "domain_records", which the parent gives to that enclave. Then the answers are those of any other request, or:
+//
+//	400 domain_record_refused  the record is malformed, or its secret is not the descriptor's
+//	403 generation_closed      the enclave's file closes this generation of the domain
+//	503 domain_not_kept        the enclave took the record, and says again that it does not know the domain
+//	503 domains_unsupported    no enclave that can be asked knows domains
+//
+// A record is a part of the body, and is bounded and accounted for with it. The parent reads no more of it than the
+// descriptor's length, to compare its hash with the name.
+//
 // # Which fields a result tells of
 //
 // With "report_access": true, /v1/decrypt and each item of a batch answer "access". For each expression, by name, it

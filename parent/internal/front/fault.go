@@ -15,6 +15,8 @@ type fault struct {
 	text   string
 	// retryMS is the Retry-After in milliseconds; 0 for none.
 	retryMS uint32
+	// domain is the name, in hex, of the domain that the enclave lacks; empty for all other faults.
+	domain string
 }
 
 // String is the text. It holds nothing of the request.
@@ -31,6 +33,12 @@ const (
 	codeNoEnclave = "no_enclave"
 	// codeReplyKey is the front's own code too: the enclaves are of a version that does not pad sealed replies.
 	codeReplyKey = "reply_key_unsupported"
+	// codeDomainsUnsupported: the enclaves are of a version without domains. codeDomainNotKept: an enclave does not know
+	// a domain whose record it has just taken.
+	codeDomainsUnsupported = "domains_unsupported"
+	codeDomainNotKept      = "domain_not_kept"
+	// codeRecordRefused: the enclave refuses a record that a request hands over.
+	codeRecordRefused = "domain_record_refused"
 	// codeNotReady is the code of a failing /ready, in metrics and in the answer itself.
 	codeNotReady = "not_ready"
 )
@@ -66,7 +74,7 @@ var (
 	faultRegion     = invalid("region must be the name of an aws region")
 	faultSuiteID    = invalid("suite_id must be the base64 of a known suite")
 	faultWrappedKey = invalid("encrypted_private_key must be base64, 1 to 8192 characters")
-	faultEncoding   = invalid(`encoding must be "1", "2" or "3"`)
+	faultEncoding   = invalid(`encoding must be "1", "2" or "3"; on /v1 with a domain it must be "4"`)
 	faultKeyContext = invalid("key_context must be 0 or 1")
 
 	faultFieldsShape   = misshapen("fields must be an object of strings")
@@ -84,6 +92,22 @@ var (
 	faultInclude       = invalid("include must name fields of the request")
 	faultReplyShape    = misshapen("reply_key must be an object of suite_id and public_key")
 	faultReplyKey      = invalid("reply_key must hold a known suite_id and a public_key of at most 2048 bytes, in base64")
+	faultDomain        = invalid("domain must be 64 digits of lower-case hex")
+	faultNoDomain      = misshapen("encs and domain_records need a domain")
+	faultDomainRegion  = invalid("region must be empty or absent with a domain")
+	faultDomainContext = invalid("key_context must be 0 or absent with a domain")
+	faultEncsShape     = misshapen("encs must be an object of strings")
+	faultEncCount      = invalid("encs must be at most 32")
+	faultRef           = invalid("a name of encs must be 16 digits of lower-case hex")
+	faultEnc           = invalid("encs must hold encapsulated keys of the suite, in standard padded base64")
+	faultEncRef        = invalid("a name of encs must be the first 8 bytes of the sha-256 of its encapsulated key")
+	faultEncTwice      = invalid("two encs have the same name")
+	faultRefField      = invalid("a field's value of encoding 4 must be 0x05, 8 bytes that name an enc, and ciphertext")
+	faultRefUnknown    = invalid("a field names an encapsulated key that encs does not have")
+	faultRecordsShape  = misshapen("domain_records must be an array of strings")
+	faultRecordCount   = invalid("domain_records must be at most 4")
+	faultRecord        = invalid("domain_records must hold records of at most 16384 bytes, in standard padded base64")
+	faultRecordOther   = invalid("domain_records must be records of the request's domains, one for each")
 	faultSize          = &fault{status: 413, code: codeBadRequest, text: "request is too large once encoded"}
 	faultItemsMissing  = misshapen("items is required: an array of 1 to 1000 objects")
 	faultItemsShape    = misshapen("items must be an array of objects")
@@ -99,6 +123,19 @@ var (
 		text: "no enclave that can be asked pads sealed replies: it must be of the parent's version",
 	}
 	faultUndecryptable = &fault{status: 422, code: wire.DecryptFailed.String(), text: "no field could be decrypted"}
+
+	faultNoDomains = &fault{
+		status: 503, code: codeDomainsUnsupported, retryMS: defaultRetryMS,
+		text: "no enclave that can be asked knows domains: it must be of the parent's version",
+	}
+	faultRecordRefused = &fault{
+		status: 400, code: codeRecordRefused,
+		text: "the enclave refuses the domain's record: it is malformed, or its secret is not the descriptor's",
+	}
+	faultDomainNotKept = &fault{
+		status: 503, code: codeDomainNotKept, retryMS: defaultRetryMS,
+		text: "the enclave took the domain's record, and still says that it does not know the domain",
+	}
 
 	faultUnanswered = &fault{
 		status: 504, code: wire.DeadlineExceeded.String(),
@@ -125,6 +162,7 @@ var (
 	shapeWrappedKey = misshapen("encrypted_private_key must be a string")
 	shapeEncoding   = misshapen("encoding must be a string")
 	shapeKeyContext = misshapen("key_context must be a number")
+	shapeDomain     = misshapen("domain must be a string")
 	shapeCompat     = misshapen("compat must be true or false")
 	shapeReport     = misshapen("report_access must be true or false")
 )

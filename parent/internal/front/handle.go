@@ -13,6 +13,7 @@ import (
 	"redoubt/wire"
 	"redoubt/wire/kit/h1"
 	"redoubt/wire/kit/trace"
+	"redoubt/wire/parentapi"
 )
 
 // exchange is one request while a handler works on it.
@@ -263,9 +264,21 @@ func (b *buffer) fault(f *fault, problem bool, requestID []byte) {
 	b.text(f.code)
 	b.text(`","detail":"`)
 	b.inner([]byte(f.text))
-	b.text(`","request_id":"`)
+	b.text(`"`)
+	b.domain(f)
+	b.text(`,"request_id":"`)
 	b.inner(requestID)
 	b.text(`"}`)
+}
+
+// domain appends the member that names the domain that the enclave lacks.
+func (b *buffer) domain(f *fault) {
+	if f.domain == "" {
+		return
+	}
+	b.text(`,"` + parentapi.MemberDomain + `":"`)
+	b.text(f.domain)
+	b.text(`"`)
 }
 
 // refuse answers bytes that are not a readable HTTP request. fasthttp closes the connection afterwards.
@@ -295,6 +308,12 @@ func upstreamFault(err error, route Route) *fault {
 		return faultUnanswered
 	case errors.Is(err, pool.ErrNoPaddedReply):
 		return faultNoPaddedReply
+	case errors.Is(err, pool.ErrNoDomains):
+		return faultNoDomains
+	case errors.Is(err, pool.ErrRecordRefused):
+		return faultRecordRefused
+	case errors.Is(err, pool.ErrDomainNotKept):
+		return faultDomainNotKept
 	case errors.Is(err, context.DeadlineExceeded):
 		return faultOf(wire.DeadlineExceeded, 0)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"redoubt/parent/internal/fakeenclave"
 	"redoubt/parent/internal/front"
+	"redoubt/parent/internal/pool"
 	"redoubt/wire"
 	"redoubt/wire/session"
 )
@@ -276,7 +277,7 @@ func TestSentinelsAppearNowhere(t *testing.T) {
 // broken panics with what must not get out.
 type broken struct{ front.Upstream }
 
-func (broken) Do(context.Context, time.Time, bool, *wire.DecryptRequest) (*session.Call, error) {
+func (broken) Do(context.Context, pool.Ask, *wire.DecryptRequest) (*session.Call, error) {
 	panic("S3NTINEL")
 }
 

@@ -20,12 +20,15 @@ const (
 	kCompat
 	kReplyKey
 	kReportAccess
+	kDomain
+	kEncs
+	kDomainRecords
 	kCount
 )
 
 var keyNames = [kCount]string{
 	"vault_id", "region", "fields", "suite_id", "encrypted_private_key", "expressions", "encoding", "key_context",
-	"include", "compat", "reply_key", "report_access",
+	"include", "compat", "reply_key", "report_access", "domain", "encs", "domain_records",
 }
 
 // keys are the values of a request by key; nil when absent.
@@ -53,7 +56,7 @@ func (k *keys) collect(obj *fastjson.Object, d dialect) *fault {
 		if d == reference && i >= kExpressions && k[i] != nil && k[i].Type() == fastjson.TypeNull {
 			k[i] = nil
 		}
-		if i < kExpressions && k[i] == nil {
+		if i < kExpressions && k[i] == nil && (i != kRegion || k[kDomain] == nil) {
 			return faultMissing[i]
 		}
 	}

@@ -110,6 +110,9 @@ func (r *request) field(e *entry, d dialect) *fault {
 	if err != nil {
 		return faultFieldValue
 	}
+	if r.msg.Encoding == uint8(sealed.EncodingRef) {
+		return r.refField(e.name, blob)
+	}
 	r.msg.AddField(e.name, blob)
 	return nil
 }

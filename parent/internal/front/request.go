@@ -7,6 +7,7 @@ import (
 
 	"github.com/valyala/fastjson"
 
+	"redoubt/parent/internal/pool"
 	"redoubt/wire"
 	"redoubt/wire/kit/jsonscan"
 	"redoubt/wire/kit/sealed"
@@ -38,7 +39,9 @@ type request struct {
 	msg     wire.DecryptRequest
 	fields  []entry // sorted by name as written; the order of msg.Fields
 	exprs   []entry // sorted by name; the order of msg.Expressions
-	size    int     // of the body, for the decision to keep
+	encs    []enc
+	records []pool.Record
+	size    int // of the body, for the decision to keep
 }
 
 // entry is a member of fields or expressions as the caller wrote it.
@@ -76,7 +79,7 @@ func (r *request) decodeChecked(body []byte, d dialect) *fault {
 	r.size = len(body)
 	r.scratch = grow(r.scratch[:0], len(body))
 	r.msg.Reset()
-	r.fields, r.exprs = r.fields[:0], r.exprs[:0]
+	r.fields, r.exprs, r.encs, r.records = r.fields[:0], r.exprs[:0], r.encs[:0], r.records[:0]
 	root, err := r.parser.ParseBytes(body)
 	if err != nil {
 		return faultSyntax
@@ -113,6 +116,7 @@ func (r *request) scalars(k *keys, d dialect) *fault {
 		{k[kSuiteID], shapeSuiteID},
 		{k[kWrappedKey], shapeWrappedKey},
 		{k[kEncoding], shapeEncoding},
+		{k[kDomain], shapeDomain},
 	} {
 		if c.v != nil && c.v.Type() != fastjson.TypeString {
 			return c.f
@@ -126,15 +130,17 @@ func (r *request) scalars(k *keys, d dialect) *fault {
 	if len(m.VaultID) == 0 || len(m.VaultID) > wire.MaxVaultID {
 		return faultVaultID
 	}
-	if !validRegion(m.Region) {
+	under := k[kDomain] != nil
+	if under && len(m.Region) > 0 {
+		return faultDomainRegion
+	} else if !under && !validRegion(m.Region) {
 		return faultRegion
 	}
-	suite, ok := r.suite(str(k[kSuiteID]))
-	if !ok {
+	suite, err := r.suite(str(k[kSuiteID]))
+	if err != nil || !under && !suite.OnCurve() {
 		return faultSuiteID
 	}
 	m.Suite = uint8(suite)
-	var err error
 	if m.WrappedKey, err = r.base64(str(k[kWrappedKey])); err != nil || len(m.WrappedKey) == 0 ||
 		len(m.WrappedKey) > wire.MaxWrappedKey {
 		return faultWrappedKey
@@ -142,13 +148,19 @@ func (r *request) scalars(k *keys, d dialect) *fault {
 	m.Encoding = uint8(sealed.EncodingField)
 	if v := k[kEncoding]; v != nil {
 		s := str(v)
-		if len(s) != 1 || s[0] < '1' || s[0] > '3' {
+		if len(s) != 1 || s[0] < '1' || s[0] > '4' {
 			return faultEncoding
 		}
 		m.Encoding = s[0] - '0'
 	}
+	if under != (m.Encoding == uint8(sealed.EncodingRef)) {
+		return faultEncoding
+	}
 	m.Compat = d == reference
-	return r.options(k)
+	if f := r.options(k); f != nil {
+		return f
+	}
+	return r.domain(k)
 }
 
 // options reads key_context, compat, report_access and reply_key.
@@ -192,8 +204,8 @@ func (r *request) replyKey(v *fastjson.Value) *fault {
 	if id == nil || key == nil || id.Type() != fastjson.TypeString || key.Type() != fastjson.TypeString {
 		return faultReplyShape
 	}
-	suite, ok := r.suite(str(id))
-	if !ok {
+	suite, err := r.suite(str(id))
+	if err != nil || !suite.OnCurve() {
 		return faultReplyKey
 	}
 	der, err := r.base64(str(key))
@@ -205,13 +217,12 @@ func (r *request) replyKey(v *fastjson.Value) *fault {
 }
 
 // suite reads a suite id in base64.
-func (r *request) suite(s []byte) (sealed.Suite, bool) {
+func (r *request) suite(s []byte) (sealed.Suite, error) {
 	id, err := r.base64(s)
 	if err != nil {
-		return 0, false
+		return 0, err
 	}
-	suite, err := sealed.ParseSuite(id)
-	return suite, err == nil && suite.OnCurve()
+	return sealed.ParseSuite(id)
 }
 
 // base64 decodes s into the scratch buffer, which decode has made large enough.

@@ -373,6 +373,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(body(obj{"encoding": "1", "fields": obj{"A": hexBlob(97, 17)}}), false)
 	f.Add(body(obj{"reply_key": obj{"suite_id": p256ID, "public_key": "QQ=="}, "compat": true}), true)
 	f.Add([]byte(`{"fields":{"\u0061":"Qm9i"}}`), false)
+	f.Add(body(under(nil)), true)
+	f.Add(body(under(obj{"domain_records": []string{b64(record("d"))}})), true)
 	f.Fuzz(func(t *testing.T, doc []byte, isV1 bool) {
 		d := reference
 		if isV1 {
@@ -399,6 +401,20 @@ func FuzzDecode(f *testing.F) {
 		}
 		if !slices.IsSortedFunc(r.fields, byName) || !slices.IsSortedFunc(r.exprs, byName) {
 			t.Fatal("not sorted")
+		}
+		for i := range m.Fields {
+			if m.Encoding != uint8(sealed.EncodingRef) {
+				break
+			}
+			ref, _, err := sealed.ParseRef(m.Fields[i].Blob)
+			if err != nil || sealed.RefOf(m.Encs[m.Fields[i].Enc]) != ref {
+				t.Fatal("a field with another's encapsulated key")
+			}
+		}
+		for _, given := range r.records {
+			if !bytes.Equal(given.Name[:], m.Domain) {
+				t.Fatal("a record of another domain")
+			}
 		}
 	})
 }

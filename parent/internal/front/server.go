@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"golang.org/x/time/rate"
 
+	"redoubt/parent/internal/pool"
 	"redoubt/wire"
 	"redoubt/wire/kit/budget"
 	"redoubt/wire/kit/h1"
@@ -31,15 +32,12 @@ const (
 // Upstream answers requests: it is the pool of sessions.
 type Upstream interface {
 	// Do sends msg to an enclave and returns its answer, which the caller MUST Release. It fails with a *wire.Error,
-	// which the enclave answered or which describes what happened on the way, or with pool.ErrNoEnclave,
-	// pool.ErrNoneReady or pool.ErrUnanswered.
-	Do(ctx context.Context, deadline time.Time, batch bool, msg *wire.DecryptRequest) (*session.Call, error)
+	// which the enclave answered or which describes what happened on the way, or with an error of package pool.
+	Do(ctx context.Context, ask pool.Ask, msg *wire.DecryptRequest) (*session.Call, error)
 	// Start and Finish do so in two steps, for many requests at once: Start sends msg, done gets the call, and Finish
 	// says what became of it.
-	Start(deadline time.Time, batch bool, msg *wire.DecryptRequest, user any, done chan<- *session.Call) error
-	Finish(ctx context.Context, deadline time.Time, batch bool, msg *wire.DecryptRequest, call *session.Call) (
-		*session.Call, error,
-	)
+	Start(ask pool.Ask, msg *wire.DecryptRequest, user any, done chan<- *session.Call) error
+	Finish(ctx context.Context, ask pool.Ask, msg *wire.DecryptRequest, call *session.Call) (*session.Call, error)
 	// Attest returns a document over nonce and the enclave's id. Errors as Do.
 	Attest(ctx context.Context, nonce []byte) (document []byte, enclave string, err error)
 }

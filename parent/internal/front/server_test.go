@@ -46,6 +46,8 @@ type nothing struct {
 	exemplar trace.ID // of the last request
 
 	shed [h1.Sheds]atomic.Int64
+
+	notKept atomic.Int64
 }
 
 func (n *nothing) Request(r front.Route, status int, code string, _ time.Duration, exemplar trace.ID) {
@@ -63,6 +65,8 @@ func (*nothing) SessionPanicked()           {}
 func (*nothing) Retried()                   {}
 func (*nothing) NotRetried()                {}
 func (*nothing) CredentialsPushed(bool)     {}
+func (*nothing) DomainHandedOver(bool)      {}
+func (n *nothing) DomainNotKept()           { n.notKept.Add(1) }
 func (*nothing) PingTook(time.Duration)     {}
 func (n *nothing) lastExemplar() trace.ID {
 	n.mu.Lock()

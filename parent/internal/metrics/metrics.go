@@ -39,7 +39,8 @@ type Metrics struct {
 	opened, lost, dialFailed, retried prometheus.Counter
 	notRetried, sessionPanics         prometheus.Counter
 	ping                              prometheus.Observer
-	pushes, fetches                   *prometheus.CounterVec
+	pushes, fetches, handOvers        *prometheus.CounterVec
+	notKept                           prometheus.Counter
 
 	egressOpened, egressRefused, egressFailed prometheus.Counter
 	egressOpen                                prometheus.Gauge
@@ -119,6 +120,11 @@ func (m *Metrics) sessions() {
 	m.retried = m.counter("requests_retried_total", "Requests sent again because their session ended.")
 	m.notRetried = m.counter("requests_not_retried_total",
 		"Requests answered 504, because their session stalled or a second session ended. They are not sent again.")
+	m.handOvers = m.counters("domain_records_total", "Requests whose domain an enclave lacked and whose record of it was "+
+		"handed over. `failed`: the enclave did not open the domain.", "outcome")
+	preset(m.handOvers, "ok", "failed")
+	m.notKept = m.counter("domains_not_kept_total", "Requests answered 503 `domain_not_kept`: an enclave took the "+
+		"domain's record, and then said again that it does not know the domain.")
 	ping := prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: Namespace, Name: "ping_duration_seconds", Help: "Time of a ping to an enclave and its answer.",
 		Buckets: latency, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160,

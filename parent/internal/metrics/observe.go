@@ -51,6 +51,12 @@ func (m *Metrics) Retried() { m.retried.Inc() }
 // NotRetried implements pool.Observer.
 func (m *Metrics) NotRetried() { m.notRetried.Inc() }
 
+// DomainHandedOver implements pool.Observer.
+func (m *Metrics) DomainHandedOver(ok bool) { m.handOvers.WithLabelValues(word(ok)).Inc() }
+
+// DomainNotKept implements pool.Observer.
+func (m *Metrics) DomainNotKept() { m.notKept.Inc() }
+
 // PingTook implements pool.Observer.
 func (m *Metrics) PingTook(d time.Duration) { m.ping.Observe(d.Seconds()) }
 

@@ -91,52 +91,72 @@ func (p *Pool) pick(t *tried) (*link, *session.Client) {
 // penalty is more than any number of requests in flight.
 const penalty = 1 << 30
 
-// Do sends msg to an enclave and waits for the answer, until deadline or ctx ends. The caller MUST Release the call.
-// Errors: *wire.Error, ErrNoEnclave, ErrNoneReady, ErrUnanswered, ErrNoPaddedReply.
-func (p *Pool) Do(
-	ctx context.Context, deadline time.Time, batch bool, msg *wire.DecryptRequest,
-) (*session.Call, error) {
+// Ask says how a request is to be sent.
+type Ask struct {
+	// Deadline is when the request must have ended, hand-overs and repetitions included.
+	Deadline time.Time
+	// Batch sends it on the batch lane.
+	Batch bool
+	// Records are those of the request's domains. They are handed over to an enclave that does not know the domain; the
+	// request is then sent once more on that session.
+	Records []Record
+}
+
+// Do sends msg to an enclave and waits for the answer, until ask.Deadline or ctx ends. The caller MUST Release the
+// call. Errors: *wire.Error, ErrNoEnclave, ErrNoneReady, ErrUnanswered, ErrNoPaddedReply, ErrNoDomains, ErrRecordRefused,
+// ErrDomainNotKept.
+func (p *Pool) Do(ctx context.Context, ask Ask, msg *wire.DecryptRequest) (*session.Call, error) {
 	t := needs(msg)
-	return p.try(&t, deadline, batch, msg, func(c *session.Client, call *session.Call) error { return c.Do(ctx, call) })
+	return p.try(&t, ask, msg, func(c *session.Client, call *session.Call) error { return c.Do(ctx, call) })
 }
 
 // Start sends msg to an enclave and does not wait. The call is sent to done, with User set to user, at the deadline at
 // the latest; give it to Finish then. done must have room for all calls that it was given to, and msg must last until
 // Finish returns. An error, as of Do, means that nothing will be sent to done.
-func (p *Pool) Start(
-	deadline time.Time, batch bool, msg *wire.DecryptRequest, user any, done chan<- *session.Call,
-) error {
+func (p *Pool) Start(ask Ask, msg *wire.DecryptRequest, user any, done chan<- *session.Call) error {
 	t := needs(msg)
-	_, err := p.try(&t, deadline, batch, msg, func(c *session.Client, call *session.Call) error {
+	_, err := p.try(&t, ask, msg, func(c *session.Client, call *session.Call) error {
 		call.User = user
 		return c.Start(call, done)
 	})
 	return err
 }
 
-// Finish is the outcome of a call that Start has sent: what Do would have returned. If another session may answer the
-// request instead, Finish sends it there and waits for the answer.
-func (p *Pool) Finish(
-	ctx context.Context, deadline time.Time, batch bool, msg *wire.DecryptRequest, call *session.Call,
-) (*session.Call, error) {
+// Finish is the outcome of a call that Start has sent: what Do would have returned. If the request may be answered on
+// another session, or once the enclave has the domain's record, Finish sends it and waits for the answer.
+func (p *Pool) Finish(ctx context.Context, ask Ask, msg *wire.DecryptRequest, call *session.Call) (
+	*session.Call, error,
+) {
 	err := call.Err()
 	if err == nil {
 		return call, nil
 	}
 	t := needs(msg)
-	t.add(p.enclaveOf(call.Client()), call.Client())
+	c := call.Client()
+	e := p.enclaveOf(c)
 	call.Release()
+	send := func(c *session.Client, call *session.Call) error { return c.Do(ctx, call) }
+	if len(ask.Records) > 0 && lacksDomain(err) && e != nil {
+		call, err = p.withRecords(ask, e, c, msg, send)
+		if err == nil {
+			return call, nil
+		}
+	}
+	t.add(e, c)
 	if !t.again(err) {
 		return nil, p.give(err)
 	}
 	p.o.Observer.Retried()
-	return p.try(&t, deadline, batch, msg, func(c *session.Client, call *session.Call) error { return c.Do(ctx, call) })
+	return p.try(&t, ask, msg, send)
 }
 
 // needs begins to try msg.
 func needs(msg *wire.DecryptRequest) (t tried) {
 	if len(msg.ReplyKey) > 0 {
 		t.need = wire.FeaturePaddedReply
+	}
+	if len(msg.Domain) > 0 {
+		t.need |= wire.FeatureDomains
 	}
 	return t
 }
@@ -151,11 +171,11 @@ func (p *Pool) enclaveOf(c *session.Client) *enclave {
 	return nil
 }
 
+// sender sends a call on a session, and may wait for its answer.
+type sender func(c *session.Client, call *session.Call) error
+
 // try gives msg to send, on one session after the other, until send succeeds or it is of no use.
-func (p *Pool) try(
-	t *tried, deadline time.Time, batch bool, msg *wire.DecryptRequest,
-	send func(c *session.Client, call *session.Call) error,
-) (*session.Call, error) {
+func (p *Pool) try(t *tried, ask Ask, msg *wire.DecryptRequest, send sender) (*session.Call, error) {
 	full := false
 	for {
 		l, c := p.pick(t)
@@ -165,14 +185,13 @@ func (p *Pool) try(
 		case c == nil:
 			return nil, p.noneFor(t)
 		}
-		call := c.NewCall()
-		call.Batch, call.Deadline = batch, deadline
-		call.Body = appendFor(c.Features(), call.Body, msg)
-		err := send(c, call)
+		call, err := on(c, ask, msg, send)
+		if len(ask.Records) > 0 && lacksDomain(err) {
+			call, err = p.withRecords(ask, l.enclave, c, msg, send)
+		}
 		if err == nil {
 			return call, nil
 		}
-		call.Release()
 		t.add(l.enclave, c)
 		// Callers that pick at the same moment may pick the same session. Another one may have room.
 		if full = errors.Is(err, session.ErrInFlight); full && t.n < maxAttempts {
@@ -183,6 +202,18 @@ func (p *Pool) try(
 		}
 		p.o.Observer.Retried()
 	}
+}
+
+// on sends msg on a session. Without an error, the call is the caller's to release.
+func on(c *session.Client, ask Ask, msg *wire.DecryptRequest, send sender) (*session.Call, error) {
+	call := c.NewCall()
+	call.Batch, call.Deadline = ask.Batch, ask.Deadline
+	call.Body = appendFor(c.Features(), call.Body, msg)
+	if err := send(c, call); err != nil {
+		call.Release()
+		return nil, err
+	}
+	return call, nil
 }
 
 // appendFor appends msg without the parts that the enclave of a session does not know.
@@ -197,19 +228,27 @@ func appendFor(f wire.Features, dst []byte, msg *wire.DecryptRequest) []byte {
 
 // give returns the error for the caller of a request that failed with err and is not sent again.
 func (p *Pool) give(err error) error {
-	if elsewhere(err) && errors.Is(err, session.ErrSentUnknown) {
+	switch {
+	case elsewhere(err) && errors.Is(err, session.ErrSentUnknown):
 		p.o.Observer.NotRetried()
 		return ErrUnanswered
+	case errors.Is(err, ErrRecordRefused), errors.Is(err, ErrDomainNotKept):
+		return err
 	}
 	return translate(err)
 }
 
 // noneFor says why there is no session for a request.
 func (p *Pool) noneFor(t *tried) error {
-	if t.need != 0 {
-		t.need = 0
-		if _, c := p.pick(t); c != nil {
-			return ErrNoPaddedReply
+	for _, lacking := range [...]struct {
+		feature wire.Features
+		err     error
+	}{{wire.FeatureDomains, ErrNoDomains}, {wire.FeaturePaddedReply, ErrNoPaddedReply}} {
+		if need := t.need; need.Has(lacking.feature) {
+			t.need &^= lacking.feature
+			if _, c := p.pick(t); c != nil {
+				return lacking.err
+			}
 		}
 	}
 	return p.none()

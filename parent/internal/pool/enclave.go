@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"redoubt/wire"
 	"redoubt/wire/session"
 	"redoubt/wire/transport"
@@ -19,6 +21,9 @@ type enclave struct {
 	// alive is when the enclave last answered a ping. It is nil before the first. It has its monotonic reading: by
 	// the wall clock, a step would make every enclave look wedged at once.
 	alive atomic.Pointer[time.Time]
+
+	opening   singleflight.Group // of domains, by the SHA-256 of their records
+	handOvers chan struct{}      // one for each record that is being handed over
 
 	started  atomic.Int64 // its latest start by its own clock, Unix milliseconds; 0 before the first session
 	restarts atomic.Int64
@@ -50,7 +55,7 @@ type link struct {
 }
 
 func newEnclave(url string, d *transport.Dialer, sessions int) *enclave {
-	e := &enclave{url: url, dialer: d, since: time.Now(), stop: func() {}}
+	e := &enclave{url: url, dialer: d, since: time.Now(), stop: func() {}, handOvers: make(chan struct{}, maxHandOvers)}
 	for range sessions {
 		e.links = append(e.links, &link{enclave: e})
 	}

@@ -146,7 +146,7 @@ func TestHalfAnswersOfAllSessionsHoldNoMoreThanTheirBound(t *testing.T) {
 	release := make(chan struct{})
 	ask := func() {
 		wg.Go(func() {
-			call, err := p.Do(context.Background(), time.Now().Add(time.Minute), false, request("x"))
+			call, err := p.Do(context.Background(), pool.Ask{Deadline: time.Now().Add(time.Minute)}, request("x"))
 			var we *wire.Error
 			switch {
 			case err == nil && len(call.Answer) == halfChunks*wire.MaxChunk:

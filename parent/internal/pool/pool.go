@@ -49,6 +49,10 @@ type Observer interface {
 	Retried()
 	// NotRetried counts requests whose session ended and that were not sent on another; see ErrUnanswered.
 	NotRetried()
+	// DomainHandedOver counts requests for which a domain's record was given to an enclave. ok: the domain is open.
+	DomainHandedOver(ok bool)
+	// DomainNotKept counts requests that ended with ErrDomainNotKept.
+	DomainNotKept()
 	// CredentialsPushed counts attempts to give an enclave credentials.
 	CredentialsPushed(ok bool)
 	// PingTook is the time of a ping and its answer.

@@ -22,6 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // counter is an Observer that counts.
 type counter struct {
 	opened, lost, dialFailed, retried, notRetried, pushed, pushFailed atomic.Int64
+	handedOver, handOverFailed, notKept                               atomic.Int64
 }
 
 func (c *counter) SessionOpened() { c.opened.Add(1) }
@@ -30,6 +31,15 @@ func (c *counter) DialFailed()    { c.dialFailed.Add(1) }
 func (*counter) SessionPanicked() {}
 func (c *counter) Retried()       { c.retried.Add(1) }
 func (c *counter) NotRetried()    { c.notRetried.Add(1) }
+func (c *counter) DomainNotKept() { c.notKept.Add(1) }
+func (c *counter) DomainHandedOver(ok bool) {
+	if ok {
+		c.handedOver.Add(1)
+	} else {
+		c.handOverFailed.Add(1)
+	}
+}
+
 func (c *counter) CredentialsPushed(ok bool) {
 	if ok {
 		c.pushed.Add(1)
@@ -92,7 +102,7 @@ func request(value string) *wire.DecryptRequest {
 }
 
 func ask(p *pool.Pool, value string, limit time.Duration) (string, error) {
-	call, err := p.Do(context.Background(), time.Now().Add(limit), false, request(value))
+	call, err := p.Do(context.Background(), pool.Ask{Deadline: time.Now().Add(limit)}, request(value))
 	if err != nil {
 		return "", err
 	}
@@ -479,7 +489,7 @@ func TestAReplyKeyGoesToEnclavesThatPadAlone(t *testing.T) {
 	sealed := request("value")
 	sealed.ReplySuite, sealed.ReplyKey = 1, []byte("key")
 	do := func(m *wire.DecryptRequest) error {
-		call, err := p.Do(t.Context(), time.Now().Add(time.Minute), false, m)
+		call, err := p.Do(t.Context(), pool.Ask{Deadline: time.Now().Add(time.Minute)}, m)
 		if err == nil {
 			call.Release()
 		}

@@ -16,14 +16,14 @@ import (
 func begin(p *pool.Pool, value string, limit time.Duration) (string, error) {
 	deadline, msg := time.Now().Add(limit), request(value)
 	done := make(chan *session.Call, 1)
-	if err := p.Start(deadline, true, msg, msg, done); err != nil {
+	if err := p.Start(pool.Ask{Deadline: deadline, Batch: true}, msg, msg, done); err != nil {
 		return "", err
 	}
 	call := <-done
 	if call.User != msg {
 		return "", errors.New("the call is another one's")
 	}
-	call, err := p.Finish(context.Background(), deadline, true, msg, call)
+	call, err := p.Finish(context.Background(), pool.Ask{Deadline: deadline, Batch: true}, msg, call)
 	if err != nil {
 		return "", err
 	}
@@ -66,7 +66,7 @@ func TestWhatWasStartedOnADeadEnclaveIsFinishedOnAnother(t *testing.T) {
 	p, counts := start(t, pool.Options{Sessions: 1}, a, fakeenclave.Start(t, nil))
 	deadline, msg, done := time.Now().Add(20*time.Second), request("x"), make(chan *session.Call, 1)
 	for waits := false; !waits; { // enclaves take turns
-		if err := p.Start(deadline, true, msg, nil, done); err != nil {
+		if err := p.Start(pool.Ask{Deadline: deadline, Batch: true}, msg, nil, done); err != nil {
 			t.Fatal(err)
 		}
 		select {
@@ -82,7 +82,7 @@ func TestWhatWasStartedOnADeadEnclaveIsFinishedOnAnother(t *testing.T) {
 	if call.Err() == nil {
 		t.Error("the dead enclave has answered")
 	}
-	call, err := p.Finish(context.Background(), deadline, true, msg, call)
+	call, err := p.Finish(context.Background(), pool.Ask{Deadline: deadline, Batch: true}, msg, call)
 	if err != nil || counts.retried.Load() != 1 {
 		t.Errorf("%v, sent again %d times", err, counts.retried.Load())
 	}
