@@ -48,7 +48,7 @@ const (
 // base64. It is string for callers that write this text themselves: fields of encoding 1 are hexadecimal text, not
 // base64.
 //
-// Only /v1 knows the members from Include on: /decrypt ignores them.
+// Only /v1 knows the three members of domains and those from Include on: /decrypt ignores them.
 type Request[B string | []byte] struct {
 	VaultID    string       `json:"vault_id"`
 	Region     string       `json:"region"`
