@@ -152,8 +152,9 @@ bench: build ## Short set of measurements (under 3 minutes), kept in deploy/meas
 	bench/short.sh
 
 .PHONY: test-domain
-test-domain: ## The vectors of domain keys, computed by other libraries (Python's cryptography, by pip into ~/.cache)
+test-domain: ## The vectors of domain keys and sealed requests, by other libraries (Python's cryptography, by pip into ~/.cache)
 	$$(.ci/venv domain-50.0.2 cryptography==50.0.2)/bin/python wire/kit/domain/testdata/check.py
+	$$(.ci/venv domain-50.0.2 cryptography==50.0.2)/bin/python wire/kit/envelope/testdata/check_envelope.py
 
 .PHONY: figures
 figures: bench-peers-build ## Measure all, draw the pictures and write the figures of README.md and bench/README.md (quiet machine, clean tree; 10 min)

@@ -98,7 +98,7 @@ func (d *Descriptor) Append(dst []byte) ([]byte, error) {
 
 func (d *Descriptor) valid() bool {
 	if d.Generation == 0 || !ValidID(d.ID) || len(d.Suites) < 1 || len(d.Suites) > MaxSuites ||
-		len(d.Requests) > MaxRequests || !strongKey(d.Statements) {
+		len(d.Requests) > MaxRequests || !StrongKey(d.Statements) {
 		return false
 	}
 	for i, s := range d.Suites {

@@ -311,7 +311,7 @@ func TestKeysOfSmallOrderAreRefused(t *testing.T) {
 		for _, sign := range []byte{0, 0x80} {
 			key := y
 			key[31] |= sign
-			if strongKey(key) {
+			if StrongKey(key) {
 				t.Errorf("%x is taken", key)
 			}
 			forged := 0
@@ -329,13 +329,13 @@ func TestKeysOfSmallOrderAreRefused(t *testing.T) {
 	for _, low := range []byte{0xed, 0xee, 0xff} { // p, p + 1 and the last that 255 bits hold
 		key := minusOne
 		key[0] = low
-		if strongKey(key) {
+		if StrongKey(key) {
 			t.Errorf("y = 2^255 - %d is taken", 256-int(low))
 		}
 	}
 	for range 100 {
 		public, _, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil || !strongKey([32]byte(public)) {
+		if err != nil || !StrongKey([32]byte(public)) {
 			t.Fatalf("%x is refused, %v", public, err)
 		}
 	}

@@ -25,9 +25,9 @@ var minusOne = func() (b [PublicSize]byte) {
 	return b
 }()
 
-// strongKey reports whether vk is the canonical encoding of a y coordinate, and not of a point of small order. Whether
+// StrongKey reports whether vk is the canonical encoding of a y coordinate, and not of a point of small order. Whether
 // it is a point at all shows when a signature is verified.
-func strongKey(vk [PublicSize]byte) bool {
+func StrongKey(vk [PublicSize]byte) bool {
 	vk[PublicSize-1] &= 0x7f // the sign of x
 	for i := PublicSize - 1; i >= 0; i-- {
 		if vk[i] != minusOne[i] {

@@ -61,22 +61,12 @@ func LoadRecord(mem []byte) Record { return Record{mem} }
 // DeriveRecord is [PrivateKey.Derive] for encoding 4: it fills mem, RecordSize bytes. Error: [ErrOpen]; mem is then
 // wiped.
 func (k *PrivateKey) DeriveRecord(mem, info, enc []byte) (Record, error) {
-	p := k.suite.params()
-	if p == nil || len(mem) < RecordSize {
+	if len(mem) < RecordSize {
 		return Record{}, ErrOpen
 	}
 	mem = mem[:RecordSize:RecordSize]
-	done := false
-	p.erasing(func() {
-		var buf [maxHashSize]byte
-		defer secret.Wipe(buf[:])
-		shared := buf[:p.nh]
-		valid, ok := k.share(p, shared, enc)
-		done = ok && p.fillRecord(mem, shared, info) && valid
-	})
-	if !done {
-		secret.Wipe(mem)
-		return Record{}, ErrOpen
+	if err := k.DeriveExports(mem, info, enc, recordLabel); err != nil {
+		return Record{}, err
 	}
 	return Record{mem}, nil
 }
@@ -129,16 +119,16 @@ func sealRefs(r io.Reader, suite Suite, pub *PublicKey, info string, fields map[
 	var w Write
 	var err error
 	w.Fields, err = seal(r, suite, pub, fields, func(r io.Reader, out, in map[string][]byte) error {
-		enc, sealer, err := setupSender(r, pub, info)
+		var record [RecordSize]byte
+		defer secret.Wipe(record[:])
+		enc, err := setupExports(r, record[:], pub, info, []string{recordLabel})
 		if err != nil {
 			return err
 		}
-		record := sealer.Export([]byte(recordLabel), RecordSize)
-		defer secret.Wipe(record)
 		w.Enc = enc
 		ref := RefOf(enc)
 		for name, plaintext := range in {
-			if out[name], err = sealRefField(record, ref, name, plaintext); err != nil {
+			if out[name], err = sealRefField(record[:], ref, name, plaintext); err != nil {
 				return err
 			}
 		}

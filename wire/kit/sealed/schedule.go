@@ -59,17 +59,6 @@ func (p *params) fillContext(mem, shared, info []byte) bool {
 		p.fromSchedule(mem[keySize+nonceSize:][:p.nh], &s, "exp")
 }
 
-// fillRecord writes the secret of a [Record] to mem.
-func (p *params) fillRecord(mem, shared, info []byte) bool {
-	var s keySchedule
-	var buf [maxHashSize]byte
-	defer secret.Wipe(s.secret[:])
-	defer secret.Wipe(buf[:])
-	exporter := buf[:p.nh]
-	return p.schedule(&s, shared, info) && p.fromSchedule(exporter, &s, "exp") &&
-		export(p, mem, exporter, []byte(recordLabel))
-}
-
 // extract is LabeledExtract of section 4, to dst, nh bytes.
 func (p *params) extract(dst, suite, salt []byte, label string, ikm []byte) bool {
 	var buf [maxBlock + maxLabeled]byte

@@ -252,9 +252,10 @@ def check_more(v, x, D, gen, vid, dh):
     check("mac", b"redoubt/v1/domain-mac\0" + dh, x("mac_input"))
 
 
-v, x, *_, dh, req = check_file("vectors.json", (4, 2), [4, 2], (2, 4), {4: 1, 2: 2}, (4, 2))
-check_requests(v, x, dh, req)
-v, x, D, gen, vid, dh, _ = check_file(
-    "more.json", (1, 2, 3, 4), [3, 1, 2, 4], (1, 3), {1: 1, 3: 2, 2: 3, 4: 65535}, (1, 3))
-check_more(v, x, D, gen, vid, dh)
-print(len(done), "values agree")
+if __name__ == "__main__":
+    v, x, *_, dh, req = check_file("vectors.json", (4, 2), [4, 2], (2, 4), {4: 1, 2: 2}, (4, 2))
+    check_requests(v, x, dh, req)
+    v, x, D, gen, vid, dh, _ = check_file(
+        "more.json", (1, 2, 3, 4), [3, 1, 2, 4], (1, 3), {1: 1, 3: 2, 2: 3, 4: 65535}, (1, 3))
+    check_more(v, x, D, gen, vid, dh)
+    print(len(done), "values agree")
