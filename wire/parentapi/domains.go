@@ -18,8 +18,14 @@ const (
 // for each name, and gives up if that fails.
 const MemberDomain = "domain"
 
+// MemberFields is the member of a problem of code decrypt_failed of [PathReseal] that has the names of the fields that
+// do not open, ascending. It is absent if the key does not open.
+const MemberFields = "fields"
+
 // Limits of the routes of domains.
 const (
+	// MaxResealBody bounds the body of a [Reseal], in bytes. It is room for the largest request of the wire in base64.
+	MaxResealBody = 4 << 20
 	// MaxMint is the most keys of one [Mint].
 	MaxMint = 64
 	// MaxDomainRecords is the most records that a request hands over.

@@ -98,15 +98,22 @@ func (c *Client) Decrypt(ctx context.Context, r *Request) (*Result, error) {
 //
 // A parent of an earlier release refuses a request for a report. Then part asks once more without it, so that the API
 // may be rolled first.
-func (c *Client) part(ctx context.Context, r *Request) (*Result, error) {
-	w := c.encode(r)
+func (c *Client) part(ctx context.Context, r *Request) (out *Result, err error) {
+	w, err := c.encode(r)
+	if err != nil {
+		return nil, err
+	}
 	w.ReportAccess = len(r.Expressions) > 0
 	deadline := c.deadline(ctx)
-	out, err := c.ask(ctx, deadline, w)
-	if w.ReportAccess && code(err) == wire.BadRequest {
-		w.ReportAccess = false
-		return c.ask(ctx, deadline, w)
-	}
+	err = handingOver(ctx, r.Records, r.domains(), func(records [][]byte) error {
+		w.DomainRecords = records
+		out, err = c.ask(ctx, deadline, w)
+		if w.ReportAccess && code(err) == wire.BadRequest {
+			w.ReportAccess = false
+			out, err = c.ask(ctx, deadline, w)
+		}
+		return err
+	})
 	return out, err
 }
 
@@ -138,6 +145,24 @@ func (c *Client) ask(ctx context.Context, deadline time.Time, w *parentapi.Reque
 	if len(body) > parentapi.MaxBody { // and could not be split: the items of a batch are bounded by the wire alone
 		path, body = parentapi.PathBatch, slices.Concat([]byte(batchHead), body, []byte(batchTail))
 	}
+	var out *Result
+	err = c.send(ctx, deadline, path, body, func(answer []byte) error {
+		if path == parentapi.PathBatch {
+			out, err = onlyItem(answer)
+			return err
+		}
+		if out, err = readResult(answer); err != nil {
+			return &Error{Code: wire.Internal, Err: errAnswer}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// send posts a body, and reads the answer with read, which keeps nothing of it.
+func (c *Client) send(
+	ctx context.Context, deadline time.Time, path string, body []byte, read func(answer []byte) error,
+) error {
 	req := c.conns.request(ctx, http.MethodPost, path)
 	defer fasthttp.ReleaseRequest(req)
 	req.Header.SetContentType(contentTypeJSON)
@@ -145,23 +170,18 @@ func (c *Client) ask(ctx context.Context, deadline time.Time, w *parentapi.Reque
 	resp := fasthttp.AcquireResponse()
 	defer release(resp)
 	if err := c.post(ctx, deadline, req, resp); err != nil {
-		return nil, transportError(ctx, err)
+		return transportError(ctx, err)
 	}
-	answer := resp.Body()
-	if status := resp.StatusCode(); status != http.StatusOK {
-		return nil, statusError(status, string(resp.Header.Peek("Retry-After")), answer)
+	switch status := resp.StatusCode(); {
+	case status == http.StatusNotFound && path != parentapi.PathV1Decrypt && path != parentapi.PathBatch:
+		return &Error{Code: wire.DomainUnknown, Err: ErrNoDomains} // a parent without the route
+	case status != http.StatusOK:
+		return statusError(status, string(resp.Header.Peek("Retry-After")), resp.Body())
 	}
-	if path == parentapi.PathBatch {
-		return onlyItem(answer)
-	}
-	out, err := readResult(answer)
-	if err != nil {
-		return nil, &Error{Code: wire.Internal, Err: errAnswer}
-	}
-	return out, nil
+	return read(resp.Body())
 }
 
-func (c *Client) encode(r *Request) *parentapi.Request[[]byte] {
+func (c *Client) encode(r *Request) (*parentapi.Request[[]byte], error) {
 	w := &parentapi.Request[[]byte]{
 		VaultID: r.VaultID, Region: c.region, Fields: r.Fields, SuiteID: r.SuiteID, WrappedKey: r.WrappedKey,
 		Encoding: strconv.Itoa(r.Encoding), Expressions: r.Expressions, Compat: r.Compat, ReplyKey: r.ReplyKey,
@@ -175,7 +195,12 @@ func (c *Client) encode(r *Request) *parentapi.Request[[]byte] {
 	if r.KeyContext {
 		w.KeyContext = 1
 	}
-	return w
+	if r.Domain != nil {
+		if err := underDomain(w, r); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
 }
 
 // post sends the request, and sends it again if the connection was dead.
@@ -234,7 +259,9 @@ func statusError(status int, retryAfter string, answer []byte) error {
 		e.Err = ErrUnavailable // unless the parent names the cause
 	}
 	var problem struct {
-		Code string `json:"code"`
+		Code   string   `json:"code"`
+		Domain string   `json:"domain"`
+		Fields []string `json:"fields"`
 	}
 	if json.Unmarshal(answer, &problem) == nil {
 		for c := wire.BadRequest; int(c) < wire.Codes; c++ {
@@ -245,6 +272,10 @@ func statusError(status int, retryAfter string, answer []byte) error {
 		if problem.Code == codeNoEnclave {
 			e.Err = ErrNoEnclave
 		}
+		if err := ofDomains[problem.Code]; err != nil {
+			e.Code, e.Err = wire.DomainUnknown, err
+		}
+		e.Domain, e.Fields = problem.Domain, problem.Fields
 	}
 	if s, err := strconv.Atoi(retryAfter); err == nil && s > 0 {
 		e.RetryAfter = min(time.Duration(s)*time.Second, maxRetryAfter)

@@ -22,5 +22,10 @@
 //     answers form one [Result]. Expressions may read any field, so they go in one request with all fields, up to 2 MiB
 //     of ciphertext and sources. Beyond that the error is a [*TooLargeError].
 //
+//   - A request for a vault under a domain that the enclave has not opened is repeated with the domain's record, once
+//     for each domain and within the same timeout. What fails then has the code domain_unknown, and a cause.
+//
+//   - A damaged field of encoding 4, or a damaged encapsulated key, fails by itself, as in the other encodings.
+//
 // Limits: an answer has at most 16 MiB for each request, and the timeout holds for each request.
 package upstream

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"redoubt/wire"
+	"redoubt/wire/kit/sealed"
 	"redoubt/wire/parentapi"
 )
 
@@ -97,12 +98,16 @@ func parts(r *Request, groups [][]string) []*Request {
 func group(r *Request) [][]string {
 	room := roomFor(r)
 	groups, left := [][]string{{}}, room
+	encs := map[sealed.Ref]bool{} // of the group
 	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
-		need := needs(name, r.Fields[name])
+		blob := r.Fields[name]
+		need := needs(name, blob) + encNeeds(r, blob, encs)
 		last := len(groups) - 1
 		if need > left && len(groups[last]) > 0 {
 			groups, left = append(groups, nil), room
 			last++
+			clear(encs)
+			need = needs(name, blob) + encNeeds(r, blob, encs)
 		}
 		groups[last] = append(groups[last], name)
 		left -= need
@@ -116,6 +121,9 @@ func fits(r *Request) bool {
 	for name, blob := range r.Fields {
 		left -= needs(name, blob)
 	}
+	for ref, enc := range r.Encs {
+		left -= needs(ref, enc)
+	}
 	return left >= 0
 }
 
@@ -124,6 +132,9 @@ func roomFor(r *Request) int {
 	room := parentapi.MaxBody - roomHead - base64.StdEncoding.EncodedLen(len(r.WrappedKey)) - len(r.VaultID)
 	if r.ReplyKey != nil {
 		room -= len(r.ReplyKey.SuiteID) + len(r.ReplyKey.PublicKey)
+	}
+	if r.Domain != nil {
+		room -= base64.StdEncoding.EncodedLen(wire.MaxDomainRecord) // it may have to be handed over
 	}
 	return room
 }
@@ -135,9 +146,12 @@ func needs(name string, blob []byte) int {
 // messageSize bounds the size of the message that the parent makes of a request, as wire.DecryptRequest.Validate
 // counts.
 func messageSize(r *Request) int {
-	n := 64 + len(r.VaultID) + wire.MaxRegion + len(r.WrappedKey) + wire.MaxReplyKey
+	n := 64 + len(r.VaultID) + wire.MaxRegion + len(r.WrappedKey) + wire.MaxReplyKey + wire.DomainNameSize
+	for _, enc := range r.Encs {
+		n += 2 + len(enc)
+	}
 	for name, blob := range r.Fields {
-		n += 8 + len(name) + len(blob)
+		n += 9 + len(name) + len(blob)
 	}
 	for name, source := range r.Expressions {
 		n += 8 + len(name) + len(source)

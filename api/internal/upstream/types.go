@@ -101,7 +101,12 @@ func (r *Result) Wipe() {
 type Error struct {
 	Code       wire.Code
 	RetryAfter time.Duration // 0 if the parent named none
-	Err        error         // cause, nil for an answer of the parent
+	// Domain is the name of the domain that the enclave has not opened; empty if the code is not wire.DomainUnknown, and
+	// where the record was of no use.
+	Domain string
+	// Fields are those that do not open, of a reseal that failed with wire.DecryptFailed.
+	Fields []string
+	Err    error // cause, nil for an answer of the parent
 }
 
 func (e *Error) Error() string {
