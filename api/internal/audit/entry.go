@@ -22,6 +22,14 @@ const (
 // EventReseal is Redoubt's own: the vault got a new key with all its fields, or lost keys that were no longer in use.
 const EventReseal = "ResealVault"
 
+// These are about domains. Their entries are in a log of the domain's own, which is named domain.ID.
+const (
+	EventCreateDomain = "CreateDomain"
+	EventWrapDomain   = "WrapDomain" // one more KMS key opens it
+	EventImportDomain = "ImportDomain"
+	EventRetireDomain = "RetireDomain"
+)
+
 // Outcomes.
 const (
 	OutcomeOK      = "ok"

@@ -84,16 +84,31 @@ func New(s store.Domains, keys Keys) *Registry {
 // once, one wins, and the other gets ErrOther. The same record may be added again. domain.ErrRecord,
 // domain.ErrDescriptor, ErrOther, ErrUntrusted.
 func (r *Registry) Add(ctx context.Context, record []byte, e *store.Entry) (*Domain, error) {
+	if err := r.Put(ctx, record, e); err != nil && !errors.Is(err, store.ErrExists) {
+		return nil, err
+	}
+	return r.Confirm(ctx, record)
+}
+
+// Put is the first half of Add: it stores the record and the entry, or neither. store.ErrExists if id and generation
+// have a record already, be it this one.
+func (r *Registry) Put(ctx context.Context, record []byte, e *store.Entry) error {
 	parsed, d, err := domain.ParseRecord(record)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	mac, err := r.keys.MAC(ctx, domain.MACInput(domain.Sum(parsed.Descriptor)))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	put := &store.Domain{ID: d.ID, Generation: d.Generation, Record: record, MAC: mac, State: StateActive}
-	if err := r.store.PutDomain(ctx, put, e); err != nil && !errors.Is(err, store.ErrExists) {
+	return r.store.PutDomain(ctx, put, e)
+}
+
+// Confirm is the second half of Add: it reads the domain back. ErrOther if another record is stored.
+func (r *Registry) Confirm(ctx context.Context, record []byte) (*Domain, error) {
+	_, d, err := domain.ParseRecord(record)
+	if err != nil {
 		return nil, err
 	}
 	there, err := r.Get(ctx, d.ID, d.Generation)

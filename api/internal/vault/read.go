@@ -3,11 +3,13 @@ package vault
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"redoubt/api/internal/audit"
 	"redoubt/api/internal/auth"
 	"redoubt/api/internal/schema"
 	"redoubt/api/internal/store"
+	"redoubt/wire/kit/domain"
 )
 
 // Presence reports which of the named fields a vault has, and its entity tag. Names that are not in the schema are
@@ -63,13 +65,14 @@ type AuditEntry struct {
 	Hash  []byte
 }
 
-// Audit returns one page of a vault's log, oldest first, and the next cursor. A vault that was removed keeps its log.
+// Audit returns one page of the log of a vault, or of a domain (domain.ID), oldest first, and the next cursor. A
+// vault that was removed keeps its log.
 // Errors: [ErrNotFound] for a vault without any entry, store.ErrCursor, auth.ErrForbidden, the store's.
 func (s *Service) Audit(ctx context.Context, c *Caller, id string, p store.Page) ([]AuditEntry, string, error) {
 	if err := s.permit(ctx, c, auth.OpAudit, nil, nil); err != nil {
 		return nil, "", err
 	}
-	if !idRE.MatchString(id) {
+	if of, isDomain := strings.CutPrefix(id, "domain."); !idRE.MatchString(id) && (!isDomain || !domain.ValidID(of)) {
 		return nil, "", ErrNotFound
 	}
 	var err error

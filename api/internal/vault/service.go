@@ -241,6 +241,11 @@ func (s *Service) carry(ctx context.Context, ev *audit.Event, write func(*store.
 	return err
 }
 
+// Carry runs a write about domains that stores the event's entry together with its change. Errors: [ErrAudit], write's.
+func (s *Service) Carry(ctx context.Context, ev *audit.Event, write func(*store.Entry) error) error {
+	return s.carry(ctx, ev, write)
+}
+
 // stored converts the store's errors of a conditional write to the vault's.
 func stored(err error) error {
 	switch {
