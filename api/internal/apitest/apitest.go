@@ -18,6 +18,7 @@
 package apitest
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -25,6 +26,7 @@ import (
 	"strings"
 	"testing"
 
+	"redoubt/api/internal/domains"
 	"redoubt/api/internal/httpapi"
 	"redoubt/api/internal/schema"
 	"redoubt/api/internal/store/bolt"
@@ -41,11 +43,31 @@ type API struct {
 	Store   *bolt.Store
 	Vault   *vault.Service
 	Metrics *httpapi.Metrics
+	Domains *domains.Registry
 	Handler http.Handler // validates its answers
 	Spec    []byte
 	Log     *proctest.Buffer
 
 	contract *Contract
+}
+
+// UnderDomain is an Option: new vaults are under the domain of this id, which [API.Domain] makes.
+func UnderDomain(id string) Option {
+	return func(v *vault.Config, _ *httpapi.Config) { v.Mode, v.Domain = vault.KeysDomain, id }
+}
+
+// Domain makes a generation of a domain for suites P-256 and X-Wing.
+func (a *API) Domain(id string, generation uint16) *domains.Domain {
+	a.T.Helper()
+	record, err := a.World.Make(id, generation, sealed.P256, sealed.XWing)
+	if err != nil {
+		a.T.Fatal(err)
+	}
+	d, err := a.Domains.Add(a.T.Context(), record, nil)
+	if err != nil {
+		a.T.Fatal(err)
+	}
+	return d
 }
 
 // Option changes what New builds.
@@ -60,9 +82,10 @@ func New(t *testing.T, options ...Option) *API {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	a := &API{T: t, World: NewWorld(), Store: db, Metrics: httpapi.NewMetrics("test"), Log: &proctest.Buffer{}}
+	a.Domains = domains.New(db, a.World)
 	vc := vault.Config{
 		Store: db, Keys: a.World, Opener: a.World, Schema: schema.Default(), Suite: sealed.P256,
-		Encoding: sealed.EncodingRecord,
+		Encoding: sealed.EncodingRecord, KeyConfig: vault.KeyConfig{Domains: a.Domains, Enclave: a.World},
 	}
 	hc := httpapi.Config{
 		Version: "test", Metrics: a.Metrics, Log: program.NewLogger(a.Log, slog.LevelDebug),
@@ -73,6 +96,8 @@ func New(t *testing.T, options ...Option) *API {
 	if a.Vault, err = vault.New(vc); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = a.Vault.Close(context.Background()) })
+	a.Metrics.Keyed(a.Vault.Counts)
 	hc.Vault = a.Vault
 	s, err := httpapi.New(hc)
 	if err != nil {

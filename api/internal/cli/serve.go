@@ -206,6 +206,7 @@ func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, a
 		return nil, err
 	}
 	a.vault = svc
+	a.metrics.Keyed(svc.Counts)
 	release := a.close
 	a.close = func() {
 		closeVault(ctx, svc) // while the store is open, so that running writes can end

@@ -42,20 +42,20 @@ func (r *Registry) ByHash(ctx context.Context, h domain.Hash) (*Domain, error) {
 	if d != nil {
 		return d, nil
 	}
-	return r.fresh(ctx, h)
+	return r.Stored(ctx, h)
 }
 
 // Record returns the stored record of the domain that has a descriptor of this hash. Errors as of ByHash.
 func (r *Registry) Record(ctx context.Context, h domain.Hash) ([]byte, error) {
-	d, err := r.fresh(ctx, h)
+	d, err := r.Stored(ctx, h)
 	if err != nil {
 		return nil, err
 	}
 	return d.Encoded, nil
 }
 
-// fresh reads the domain with that descriptor from the store.
-func (r *Registry) fresh(ctx context.Context, h domain.Hash) (*Domain, error) {
+// Stored is ByHash that reads the domain from the store, with all its wraps.
+func (r *Registry) Stored(ctx context.Context, h domain.Hash) (*Domain, error) {
 	at, err := r.locate(ctx, h)
 	if err != nil {
 		return nil, err

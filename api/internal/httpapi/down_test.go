@@ -20,7 +20,7 @@ type downStore struct {
 	err *error
 }
 
-func (s downStore) Get(ctx, string) (*store.Record, error) { return nil, *s.err }
+func (s downStore) GetKeyed(ctx, string) (*store.Record, *store.Keys, error) { return nil, nil, *s.err }
 
 func TestAStoreOrKMSThatRefusesUsIsNoErrorOfTheCaller(t *testing.T) {
 	var err error

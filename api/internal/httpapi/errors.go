@@ -116,6 +116,7 @@ var fixed = []struct {
 	{store.ErrNoDomains, httpError{
 		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "no_domains", retry: retryHelp,
 	}},
+	{vault.ErrNoDomain, httpError{status: http.StatusNotFound, message: "Domain not found", code: "not_found"}},
 	{domains.ErrUnknown, httpError{
 		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "domain_unknown", retry: retryHelp,
 	}},

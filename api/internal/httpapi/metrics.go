@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"redoubt/api/internal/vault"
 	"redoubt/wire/kit/h1"
 	"redoubt/wire/kit/trace"
 )
@@ -24,6 +25,7 @@ type Metrics struct {
 	shed     *prometheus.CounterVec
 	damaged  func() uint64
 	apart    func() uint64
+	keyed    func() vault.Counts
 	full     func() bool
 	also     Recorder
 }
@@ -69,6 +71,7 @@ func NewMetrics(version string) *Metrics {
 	})
 	info.Set(1)
 	m.Registry.MustRegister(m.requests, m.seconds, m.inFlight, m.calls, m.audits, m.damages(), m.inconsistencies(),
+		m.keys(),
 		m.fullness(), m.shed, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -96,6 +99,65 @@ func (m *Metrics) inconsistencies() prometheus.Collector {
 		Name: "redoubt_api_store_inconsistent_total",
 		Help: "How often a record under a domain was met whose key is not among its vault's keys.",
 	}, func() float64 { return float64(m.apart()) })
+}
+
+// Keyed sets the function that counts what became of vaults under domains. It is called before the registry is read.
+func (m *Metrics) Keyed(count func() vault.Counts) { m.keyed = count }
+
+// keyedMetrics are the numbers of vault.Counts.
+var keyedMetrics = []struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	of   func(*vault.Counts) uint64
+}{
+	{
+		keyedDesc("vault_keys_pooled", "Keys that wait for a new vault under the domain."), prometheus.GaugeValue,
+		func(c *vault.Counts) uint64 { return uint64(c.Pooled) },
+	},
+	{
+		keyedDesc("vault_keys_minted_total", "Keys of new vaults that the enclave made and the API believed."),
+		prometheus.CounterValue, func(c *vault.Counts) uint64 { return c.Minted },
+	},
+	{keyedDesc("vault_key_mints_failed_total", "Requests for keys of new vaults that failed, or whose answer was not "+
+		"believed."), prometheus.CounterValue, func(c *vault.Counts) uint64 { return c.MintFailures }},
+	{
+		keyedDesc("vaults_resealed_total", "Vaults that got a new key, also within a write to an earlier generation."),
+		prometheus.CounterValue, func(c *vault.Counts) uint64 { return c.Reseals },
+	},
+	{keyedDesc("vault_reseals_failed_total", "Moves of a vault to a new key that failed, or whose answer was not "+
+		"believed."), prometheus.CounterValue, func(c *vault.Counts) uint64 { return c.ResealFailures }},
+	{
+		keyedDesc("vaults_erased_total", "Vaults that were erased with their keys."), prometheus.CounterValue,
+		func(c *vault.Counts) uint64 { return c.Erases },
+	},
+}
+
+func keyedDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("redoubt_api_"+name, help, nil, nil)
+}
+
+// keyedCollector reads all numbers at once.
+type keyedCollector struct{ m *Metrics }
+
+func (m *Metrics) keys() prometheus.Collector {
+	m.keyed = func() vault.Counts { return vault.Counts{} }
+	return keyedCollector{m}
+}
+
+// Describe implements prometheus.Collector.
+func (keyedCollector) Describe(to chan<- *prometheus.Desc) {
+	for i := range keyedMetrics {
+		to <- keyedMetrics[i].desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (k keyedCollector) Collect(to chan<- prometheus.Metric) {
+	counts := k.m.keyed()
+	for i := range keyedMetrics {
+		v := &keyedMetrics[i]
+		to <- prometheus.MustNewConstMetric(v.desc, v.kind, float64(v.of(&counts)))
+	}
 }
 
 // ConnectionShed counts a connection that ended, or was not accepted, for want of room.

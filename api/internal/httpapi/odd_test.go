@@ -17,12 +17,12 @@ type oddStore struct {
 	encoding int
 }
 
-func (s oddStore) Get(c ctx, id string) (*store.Record, error) {
-	r, err := s.Store.Get(c, id)
+func (s oddStore) GetKeyed(c ctx, id string) (*store.Record, *store.Keys, error) {
+	r, k, err := s.Store.GetKeyed(c, id)
 	if err == nil {
 		r.Encoding = s.encoding
 	}
-	return r, err
+	return r, k, err
 }
 
 func (oddStore) List(ctx, store.Page) ([]store.Summary, string, error) {

@@ -49,7 +49,7 @@ func (s *Server) document() ([]byte, error) {
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
 		Servers: []*huma.Server{{URL: "/v1"}, {URL: "/"}},
-		Tags:    []*huma.Tag{{Name: "vaults"}, {Name: "audit"}, {Name: "service"}},
+		Tags:    []*huma.Tag{{Name: "vaults"}, {Name: "audit"}, {Name: "domains"}, {Name: "service"}},
 		Components: &huma.Components{
 			Schemas: d.types,
 			Responses: map[string]*huma.Response{
@@ -94,6 +94,12 @@ func (d *document) operation(r *route, authenticated bool) *huma.Operation {
 		op.Parameters = append(op.Parameters, &huma.Param{
 			Name: "id", In: "path", Required: true, Description: "Vault id",
 			Schema: &huma.Schema{Type: "string", Pattern: "^[A-Za-z0-9_-]{1,256}$"},
+		})
+	}
+	if strings.Contains(r.path, "{dh}") {
+		op.Parameters = append(op.Parameters, &huma.Param{
+			Name: "dh", In: "path", Required: true, Description: "SHA-384 of the domain's descriptor, in hex",
+			Schema: &huma.Schema{Type: "string", Pattern: "^[0-9a-f]{96}$"},
 		})
 	}
 	errors := slices.Concat(common, r.statuses)

@@ -141,11 +141,11 @@ type down struct {
 	err error
 }
 
-func (d *down) Get(ctx context.Context, id string) (*store.Record, error) {
+func (d *down) GetKeyed(ctx context.Context, id string) (*store.Record, *store.Keys, error) {
 	if d.err != nil {
-		return nil, d.err
+		return nil, nil, d.err
 	}
-	return d.Store.Get(ctx, id)
+	return d.Store.GetKeyed(ctx, id)
 }
 
 func (d *down) Create(ctx context.Context, r *store.Record, e *store.Entry, i *store.Idempotency) error {

@@ -40,10 +40,14 @@ const (
 )
 
 // routes is the API, in the order of the documentation.
-func routes() []*route {
+func routes() []*route { return slices.Concat(vaultRoutes(), domainRoutes(), serviceRoutes()) }
+
+// vaultRoutes are the routes of vaults and their audit logs.
+func vaultRoutes() []*route {
 	const get, set = "Unable to get vault", "Unable to update vault"
 	changing := []int{
-		http.StatusNotFound, http.StatusGone, http.StatusConflict, http.StatusBadGateway, http.StatusPreconditionFailed, http.StatusTooManyRequests,
+		http.StatusNotFound, http.StatusGone, http.StatusConflict, http.StatusBadGateway, http.StatusPreconditionFailed,
+		http.StatusTooManyRequests,
 	}
 	return []*route{
 		{
@@ -104,6 +108,12 @@ func routes() []*route {
 			request: pageRequest, answer: auditAnswer, failed: get,
 			statuses: []int{http.StatusNotFound}, handle: auditLog,
 		},
+	}
+}
+
+// serviceRoutes are the routes of the service itself.
+func serviceRoutes() []*route {
+	return []*route{
 		{
 			method: http.MethodGet, path: "/schema", id: "getSchema", tag: "service", summary: "Read the schema of vaults",
 			answer: schemaAnswer, handle: schemaBody,
@@ -152,8 +162,8 @@ func newRouter(table []*route) *router {
 	return r
 }
 
-// find returns the route and the {id} of a path, or the methods that the path has, which are none for an unknown
-// path.
+// find returns the route and the {id}, or {dh}, of a path, or the methods that the path has, which are none for an
+// unknown path.
 func (r *router) find(method, path string) (found *route, id string, allow []string) {
 	path = strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/")
 	if rest, ok := strings.CutPrefix(path, "v1/"); ok {
@@ -192,7 +202,7 @@ func match(pattern, parts []string) (id string, ok bool) {
 	}
 	for i, p := range pattern {
 		switch {
-		case p == "{id}":
+		case strings.HasPrefix(p, "{"):
 			if parts[i] == "" {
 				return "", false
 			}

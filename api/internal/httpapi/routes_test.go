@@ -26,6 +26,7 @@ const (
 // the API is added here too: the tests below then hold it to what all routes promise.
 var examples = map[string]struct {
 	body   string
+	query  string
 	access access
 	event  string // of the audit log, for a refusal too; empty: it is not audited
 }{
@@ -37,16 +38,25 @@ var examples = map[string]struct {
 	"decryptVault": {body: `{"fields":["email"],"reason":"test"}`, event: "DecryptVault"},
 	"getAudit":     {},
 	"getSchema":    {access: known},
-	"getHealth":    {access: open},
-	"getReady":     {access: open},
-	"getOpenAPI":   {access: open},
-	"getDocs":      {access: open},
-	"getSwagger":   {access: open},
+
+	"getDomain":       {query: "?id=acme"},
+	"getDomainByHash": {},
+
+	"getHealth":  {access: open},
+	"getReady":   {access: open},
+	"getOpenAPI": {access: open},
+	"getDocs":    {access: open},
+	"getSwagger": {access: open},
 }
 
 // operation is one of the OpenAPI document's.
 type operation struct {
 	id, method, path string
+}
+
+// at is the operation's path with the id of a vault, or the hash of a domain's descriptor, in it.
+func (o operation) at(id string) string {
+	return "/v1" + strings.NewReplacer("{id}", id, "{dh}", strings.Repeat("0f", 48)).Replace(o.path)
 }
 
 func operations(t *testing.T, spec []byte) (all []operation) {
@@ -87,7 +97,8 @@ func TestEveryRouteAsksWhoCalls(t *testing.T) {
 	owner := []string{"Authorization", "Bearer o"}
 	for _, o := range operations(t, a.Spec) {
 		id := strings.Split(a.Do("POST", "/v1/vaults", person, owner...).WantStatus(200).Body, `"`)[3]
-		path, example := "/v1"+strings.ReplaceAll(o.path, "{id}", id), examples[o.id]
+		example := examples[o.id]
+		path := o.at(id) + example.query
 		want := map[access][2]int{granted: {401, 403}, known: {401, 200}, open: {200, 200}}[example.access]
 		for _, bad := range []string{"", "Bearer wrong", "Basic dzp3"} {
 			r := a.Do(o.method, path, example.body, "Authorization", bad).WantStatus(want[0])
@@ -119,7 +130,7 @@ func TestNoRouteTakesAnUnknownParameter(t *testing.T) {
 	a := apitest.New(t)
 	id := create(t, a, person)
 	for _, o := range operations(t, a.Spec) {
-		wantProblem(t, a, o.method, "/v1"+strings.ReplaceAll(o.path, "{id}", id)+"?dry_run=true", "dry_run")
+		wantProblem(t, a, o.method, o.at(id)+"?dry_run=true", "dry_run")
 	}
 	a.Do("GET", "/v1/vaults/"+id+"?fields=dob", "").Want(200, `{"dob":true}`)
 	a.Do("GET", "/health?", "").WantStatus(200)

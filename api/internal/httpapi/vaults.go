@@ -61,7 +61,7 @@ type (
 	// AuditLine is an audit entry. Entries that the reference wrote have no principal, outcome and chain.
 	AuditLine struct {
 		Time        time.Time `json:"time"`
-		Event       string    `json:"event" enum:"CreateVault,UpdateVault,DeleteVault,DecryptVault,(unreadable)" doc:"(unreadable): this entry is damaged"` //nolint:lll // one tag
+		Event       string    `json:"event" enum:"CreateVault,UpdateVault,DeleteVault,DecryptVault,ResealVault,(unreadable)" doc:"(unreadable): this entry is damaged"` //nolint:lll // one tag
 		Outcome     string    `json:"outcome,omitempty" enum:"ok,partial,failed,refused"`
 		Code        string    `json:"code,omitempty"`
 		Principal   string    `json:"principal,omitempty"`
@@ -77,8 +77,22 @@ type (
 		Chain   string                `json:"chain,omitempty"`
 		Seq     uint64                `json:"seq,omitempty"`
 		Hash    []byte                `json:"hash,omitempty"`
+		Key     *KeyLine              `json:"key,omitempty" doc:"What became of the keys of a vault under a domain"`
 	}
 )
+
+// KeyLine says what became of the keys of a vault under a domain.
+type KeyLine struct {
+	Domain  string   `json:"domain" doc:"SHA-384 of the domain's descriptor, in hex"`
+	From    string   `json:"from,omitempty" doc:"With a new key: the domain before, or kms"`
+	Epoch   uint16   `json:"epoch" doc:"Number of the vault's key: of the new one, or of the one that was erased"`
+	Dropped []uint16 `json:"dropped,omitempty" doc:"Numbers of older keys that went"`
+	Lost    []string `json:"lost,omitempty" doc:"Fields that did not open and were given up"`
+	Erased  [][]byte `json:"erased,omitempty" doc:"SHA-384 of each wrapped key that was erased"`
+	// Since is a pointer since only erasures have it.
+	Since  *time.Time `json:"since,omitempty" doc:"Since when, at least, an erased vault was under a domain"`
+	Window int64      `json:"window,omitempty" doc:"Seconds after an erasure until the store has no copy of its own"`
+}
 
 // AccessLine says what the result of one expression may tell of fields.
 type AccessLine struct {
@@ -350,9 +364,24 @@ func auditPage(c *call, p store.Page) (*AuditBody, error) {
 			Time: micro(e.Time), Event: e.Name, Outcome: e.Outcome, Code: e.Code, Principal: e.Principal, Source: e.Source,
 			RequestID: e.RequestID, Reason: e.Reason, Fields: e.Fields, Expressions: e.Expressions,
 			Omitted: e.Omitted, Chain: e.Chain, Seq: e.Seq, Hash: e.Hash, Released: e.Released, Access: accessLines(&e.Event),
+			Key: keyLine(e.Key),
 		}
 	}
 	return out, nil
+}
+
+func keyLine(k *audit.KeyChange) *KeyLine {
+	if k == nil {
+		return nil
+	}
+	out := &KeyLine{
+		Domain: k.Domain, From: k.From, Epoch: k.Epoch, Dropped: k.Dropped, Lost: k.Lost, Erased: k.Erased, Window: k.Window,
+	}
+	if k.Since != 0 {
+		since := time.UnixMilli(min(max(k.Since, 0), maxTime*1000)).UTC()
+		out.Since = &since
+	}
+	return out
 }
 
 func accessLines(e *audit.Event) map[string]AccessLine {

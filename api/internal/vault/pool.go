@@ -256,7 +256,7 @@ type counts struct {
 type Counts struct {
 	Pooled               int // keys that wait for a new vault, at present
 	Minted, MintFailures uint64
-	Reseals              uint64 // vaults that got a new key, by [Service.Reseal]
+	Reseals              uint64 // vaults that got a new key
 	ResealFailures       uint64 // moves to a new key that the enclave did not make, or whose result was not believed
 	Erases               uint64
 }

@@ -175,7 +175,11 @@ func (s *Service) change(ctx context.Context, id string, when *Conditions, ev *a
 ) (string, error) {
 	var c *change
 	revision, err := s.attempt(ctx, id, when, ev, func(r *item, e *store.Entry) (int64, error) {
-		return c.store(ctx, s.cfg.Store, r, s.cfg.Now(), e)
+		revision, err := c.store(ctx, s.cfg.Store, r, s.cfg.Now(), e)
+		if err == nil && c.reseal != nil {
+			s.counts.reseals.Add(1)
+		}
+		return revision, err
 	}, func(r *item) (err error) {
 		c, err = build(r)
 		return err

@@ -436,7 +436,7 @@ func (r *rig) apiRequest(g *gen, operations []operation, schemas map[string]any)
 	}
 	q := request{
 		method: o.method, host: r.Addresses.API,
-		target: pick(g, "", "/v1", "/v1") + strings.ReplaceAll(o.path, "{id}", id) + pick(g, "", "", "", "/"),
+		target: pick(g, "", "/v1", "/v1") + strings.NewReplacer("{id}", id, "{dh}", id).Replace(o.path) + pick(g, "", "", "", "/"),
 	}
 	mark := "?"
 	for _, name := range o.query {

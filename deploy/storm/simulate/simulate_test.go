@@ -81,6 +81,9 @@ var withoutWorkload = map[string]string{
 	"getHealth":  "it asks nothing of any part",
 	"getDocs":    "a page that does not change",
 	"getSwagger": "the same page",
+
+	"getDomain":       "the simulation has no domain, so there is none to read",
+	"getDomainByHash": "the simulation has no domain, so there is none to read",
 }
 
 // Each route of the API's own table has a workload or a reason why it has none. A route that comes later has neither.
