@@ -35,17 +35,17 @@ func (cmd *runCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	began := time.Now()
+	began, before := time.Now(), spent()
 	t, err := cmd.seeds(ctx, m)
 	if err != nil {
 		return err
 	}
-	took := time.Since(began)
+	took, cpu := time.Since(began), spent()-before
 	if err := cmd.repeats(ctx, m); err != nil {
 		return err
 	}
-	fmt.Printf("%s\n%d seeds in %.1f s, %.2f a second\n", version(cmd.Dir), t.seeds, took.Seconds(),
-		float64(t.seeds)/took.Seconds())
+	fmt.Printf("%s\n%d seeds in %.1f s, each %.2f s of CPU\n", version(cmd.Dir), t.seeds, took.Seconds(),
+		cpu.Seconds()/float64(max(t.seeds, 1)))
 	show("faults", t.counts)
 	show("answers", t.answers)
 	for _, o := range t.found {
