@@ -42,7 +42,7 @@ run: build ## The local stack on its usual ports, until Ctrl-C; prints curl line
 test: ## All tests that need only Go modules, with the race detector (allocation counts without it)
 	$(GO) test -race -timeout 15m $(TESTFLAGS) ./...
 	$(GO) test -race -timeout 15m -tags dev $(TESTFLAGS) ./enclave/... ./deploy/local/testkit
-	$(GO) test -race -timeout 5m -tags dev -run 'TestAPlan|TestEveryRoute|TestEveryFeature' $(TESTFLAGS) ./deploy/storm/simulate
+	$(GO) test -race -timeout 5m -tags dev -run 'TestAPlan|TestEveryRoute|TestEveryFeature|TestEachKeptSeed' $(TESTFLAGS) ./deploy/storm/simulate
 	$(GO) test -run 'Alloc' $(TESTFLAGS) ./wire/... ./enclave/internal/... ./parent/internal/front ./api/internal/audit \
 		./api/internal/cli
 	GOEXPERIMENT=$(ERASING) $(GO) test $(TESTFLAGS) ./wire/kit/secret ./wire/kit/sealed ./enclave/internal/keys
@@ -219,8 +219,13 @@ bench-timing: ## Statistics (dudect) of what must take the same time whatever th
 SEEDS ?= 100
 
 .PHONY: simulate
-simulate: ## The whole path under faults, exactly repeatable: SEEDS=100; a finding is shrunk (compiles for a minute)
-	$(GO) run ./deploy/storm/simulate/host run --seeds $(SEEDS)
+simulate: ## The whole path under faults, exactly repeatable: SEEDS=100, FROM=1, WITHIN=30s; a finding is shrunk (compiles for a minute)
+	$(GO) run ./deploy/storm/simulate/host run --kept deploy/storm/simulate/testdata/seeds.txt --seeds $(SEEDS) \
+		$(if $(FROM),--from $(FROM)) $(if $(WITHIN),--within $(WITHIN))
+
+.PHONY: simulate-mutants
+simulate-mutants: ## Plant bugs, one at a time: make simulate must find each within 1,000 seeds (20 min; MUTANTS="purge audit" for some)
+	.ci/mutants --simulations $(MUTANTS)
 
 .PHONY: attack-mutants
 attack-mutants: ## Plant bugs in the programs, one at a time: make test-attack must find each (15 min; MUTANTS="leak lock" for some)

@@ -2,6 +2,7 @@
 // Parts of it fail as a seed says, and it is held to what must be so whatever fails.
 //
 //	make simulate SEEDS=1000
+//	make simulate-mutants
 //	go run ./deploy/storm/simulate/host replay PLAN.json --log
 //
 // A run is a [Plan]: requests of callers and faults, each at its time. Package-wide, each of the network, the store
@@ -26,9 +27,12 @@
 //
 // # What joins by itself
 //
-// Plans draw from the product's own tables. Rolls take the features of package wire. A test asks the API's document
-// for its routes, and fails if one has neither a request nor a reason. Another does the same for the operations of the
-// store.
+// Plans draw from the product's own tables. Rolls take the features of package wire. The vaults' suite is drawn from
+// those that KMS makes pairs of. The request "routes" asks for any route of [parentapi.Routes] and of the API's
+// document, by its name alone. A test fails if a route of the document has neither a request that knows it nor a
+// reason.
+//
+// A set of seeds fails if a kind of fault, a kind of request or a route never happened in it.
 //
 // # Limits
 //

@@ -11,6 +11,7 @@ import (
 
 	"redoubt/wire"
 	"redoubt/wire/kit/test/kms"
+	"redoubt/wire/parentapi"
 )
 
 // fault is a kind of fault.
@@ -21,13 +22,19 @@ type fault struct {
 	apply  func(r *run, e Event)
 }
 
-// FaultCounts are the counters of all kinds of faults.
-func FaultCounts() []string {
+// Kinds are the counters of all faults and requests, and of the parent's routes. A set of seeds must move each.
+func Kinds() []string {
 	set := map[string]bool{}
 	for _, f := range faults {
 		for _, c := range f.counts {
 			set[c] = true
 		}
+	}
+	for name := range ops {
+		set["ask "+name] = true
+	}
+	for _, route := range parentapi.Routes {
+		set[routeKind(callerParent, route.Method, route.Path)] = true
 	}
 	return sortedKeys(set)
 }
@@ -76,7 +83,11 @@ func init() { // it refers to itself by way of the plan
 			[]string{"clock.jump"},
 			func(rng *rand.Rand) Event { return Event{N: rng.IntN(7_200_000) - 3_600_000} },
 			func(r *run, e Event) {
-				if jumpClock(ms(e.N)) {
+				r.m.Lock()
+				defer r.m.Unlock()
+				to := min(max(r.ahead+ms(e.N), -time.Hour), time.Hour)
+				if jumpClock(to - r.ahead) {
+					r.ahead = to
 					r.jumped.Store(true)
 					r.w.count("clock.jump")
 				}

@@ -182,7 +182,7 @@ func (m *model) sealedVault(ctx context.Context, r *run) {
 	})
 	rng := rand.New(rand.NewPCG(r.plan.Seed, stream("sealed")+uint64(len(m.sealed))))
 	v := &sealedVault{id: fmt.Sprintf("p_%d", len(m.sealed)), fields: map[string]string{}}
-	suite := sealed.P256
+	suite := r.w.settings.suite
 	pair, err := client.GenerateDataKeyPairWithoutPlaintext(ctx, &awskms.GenerateDataKeyPairWithoutPlaintextInput{
 		KeyId: &r.w.keyARN, KeyPairSpec: types.DataKeyPairSpec(suite.KeySpec()),
 		EncryptionContext: map[string]string{"vault_id": v.id},

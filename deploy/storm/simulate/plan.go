@@ -5,6 +5,8 @@ package simulate
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 )
@@ -30,12 +32,27 @@ type Plan struct {
 // length is how long a plan's events go on, in milliseconds.
 const length = 3000
 
+// ErrWorkload says that there is no workload of a name.
+var ErrWorkload = errors.New("no such workload")
+
 // PlanOf draws the plan of a seed. Seeds take the workloads in turn.
 func PlanOf(seed uint64) Plan {
-	names, workloads := Workloads(), workloads()
-	wl := workloads[names[seed%uint64(len(names))]]
+	names := Workloads()
+	p, err := PlanFor(names[seed%uint64(len(names))], seed)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// PlanFor draws the plan of a seed for one workload. The error is [ErrWorkload].
+func PlanFor(name string, seed uint64) (Plan, error) {
+	wl, ok := workloads()[name]
+	if !ok {
+		return Plan{}, fmt.Errorf("%w: %s", ErrWorkload, name)
+	}
 	rng := rand.New(rand.NewPCG(seed, stream("plan")))
-	p := Plan{Seed: seed, Workload: names[seed%uint64(len(names))]}
+	p := Plan{Seed: seed, Workload: name}
 	for range wl.requests {
 		p.Events = append(p.Events, Event{At: rng.IntN(length), Kind: draw(rng, wl.ops), N: int(rng.Uint32())})
 	}
@@ -53,7 +70,7 @@ func PlanOf(seed uint64) Plan {
 		}
 	}
 	slices.SortStableFunc(p.Events, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
-	return p
+	return p, nil
 }
 
 // draw takes one of the names by their weights, in their order.
@@ -106,6 +123,11 @@ func workloads() map[string]workload {
 				"kms.deny": 4, "kms.disable": 2, "kms.error": 1, "kms.plaintext": 1, "kms.wrong_key_id": 1,
 				"kms.no_recipient_ciphertext": 1, "kms.corrupt_cms": 1, "kms.outage": 1, "credentials.expire": 1, "kms.drop": 1,
 			},
+		},
+		"revocations": { // answers of KMS that come after the key was denied, and after a purge
+			requests: 40, faults: 6, bursts: 4,
+			ops:   map[string]int{"open": 6, "purge": 5, "decrypt": 1},
+			kinds: map[string]int{"kms.deny": 4, "kms.disable": 2, "net.slow": 2, "net.stall": 3, "kms.delay": 2},
 		},
 		"rolls": {
 			requests: 50, faults: 4, bursts: 1, ops: all(ops),

@@ -28,6 +28,7 @@ type request struct {
 	body               []byte
 	limit              time.Duration // the caller gives up then; 0: when the tier's bound and more has passed
 	fresh              bool          // on a connection of its own
+	malformed          bool          // it may be refused as malformed
 }
 
 var jsonType = map[string]string{"Content-Type": "application/json"}
@@ -92,6 +93,9 @@ func (r *run) judge(q request, a answer) {
 		outcome += " " + a.code()
 	}
 	r.answered(q.method+" "+kindOf(q.path), outcome, a.took)
+	if a.status > 0 && a.status < 500 {
+		r.w.count(routeKind(q.link, q.method, kindOf(q.path)))
+	}
 	if a.status < 400 || q.path == "/ready" {
 		return
 	}
@@ -103,7 +107,7 @@ func (r *run) judge(q request, a answer) {
 		r.fail("answer", "%s %s: status %d without a code: %.200s", q.method, q.path, a.status, a.body)
 	case code == "internal" || a.status == http.StatusInternalServerError:
 		r.fail("answer", "%s %s: %d %s", q.method, q.path, a.status, a.body)
-	case code == "bad_request" || code == "invalid_request":
+	case !q.malformed && (code == "bad_request" || code == "invalid_request"):
 		r.fail("answer", "%s %s: a request that is well formed is refused: %d %s", q.method, q.path, a.status, a.body)
 	case a.status == http.StatusServiceUnavailable && a.header.Get("Retry-After") == "":
 		r.fail("answer", "%s %s: 503 %s without Retry-After", q.method, q.path, code)
@@ -123,6 +127,11 @@ func kindOf(path string) string {
 		}
 	}
 	return strings.Join(parts, "/")
+}
+
+// routeKind is the counter of a route.
+func routeKind(link, method, path string) string {
+	return strings.TrimPrefix(link, "caller-") + " " + method + " " + path
 }
 
 // ops are the requests of callers, by name: what they send, and what they make of the answer.
@@ -169,6 +178,7 @@ func init() { // the plan, to which they belong, draws from them
 		"batch":   (*run).batch,
 		"attest":  func(r *run, rng *mathrand.Rand, _ Event) { r.attest(rng) },
 		"purge":   (*run).purge,
+		"routes":  (*run).anyRoute,
 		"metrics": func(r *run, _ *mathrand.Rand, _ Event) { r.bounds(context.Background()) },
 	}
 }

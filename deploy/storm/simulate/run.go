@@ -30,7 +30,7 @@ type Finding struct {
 type Result struct {
 	Plan     Plan           `json:"plan"`
 	Findings []Finding      `json:"findings"`
-	Counts   map[string]int `json:"counts"`  // of faults that really happened
+	Kinds    map[string]int `json:"kinds"`   // of faults that really happened, of requests and of routes: 0 for the others
 	Answers  map[string]int `json:"answers"` // by request and outcome
 	Trace    string         `json:"trace"`   // a hash over every event and answer with its time
 	TookMS   int64          `json:"took_ms"` // of the run's own time
@@ -39,6 +39,8 @@ type Result struct {
 
 // Bounds that a run holds the product to.
 const (
+	// remembered is longer than the enclave answers from its memory that a key is denied, and than keys live.
+	remembered = 6 * time.Second
 	// settle is how long a service may take to be ready after the last fault: the enclave looks at a clock that was set
 	// once in 15 s.
 	settle = 40 * time.Second
@@ -70,9 +72,11 @@ type run struct {
 	m          sync.Mutex
 	findings   []Finding
 	answers    map[string]int
+	operations []operation // of the API's document
 	trace      traceHash
 	denied     denial
 	lastDenied time.Time
+	ahead      time.Duration // of the wall clock, by its jumps
 }
 
 // denial is a revocation of the key.
@@ -95,6 +99,9 @@ func Run(ctx context.Context, dir string, p Plan, alone bool) *Result {
 	}
 	r.w = w
 	r.policy = w.admin(http.MethodGet, "policy", nil)
+	for _, kind := range Kinds() {
+		w.counts[kind] = 0
+	}
 	if !r.prepare(ctx) {
 		r.fail("start", "the service is not ready %v after its start", settle)
 	}
@@ -154,6 +161,7 @@ func (r *run) ask(e Event) {
 	}
 	r.wg.Go(func() {
 		rng := rand.New(rand.NewPCG(uint64(e.N), stream(e.Kind)))
+		r.w.count("ask " + e.Kind)
 		op(r, rng, e)
 	})
 }
@@ -197,6 +205,9 @@ func (r *run) prepare(ctx context.Context) bool {
 	if !r.ready(ctx) {
 		return false
 	}
+	if !r.readOperations() {
+		return false
+	}
 	for range 3 {
 		r.model.sealedVault(ctx, r)
 	}
@@ -213,7 +224,7 @@ func (r *run) ready(ctx context.Context) bool {
 	if !exact {
 		limit = patience
 	}
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		a := r.send(ctx, request{link: callerAPI, method: http.MethodGet, path: "/ready"})
 		b := r.send(ctx, request{link: callerParent, method: http.MethodGet, path: "/ready"})
 		if a.status == http.StatusOK && b.status == http.StatusOK {
@@ -231,7 +242,7 @@ func (r *run) finish(ctx context.Context) {
 		return
 	}
 	r.note("ready again after %v", time.Since(began).Round(time.Millisecond))
-	time.Sleep(keyTTL) // denials that the enclave remembers are over as well
+	time.Sleep(remembered)
 	r.faulty.Store(false)
 	for _, v := range r.model.vaults() {
 		r.checkVault(ctx, v)
@@ -265,6 +276,7 @@ func (r *run) bounds(ctx context.Context) {
 	calm := exact && !r.faulty.Load()
 	if calm {
 		bounds["redoubt_parent_requests_in_flight"] = 0
+		bounds["redoubt_parent_egress_connections"] = restingEgress
 	}
 	for name, bound := range bounds {
 		v, ok := metric(string(text), name)
@@ -279,6 +291,9 @@ func (r *run) bounds(ctx context.Context) {
 		r.fail("panic", "the enclave has recovered %v panics", v)
 	}
 }
+
+// restingEgress is how many connections to KMS may be open where nobody waits for one.
+const restingEgress = 8
 
 // tells reports whether the enclave's numbers reach the parent: both are of a version that has them.
 func (r *run) tells() bool {
@@ -330,7 +345,7 @@ func (r *run) result() *Result {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
 	return &Result{
-		Plan: r.plan, Findings: r.findings, Counts: r.w.counts, Answers: r.answers, Trace: r.trace.String(),
+		Plan: r.plan, Findings: r.findings, Kinds: r.w.counts, Answers: r.answers, Trace: r.trace.String(),
 		TookMS: time.Since(r.began).Milliseconds(), Log: r.w.log.String(),
 	}
 }

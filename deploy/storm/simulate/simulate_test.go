@@ -4,6 +4,7 @@ package simulate
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"slices"
@@ -73,6 +74,32 @@ func TestAPlanFollowsFromItsSeed(t *testing.T) {
 		if a.JSON() != b.JSON() || a.JSON() == PlanOf(seed+50).JSON() {
 			t.Fatalf("seed %d has two plans, or another's", seed)
 		}
+	}
+}
+
+// The seeds that every call runs first can be run.
+func TestEachKeptSeedIsOfAWorkload(t *testing.T) {
+	text, err := os.ReadFile("testdata/seeds.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := 0
+	for line := range strings.Lines(string(text)) {
+		line, _, _ = strings.Cut(line, "#")
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		var name string
+		var seed uint64
+		if _, err := fmt.Sscan(line, &name, &seed); err != nil {
+			t.Errorf("%q: %v", line, err)
+		} else if _, err := PlanFor(name, seed); err != nil {
+			t.Error(err)
+		}
+		lines++
+	}
+	if lines == 0 {
+		t.Error("no seed is kept")
 	}
 }
 

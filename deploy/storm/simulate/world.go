@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -31,6 +32,7 @@ import (
 	"redoubt/wire"
 	"redoubt/wire/kit/attest"
 	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/sealed"
 	"redoubt/wire/kit/test/attesttest"
 	"redoubt/wire/kit/test/kms"
 )
@@ -64,6 +66,30 @@ const (
 	drainTimeout   = 500 * time.Millisecond
 )
 
+// settings are those that a seed draws.
+type settings struct {
+	suite          sealed.Suite // of the vaults
+	workers, queue int          // of the enclave
+}
+
+// drawSettings draws from a generator of its own. Most seeds have the curve that costs a simulation least.
+func drawSettings(seed uint64) settings {
+	rng := rand.New(rand.NewPCG(seed, stream("settings")))
+	s := settings{sealed.P256, 1 + rng.IntN(3), 8 << rng.IntN(4)}
+	if rng.IntN(4) > 0 {
+		return s
+	}
+	names := sealed.SuiteNames()
+	suite, err := sealed.SuiteNamed(names[rng.IntN(len(names))])
+	if err != nil {
+		panic(err)
+	}
+	if suite.KeySpec() != "" { // KMS makes pairs of it
+		s.suite = suite
+	}
+	return s
+}
+
 //go:embed testdata/recipients.pem
 var recipientsPEM []byte
 
@@ -75,6 +101,7 @@ type world struct {
 	logger *slog.Logger
 	links  map[string]*link
 
+	settings settings
 	kms      *kms.Server
 	keyARN   string
 	kmsPlain string // where the stand-in is, past the links
@@ -101,7 +128,7 @@ type part struct {
 func newWorld(ctx context.Context, dir string, seed uint64, features features) (w *world, err error) {
 	w = &world{
 		dir: dir, seed: seed, log: &buffer{}, links: map[string]*link{}, counts: map[string]int{},
-		parts: map[string]*part{},
+		parts: map[string]*part{}, settings: drawSettings(seed),
 	}
 	w.store.init(w)
 	w.logger = program.NewLogger(w.log, slog.LevelInfo)
@@ -238,7 +265,7 @@ func (w *world) write(pcrs map[int]string, rootCert, rootKey []byte) error {
 			"endpoint": "https://" + w.links[enclaveKMS].address(), "ca_file": w.path(kms.CAFile),
 		},
 		"cache":         map[string]any{"keys": maxKeys, "contexts": maxContexts, "key_ttl": keyTTL.String()},
-		"work":          map[string]any{"workers": 2, "queue": 64, "queue_mib": 8},
+		"work":          map[string]any{"workers": w.settings.workers, "queue": w.settings.queue, "queue_mib": 8},
 		"sessions":      map[string]any{"max": 16, "memory_mib": 8},
 		"drain_timeout": drainTimeout.String(),
 		"logs":          map[string]any{"per_second": 50},
@@ -347,8 +374,8 @@ func (w *world) startAPI(ctx context.Context) (*part, error) {
 		"--listen", "127.0.0.1:0", "--metrics-listen", "off", "--store", "bolt:" + w.path("vaults.db"),
 		"--region", kms.DefaultRegion, "--parent-url", "http://" + w.links[apiParent].address(),
 		"--parent-timeout", requestTimeout.String(), "--kms-endpoint", "http://" + w.links[apiKMS].address(),
-		"--kms-timeout", (pace * time.Second).String(), "--kms-key", w.keyARN, "--mac-key", kms.AliasMAC, "--suite", "P-256",
-		"--drain-timeout", drainTimeout.String(),
+		"--kms-timeout", (pace * time.Second).String(), "--kms-key", w.keyARN, "--mac-key", kms.AliasMAC,
+		"--suite", w.settings.suite.String(), "--drain-timeout", drainTimeout.String(),
 	}, "simulation")
 	if err != nil {
 		return nil, err

@@ -3,7 +3,7 @@
 // Command guest makes one run of a simulation and prints its result as a line of JSON. It is built for wasip1 and run
 // by the program in ../host. One run in a usual process:
 //
-//	go run -tags dev ./deploy/storm/simulate/guest SEED|PLAN FOLDER
+//	go run -tags dev ./deploy/storm/simulate/guest SEED|WORKLOAD:SEED|PLAN FOLDER
 package main
 
 import (
@@ -12,15 +12,14 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"redoubt/deploy/storm/simulate"
 )
 
 func main() {
-	var p simulate.Plan
-	if seed, err := strconv.ParseUint(os.Args[1], 10, 64); err == nil {
-		p = simulate.PlanOf(seed)
-	} else if err := json.Unmarshal([]byte(os.Args[1]), &p); err != nil {
+	p, err := plan(os.Args[1])
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "neither a seed nor a plan:", err)
 		os.Exit(2)
 	}
@@ -33,4 +32,24 @@ func main() {
 		fmt.Fprint(os.Stderr, result.Log)
 	}
 	fmt.Println(result.JSON())
+}
+
+// plan reads SEED, WORKLOAD:SEED or a plan's JSON.
+func plan(text string) (p simulate.Plan, err error) {
+	if text[0] == '{' {
+		err = json.Unmarshal([]byte(text), &p)
+		return p, err
+	}
+	name, number, of := strings.Cut(text, ":")
+	if !of {
+		number = name
+	}
+	seed, err := strconv.ParseUint(number, 10, 64)
+	switch {
+	case err != nil:
+		return p, err
+	case of:
+		return simulate.PlanFor(name, seed)
+	}
+	return simulate.PlanOf(seed), nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -92,7 +94,7 @@ func clockOf(ctx context.Context) *clock {
 type outcome struct {
 	Plan     plan           `json:"plan"`
 	Findings []finding      `json:"findings"`
-	Counts   map[string]int `json:"counts"`
+	Kinds    map[string]int `json:"kinds"`
 	Answers  map[string]int `json:"answers"`
 	Trace    string         `json:"trace"`
 	TookMS   int64          `json:"took_ms"`
@@ -113,8 +115,32 @@ type plan struct {
 	Events   []json.RawMessage `json:"events"`
 }
 
-// run makes one run. The same plan gives the same outcome, for one build of the guest.
-func (m *machine) run(ctx context.Context, seed uint64, p *plan, withLog bool) (*outcome, error) {
+// A start says what is run: a seed of a workload (of that whose turn it is, without one), or a plan.
+type start struct {
+	workload string
+	seed     uint64
+	plan     *plan
+}
+
+// String is the guest's argument.
+func (s start) String() string {
+	switch {
+	case s.plan != nil:
+		data, err := json.Marshal(s.plan)
+		if err != nil {
+			panic(err)
+		}
+		return string(data)
+	case s.workload != "":
+		return s.workload + ":" + strconv.FormatUint(s.seed, 10)
+	}
+	return strconv.FormatUint(s.seed, 10)
+}
+
+func startOf(p plan) start { return start{p.Workload, p.Seed, &p} }
+
+// run makes one run. The same start gives the same outcome, for one build of the guest.
+func (m *machine) run(ctx context.Context, asked start, withLog bool) (*outcome, error) {
 	root, err := os.MkdirTemp("", "redoubt-simulate-")
 	if err != nil {
 		return nil, err
@@ -128,19 +154,11 @@ func (m *machine) run(ctx context.Context, seed uint64, p *plan, withLog bool) (
 	if err := os.WriteFile(filepath.Join(root, os.DevNull), nil, 0o600); err != nil {
 		return nil, err
 	}
-	asked := fmt.Sprint(seed)
-	if p != nil {
-		data, err := json.Marshal(p)
-		if err != nil {
-			return nil, err
-		}
-		asked = string(data)
-	}
 	c := &clock{now: epoch, end: time.Now().Add(limit)}
 	var out, log bytes.Buffer
-	config := wazero.NewModuleConfig().WithName("").WithStdout(&out).WithStderr(&log).WithArgs("guest", asked).
+	config := wazero.NewModuleConfig().WithName("").WithStdout(&out).WithStderr(&log).WithArgs("guest", asked.String()).
 		WithFSConfig(wazero.NewFSConfig().WithDirMount(root, "/")).
-		WithRandSource(rand.New(rand.NewSource(int64(seed)))).
+		WithRandSource(rand.New(rand.NewSource(int64(asked.seed)))).
 		WithWalltime(func() (int64, int32) {
 			at := c.look() + c.jumped
 			return at / 1e9, int32(at % 1e9)
@@ -152,7 +170,8 @@ func (m *machine) run(ctx context.Context, seed uint64, p *plan, withLog bool) (
 		config = config.WithEnv("SIMULATE_LOG", "1")
 	}
 	watchdog := time.AfterFunc(limit+grace, func() {
-		fmt.Printf("seed %d: process: it neither sleeps nor looks at the clock. Its plan:\n%s\n", seed, asked)
+		fmt.Printf("seed %d (%s): process: it neither sleeps nor looks at the clock\n", asked.seed,
+			cmp.Or(asked.workload, "any"))
 		os.Exit(1)
 	})
 	defer watchdog.Stop()
@@ -166,11 +185,9 @@ func (m *machine) run(ctx context.Context, seed uint64, p *plan, withLog bool) (
 		err = fmt.Errorf("it goes round without sleeping: %v of the host's time, %v of its own", limit,
 			time.Duration(c.now-epoch))
 	}
-	o := &outcome{log: log.Bytes()}
-	if p != nil {
-		o.Plan = *p
-	} else {
-		o.Plan.Seed = seed
+	o := &outcome{log: log.Bytes(), Plan: plan{Seed: asked.seed, Workload: asked.workload}}
+	if asked.plan != nil {
+		o.Plan = *asked.plan
 	}
 	if err == nil {
 		err = json.Unmarshal(out.Bytes(), o)

@@ -138,7 +138,7 @@ func (cmd *replayCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o, err := m.run(ctx, p.Seed, &p, cmd.Log)
+	o, err := m.run(ctx, startOf(p), cmd.Log)
 	if err != nil {
 		return err
 	}

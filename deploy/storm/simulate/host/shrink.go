@@ -8,7 +8,7 @@ import (
 
 // explain shrinks a finding's plan, and prints how to run it again.
 func (m *machine) explain(ctx context.Context, o *outcome) {
-	again, err := m.run(ctx, o.Plan.Seed, nil, false)
+	again, err := m.run(ctx, startOf(o.Plan), false)
 	if err != nil {
 		fmt.Println("the finding cannot be run again:", err)
 		return
@@ -39,7 +39,7 @@ func (m *machine) shrink(ctx context.Context, o *outcome) (smallest *outcome, ru
 		}
 		runs++
 		p := plan{Seed: o.Plan.Seed, Workload: o.Plan.Workload, Events: events}
-		got, err := m.run(ctx, p.Seed, &p, false)
+		got, err := m.run(ctx, startOf(p), false)
 		if err != nil || len(got.Findings) == 0 || got.Findings[0].Invariant != o.Findings[0].Invariant {
 			return false
 		}

@@ -31,7 +31,7 @@ const (
 	rootLife         = 30 * 365 * 24 * time.Hour
 	intermediateLife = 20 * 24 * time.Hour
 	leafLife         = 3 * time.Hour
-	backdate         = time.Minute
+	backdate         = 2 * time.Hour // clocks may be set back meanwhile
 )
 
 // ErrRoot is returned when the given root certificate or key cannot be used.
