@@ -24,7 +24,7 @@ require (
 	github.com/coreos/go-oidc/v3 v3.21.0 // the API's OIDC callers: discovery and key sets
 	github.com/danielgtaylor/huma/v2 v2.37.2 // the API's OpenAPI document, from its Go types
 	github.com/fxamacker/cbor/v2 v2.10.0 // CBOR: attestation documents, image manifests, entries of the embedded store
-	github.com/go-jose/go-jose/v4 v4.1.9 // the API's OIDC callers: signatures of tokens
+	github.com/go-jose/go-jose/v4 v4.1.9 // OIDC tokens: their signatures
 	github.com/goccy/go-yaml v1.19.2 // configuration files, with positions in errors
 	github.com/hashicorp/yamux v0.1.2 // egress streams of a session, and the oracle of our own streams
 	github.com/hf/nsm v0.0.0-20220930140112-cd181bd646b9 // the Nitro Security Module's requests and answers

@@ -2,16 +2,14 @@ package auth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
+	"redoubt/wire/kit/jwt"
 )
 
 const (
@@ -25,10 +23,7 @@ const (
 // ErrUnavailable reports that it cannot be decided at present whether a credential is right.
 var ErrUnavailable = errors.New("auth: not available")
 
-var (
-	errNoKeys    = errors.New("the issuer's keys cannot be fetched")
-	errSignature = errors.New("no key of the issuer made the signature")
-)
+var errNoKeys = errors.New("the issuer's keys cannot be fetched")
 
 // issuerKeys is an oidc.KeySet of the keys at a URL. They are fetched when first needed, and again for a token that
 // none of them signed, but seldom. go-oidc's own key set does not limit that.
@@ -36,7 +31,7 @@ type issuerKeys struct {
 	url    string
 	client *http.Client
 	now    func() time.Time
-	keys   atomic.Pointer[[]jose.JSONWebKey]
+	keys   atomic.Pointer[jwt.Set]
 
 	mu    sync.Mutex // held during a fetch
 	tried time.Time
@@ -49,11 +44,7 @@ type outageKey struct{}
 
 // VerifySignature implements oidc.KeySet.
 func (k *issuerKeys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
-	jws, err := jose.ParseSignedCompact(token, algorithms)
-	if err != nil || len(jws.Signatures) != 1 {
-		return nil, errSignature
-	}
-	if payload, ok := k.verify(jws); ok {
+	if payload, err := k.keys.Load().Verify(token, algorithms); err == nil {
 		return payload, nil
 	}
 	if err := k.refresh(ctx); err != nil {
@@ -62,28 +53,7 @@ func (k *issuerKeys) VerifySignature(ctx context.Context, token string) ([]byte,
 		}
 		return nil, err
 	}
-	if payload, ok := k.verify(jws); ok {
-		return payload, nil
-	}
-	return nil, errSignature
-}
-
-// verify tries the known keys that the token may mean.
-func (k *issuerKeys) verify(jws *jose.JSONWebSignature) ([]byte, bool) {
-	keys := k.keys.Load()
-	if keys == nil {
-		return nil, false
-	}
-	head := &jws.Signatures[0].Header
-	for i := range *keys {
-		key := &(*keys)[i]
-		if (head.KeyID == "" || key.KeyID == head.KeyID) && (key.Algorithm == "" || key.Algorithm == head.Algorithm) {
-			if payload, err := jws.Verify(key); err == nil {
-				return payload, true
-			}
-		}
-	}
-	return nil, false
+	return k.keys.Load().Verify(token, algorithms)
 }
 
 // refresh fetches the keys unless that was done, or tried, just now. The error is that of the last fetch.
@@ -111,30 +81,13 @@ func (k *issuerKeys) fetch(ctx context.Context) error {
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxJWKS+1))
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err != nil || len(data) > maxJWKS || resp.StatusCode != http.StatusOK || json.Unmarshal(data, &set) != nil ||
-		set.Keys == nil {
+	if err != nil || len(data) > maxJWKS || resp.StatusCode != http.StatusOK {
 		return errNoKeys
 	}
-	keys := make([]jose.JSONWebKey, 0, len(set.Keys))
-	for _, raw := range set.Keys {
-		var key jose.JSONWebKey
-		if json.Unmarshal(raw, &key) == nil && key.Valid() && key.IsPublic() && verifies(raw, key.Use) {
-			keys = append(keys, key)
-		}
+	keys, err := jwt.ParseSet(data)
+	if err != nil {
+		return errNoKeys
 	}
-	k.keys.Store(&keys)
+	k.keys.Store(keys)
 	return nil
-}
-
-// verifies reports whether the issuer means a key for signatures (RFC 7517, sections 4.2 and 4.3). Package jose reads
-// use but ignores it, and does not read key_ops.
-func verifies(raw json.RawMessage, use string) bool {
-	var key struct {
-		Operations *[]string `json:"key_ops"`
-	}
-	return json.Unmarshal(raw, &key) == nil && (use == "" || use == "sig") &&
-		(key.Operations == nil || slices.Contains(*key.Operations, "verify"))
 }

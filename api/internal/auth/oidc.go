@@ -10,6 +10,8 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
+
+	"redoubt/wire/kit/jwt"
 )
 
 const (
@@ -87,7 +89,7 @@ func (t *Tokens) Authenticate(r *http.Request) (Principal, bool, error) {
 	if !ok || IsKey(raw) {
 		return Principal{}, false, nil
 	}
-	if !compact(raw) {
+	if !jwt.WellFormed(raw) {
 		return Principal{}, false, ErrUnauthenticated
 	}
 	var down bool
@@ -104,7 +106,7 @@ func (t *Tokens) Authenticate(r *http.Request) (Principal, bool, error) {
 		return Principal{}, false, ErrUnauthenticated
 	}
 	var payload json.RawMessage
-	if token.Claims(&payload) != nil || strictClaims(payload, t.groups) != nil {
+	if token.Claims(&payload) != nil || jwt.Strict(payload, t.groups) != nil {
 		return Principal{}, false, ErrUnauthenticated
 	}
 	var claims map[string]any
