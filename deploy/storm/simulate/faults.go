@@ -49,6 +49,10 @@ func init() { // it refers to itself by way of the plan
 		"net.stall": {[]string{"network.stalled"}, onLink(400, 0), onNet(func(l *link, e Event) {
 			l.stall = time.Now().Add(ms(e.N))
 		})},
+		"net.late": {[]string{"network.late_answers"}, onLink(400, 0), onNet(func(l *link, e Event) {
+			l.late = time.Now().Add(ms(e.N))
+		})},
+		"late.grant": {[]string{"late.grant"}, lasting(400, 1000), (*run).lateGrant},
 		"net.slow": {[]string{"network.slow", "network.reordered"}, onLink(800, 40), onNet(func(l *link, e Event) {
 			l.slow, l.slowBy = time.Now().Add(ms(e.N)), ms(e.M)
 		})},
@@ -239,6 +243,27 @@ func disable(r *run, e Event) {
 			state = kms.StateDisabled
 		}
 		r.w.admin(http.MethodPut, "keys/state", map[string]string{"state": state})
+	})
+}
+
+// lateGrant holds KMS's answers up until after the key was denied and the caches were purged: what KMS granted before
+// must serve nobody who asks after.
+func (r *run) lateGrant(e Event) {
+	r.after(0, func() {
+		r.purge(nil, Event{})
+		r.w.links[enclaveKMS].change(func(l *link) { l.late = time.Now().Add(ms(e.N)) })
+		for i := range 3 {
+			r.ask(Event{Kind: "open", N: e.M + i})
+		}
+		time.Sleep(ms(e.N / 4))
+		deny(r, Event{N: 2500})
+		time.Sleep(ms(e.N / 4))
+		r.purge(nil, Event{})
+		r.w.count("late.grant")
+		time.Sleep(ms(e.N))
+		for i := range 3 {
+			r.ask(Event{Kind: "open", N: e.M + i})
+		}
 	})
 }
 

@@ -25,6 +25,7 @@ type link struct {
 	down      bool          // the part has ended: every dial fails
 	refuse    time.Time     // until then connections are closed as they come
 	stall     time.Time     // until then no byte moves
+	late      time.Time     // until then no byte of the far end moves
 	slow      time.Time     // until then bytes take slowBy longer, each connection its own share
 	slowBy    time.Duration // at most
 	pieces    time.Time     // until then bytes move a few at a time
@@ -107,7 +108,8 @@ func (l *link) change(f func(l *link)) {
 // heal ends every fault.
 func (l *link) heal() {
 	l.change(func(l *link) {
-		l.refuse, l.stall, l.slow, l.pieces, l.cutAfter = time.Time{}, time.Time{}, time.Time{}, time.Time{}, 0
+		l.refuse, l.stall, l.late, l.cutAfter = time.Time{}, time.Time{}, time.Time{}, 0
+		l.slow, l.pieces = time.Time{}, time.Time{}
 	})
 }
 
@@ -205,7 +207,7 @@ type fate struct {
 
 // move delivers one chunk, whole or cut. It reports whether the connection goes on.
 func (l *link) move(c *carried, to net.Conn, b []byte) bool {
-	f := l.decide(c, len(b))
+	f := l.decide(c, to == c.near, len(b))
 	if f.delay > 0 {
 		time.Sleep(f.delay)
 	}
@@ -230,8 +232,8 @@ func (l *link) move(c *carried, to net.Conn, b []byte) bool {
 	return true
 }
 
-// decide says what becomes of a chunk of n bytes.
-func (l *link) decide(c *carried, n int) fate {
+// decide says what becomes of a chunk of n bytes, which comes back from the far end or not.
+func (l *link) decide(c *carried, back bool, n int) fate {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -244,6 +246,10 @@ func (l *link) decide(c *carried, n int) fate {
 	if wait := l.stall.Sub(now); wait > 0 {
 		f.delay += wait
 		l.count("network.stalled")
+	}
+	if wait := l.late.Sub(now); back && wait > 0 {
+		f.delay += wait
+		l.count("network.late_answers")
 	}
 	if now.Before(l.pieces) && n > 1 {
 		f.step = 1 + l.rng.IntN(n)
