@@ -123,6 +123,7 @@ lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/actionlint ## Linters (bu
 	$(TOOLS)/golangci-lint run --build-tags attack,differential ./deploy/storm/...
 	$(TOOLS)/golangci-lint run --build-tags screens ./deploy/screenshots/...
 	$(TOOLS)/actionlint
+	GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 $(GO) vet -tags dev ./deploy/storm/simulate/guest
 	$(GO) mod tidy -diff
 	.ci/names
 	.ci/mutants --check

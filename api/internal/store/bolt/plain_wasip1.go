@@ -21,7 +21,10 @@ var (
 	ErrFormat   = errors.New("bolt: not a store file of this version")
 	ErrIsBackup = errors.New("bolt: the file is a backup, not a store")
 	ErrBackup   = errors.New("bolt: not an intact backup")
-	ErrDamaged  = store.ErrDamaged
+	ErrNotKeys  = errors.New("bolt: not the keys of that backup")
+
+	ErrKeysApart = errors.New("bolt: the backup's keys are in a file of their own")
+	ErrDamaged   = store.ErrDamaged
 )
 
 // sweepEvery is how often expired records are removed.
@@ -143,8 +146,20 @@ func (s *Store) Inspect(context.Context) (*Inspection, error) {
 // Backup is not supported.
 func (s *Store) Backup(io.Writer) (int64, error) { return 0, errors.ErrUnsupported }
 
+// Keyed reports whether there are keys that a backup would keep apart: as far as backups go, none.
+func (s *Store) Keyed() (bool, error) { return false, nil }
+
+// BackupRecords is not supported.
+func (s *Store) BackupRecords(io.Writer) (int64, error) { return 0, errors.ErrUnsupported }
+
+// BackupKeys is not supported.
+func (s *Store) BackupKeys(io.Writer) (int64, error) { return 0, errors.ErrUnsupported }
+
 // Restore is not supported.
 func (s *Store) Restore(io.Reader, func(func() error) error) error { return errors.ErrUnsupported }
+
+// Join is not supported.
+func Join(io.Reader, io.Reader, string, io.Writer) (int64, error) { return 0, errors.ErrUnsupported }
 
 // RestoreFile is not supported.
 func RestoreFile(io.Reader, string) error { return errors.ErrUnsupported }
