@@ -61,6 +61,7 @@ type vaultFlags struct {
 	Around func(store.Store) store.Store `kong:"-"`
 
 	macFlags `embed:""`
+	keyFlags `embed:""`
 }
 
 // macFlags name the key that binds public keys and makes the keys of the audit log.
@@ -90,6 +91,9 @@ func (f *storeFlags) check() error {
 	}
 	return nil
 }
+
+// keepsDomains reports whether the store has a place for domains and keys.
+func (f *storeFlags) keepsDomains() bool { return f.boltPath() != "" || f.KeyTable != "" }
 
 // open opens the store.
 func (f *storeFlags) open(ctx context.Context) (store.Store, error) {
@@ -191,7 +195,7 @@ func readRoots(path string) (*x509.CertPool, error) {
 }
 
 // service builds the vault over a store.
-func (f *vaultFlags) service(ctx context.Context, s store.Store, region string, up *upstream.Client,
+func (f *appFlags) service(ctx context.Context, s store.Store, region string, up *upstream.Client,
 	m *httpapi.Metrics, every time.Duration, kept func(*store.Checkpoint, error),
 ) (*vault.Service, *kmsclient.Client, error) {
 	if f.Around != nil {
@@ -228,6 +232,12 @@ func (f *vaultFlags) service(ctx context.Context, s store.Store, region string, 
 		return nil, nil, err
 	}
 	cfg.Keys = measuredKeys{keys, m}
+	if f.keepsDomains() {
+		cfg.KeyConfig, err = f.keyConfig(cfg.Store, f.boltPath() != "", cfg.Keys, measuredEnclave{measuredOpener{up, m}, up})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
 	svc, err := vault.New(cfg)
 	if errors.Is(err, vault.ErrCutover) {
 		err = hint(fmt.Errorf("--legacy-cutover %s: %w", f.Cutover, err),

@@ -5,14 +5,16 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"redoubt/api/internal/vault"
 	"redoubt/wire/kit/sealed"
 )
 
 // helps are the longer texts and defaults, keyed by the name that a flag's tag refers to.
 var helps = kong.Vars{
-	"parent":  "http://127.0.0.1:8080",
-	"metrics": "127.0.0.1:9181",
-	"suites":  strings.Join(sealed.SuiteNames(), ","),
+	"parent":     "http://127.0.0.1:8080",
+	"metrics":    "127.0.0.1:9181",
+	"vault_keys": strings.Join(vault.KeyModes(), ","),
+	"suites":     strings.Join(sealed.SuiteNames(), ","),
 
 	"h_admin": "Unix socket for backup and restore of the embedded store, or \"off\"; the store's file and " +
 		".sock by default.",
@@ -73,7 +75,19 @@ var helps = kong.Vars{
 	"h_schema": "YAML file with the fields of a vault; the reference's schema by default.",
 	"h_since": "Checkpoint file of an earlier run, or a log or file with checkpoints that the API wrote: what they " +
 		"cover must still be there.",
-	"h_store":    "Where records are kept: bolt:FILE or dynamodb:TABLE; bolt:redoubt.db by default.",
+	"h_store": "Where records are kept: bolt:FILE or dynamodb:TABLE; bolt:redoubt.db by default.",
+	"h_vault_keys": "Where keys of new vaults come from: kms makes a key pair for each; domain: the enclave makes them " +
+		"under --domain. domain-only also refuses existing vaults whose key KMS made. Once a vault is under a domain, " +
+		"releases without domains cannot read it.",
+	"h_domain": "Domain of new vaults, and of those that are moved from keys of KMS's.",
+	"h_write_generation": "Generation of --domain that new keys are of; a write to a vault of an earlier one gives it a " +
+		"new key. 1 to 65535; 0: the highest that is active.",
+	"h_domain_suite": "Suite of new keys under domains: P-256, P-384, P-521 or X-Wing; empty: the domain's default.",
+	"h_moved_before": "Time before which vaults got keys of KMS's, RFC 3339, not later than now: such a vault may move " +
+		"to --domain.",
+	"h_keep_keys": "How long an older key of a vault is kept, for backups of records from before, 1h to 10 years.",
+	"h_erase_window": "How long after an erasure DynamoDB can bring keys back (point-in-time recovery of --key-table); " +
+		"stands in the audit log. 0s to 10 years.",
 	"h_suite":    "Curve of new vaults: " + strings.Join(sealed.SuiteNames(), ", ") + ".",
 	"h_tls_cert": "Certificate to serve TLS 1.3 with, PEM; read again when it changes.",
 	"h_tls_key":  "Private key of the certificate, PEM.",

@@ -28,6 +28,7 @@ func (cmd *lambdaCmd) Run(e *env) error {
 		return hint(errors.New("lambda needs a policy"),
 			"put a policy file into the package and set API_POLICY; without rules nobody may do anything")
 	}
+	cmd.inline = true
 	log := logger(e, cmd.LogLevel)
 	a, err := build(e.ctx, e.version, log, &cmd.appFlags, []httpapi.Authenticator{auth.Gateway{}})
 	if err != nil {

@@ -9,9 +9,10 @@ import (
 	"redoubt/api/internal/upstream"
 	"redoubt/api/internal/vault"
 	"redoubt/wire/kit/sealed"
+	"redoubt/wire/parentapi"
 )
 
-// measuredKeys and measuredOpener measure and trace the calls of the key service and the parent.
+// measuredKeys, measuredOpener and measuredEnclave measure and trace the calls of the key service and the parent.
 type (
 	measuredKeys struct {
 		vault.Keys
@@ -20,6 +21,10 @@ type (
 	measuredOpener struct {
 		vault.Opener
 		m *httpapi.Metrics
+	}
+	measuredEnclave struct {
+		measuredOpener
+		e vault.Enclave
 	}
 )
 
@@ -51,6 +56,20 @@ func (o measuredOpener) Decrypt(ctx context.Context, r *upstream.Request) (*upst
 	res, err := o.Opener.Decrypt(ctx, r)
 	call.Done(outcome(err))
 	return res, err
+}
+
+func (e measuredEnclave) Mint(ctx context.Context, q *upstream.Mint) ([]parentapi.VaultKey, error) {
+	ctx, call := e.m.Call(ctx, "parent", "mint")
+	keys, err := e.e.Mint(ctx, q)
+	call.Done(outcome(err))
+	return keys, err
+}
+
+func (e measuredEnclave) Reseal(ctx context.Context, q *upstream.Reseal) (*parentapi.Resealed, error) {
+	ctx, call := e.m.Call(ctx, "parent", "reseal")
+	out, err := e.e.Reseal(ctx, q)
+	call.Done(outcome(err))
+	return out, err
 }
 
 // outcome reduces an error to a static word.

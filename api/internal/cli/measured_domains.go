@@ -16,7 +16,7 @@ func (s measuredStore) CreateKeyed(
 }
 
 func (s measuredStore) GetKeyed(ctx context.Context, id string) (*store.Record, *store.Keys, error) {
-	ctx, call := s.call(ctx, "get_keyed", nil)
+	ctx, call := s.call(ctx, "get", nil) // a read of a vault, as Get is
 	r, k, err := s.Store.GetKeyed(ctx, id)
 	call.done(err)
 	return r, k, err

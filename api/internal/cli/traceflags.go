@@ -31,6 +31,7 @@ func (f *appFlags) check() error {
 		program.Range("--trace-ratio", f.TraceRatio, 0, 1),
 		f.checkpointFlags.check(),
 		f.storeFlags.check(),
+		f.keyFlags.check(f.keepsDomains()),
 	)
 }
 

@@ -61,7 +61,7 @@ type (
 	// AuditLine is an audit entry. Entries that the reference wrote have no principal, outcome and chain.
 	AuditLine struct {
 		Time        time.Time `json:"time"`
-		Event       string    `json:"event" enum:"CreateVault,UpdateVault,DeleteVault,DecryptVault,ResealVault,(unreadable)" doc:"(unreadable): this entry is damaged"` //nolint:lll // one tag
+		Event       string    `json:"event" enum:"CreateVault,UpdateVault,DeleteVault,DecryptVault,ResealVault,CreateDomain,WrapDomain,ImportDomain,RetireDomain,(unreadable)" doc:"(unreadable): this entry is damaged"` //nolint:lll // one tag
 		Outcome     string    `json:"outcome,omitempty" enum:"ok,partial,failed,refused"`
 		Code        string    `json:"code,omitempty"`
 		Principal   string    `json:"principal,omitempty"`
