@@ -98,7 +98,7 @@
 //	                   bytes sealed field of encoding 4, in the request's order, statement of the reseal [64]
 //	                   extension 1, always and only with code domain_unknown: the name of the domain [32]
 //	                   extension 2, only with code decrypt_failed: for each field that does not open u8, its index,
-//	                   ascending; without it the key does not open
+//	                   ascending; without it the key does not open. Other failures come as kind 254
 //	16   hello         u16 min version, u16 max version, u64 features, i64 start time, uv max in flight, uv max lanes,
 //	                   uv max body, bytes[128] build id
 //	                   extension 1, repeated: u8 PCR index below 32 and its value [64]; extension 2: enclave id [256]

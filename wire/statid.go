@@ -48,6 +48,14 @@ const (
 	StatDomainUnknown        StatID = 39
 	StatVaultsOpened         StatID = 40
 	StatVaultsOverBudget     StatID = 41
+	StatDomainsCreated       StatID = 42
+	StatDomainWrapsAdded     StatID = 43
+	StatDomainWrapsChecked   StatID = 44
+	StatVaultKeysMinted      StatID = 45
+	StatResealedFromKMS      StatID = 46
+	StatResealedFromDomain   StatID = 47
+	StatDomainWritesRefused  StatID = 48
+	StatDomainWritesFailed   StatID = 49
 
 	StatGaugeInFlight        StatID = 128
 	StatGaugeQueued          StatID = 129
@@ -89,7 +97,11 @@ const (
 	helpKeyLookups     = "Look-ups of keys in the cache. `negative_hit`: a remembered failure was answered."
 	helpContextLookups = "Look-ups of HPKE contexts in the cache. `hit`: the context, or the field's own key, was " +
 		"there."
-	helpProgramLookups     = "Look-ups of compiled expressions in the cache."
+	helpProgramLookups = "Look-ups of compiled expressions in the cache."
+	helpDomainWraps    = "Records of domains that got one wrap more, or were shown to open."
+	helpResealed       = "Vaults whose fields were sealed to a new key, by what the old key was."
+	helpDomainWrites   = "Creations of domains, wraps, mints and reseals that came to nothing. `refused`: the measured " +
+		"file, the descriptor, KMS or an epoch does not allow it. `failed`: any other reason but load and an unknown domain."
 	helpKMSCalls           = "Calls of KMS Decrypt by outcome."
 	helpExpressionFailures = "Expressions that failed, by kind, those of sealed replies left out. " +
 		"`evaluation` stands for every failure that depends on a value."
@@ -172,6 +184,18 @@ var statTable = [MaxStats]StatInfo{
 	},
 	StatVaultsOpened:     {Family: "vaults_opened", Help: "Vault keys unwrapped under a domain, without KMS."},
 	StatVaultsOverBudget: {Family: "vaults_over_budget", Help: "Requests refused by a domain's budget of opened vaults."},
+	StatDomainsCreated:   {Family: "domains_created", Help: "Generations of domains that the enclave made."},
+	StatDomainWrapsAdded: {"domain_wraps", "outcome", "added", helpDomainWraps},
+	StatDomainWrapsChecked: {
+		"domain_wraps", "outcome", "checked", helpDomainWraps,
+	},
+	StatVaultKeysMinted:    {Family: "vault_keys_minted", Help: "Keys of new vaults that the enclave made."},
+	StatResealedFromKMS:    {"vaults_resealed", "from", "kms", helpResealed},
+	StatResealedFromDomain: {"vaults_resealed", "from", "domain", helpResealed},
+	StatDomainWritesRefused: {
+		"domain_writes_unanswered", "outcome", "refused", helpDomainWrites,
+	},
+	StatDomainWritesFailed: {"domain_writes_unanswered", "outcome", "failed", helpDomainWrites},
 
 	StatGaugeInFlight:    {Family: "in_flight", Help: "Requests in work, those that wait included."},
 	StatGaugeQueued:      {Family: "queued", Help: "Requests that wait for a worker or a key."},

@@ -231,7 +231,7 @@ func assemble(ctx context.Context, cfg *Config, env Environment) (p *parts, err 
 	p.keys, err = keys.New(ctx, keys.Config{
 		TTL: cfg.Cache.KeyTTL, MaxKeys: cfg.Cache.Keys, MaxContexts: cfg.Cache.Contexts,
 		MaxWaiters:   4 * cfg.Work.Queue, // so that the engine's own bound takes effect first
-		Domains:      domainConfig(cfg, p.kms),
+		Domains:      domainConfig(cfg, p.kms, env.Module),
 		MemoryBudget: memoryLimit(cfg),
 		Compute:      func(task func()) { p.pool.Do(workers.Single, engine.KindParse, task) },
 		Pressure: func(f keys.Pressure) {
@@ -246,8 +246,12 @@ func assemble(ctx context.Context, cfg *Config, env Environment) (p *parts, err 
 	}
 	p.engine = engine.New(engine.Config{
 		Keys: p.keys, Expressions: p.expr, Workers: p.pool, KeyARNs: cfg.Keys,
-		DenyContextless: cfg.DenyContextlessKeys,
-		MaxWaiting:      cfg.Work.Queue, MaxWaitingBytes: int64(cfg.Work.QueueMiB) << 20,
+		DenyContextless: cfg.DenyContextlessKeys, DomainsOnly: cfg.Domains.Only,
+		Digest: digest(cfg.Commitment(ca)),
+		Attest: func(ctx context.Context, userData, nonce []byte) ([]byte, error) {
+			return p.server.Document(ctx, userData, nonce)
+		},
+		MaxWaiting: cfg.Work.Queue, MaxWaitingBytes: int64(cfg.Work.QueueMiB) << 20,
 		Panicked: func() { p.logs.Logger().Error("a panic was recovered") },
 	})
 	p.server = server.New(p.serverConfig(cfg, env, ca))

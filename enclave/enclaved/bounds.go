@@ -43,7 +43,7 @@ func sessionConfig(cfg *config.Config, h wire.Hello, idle func() bool) session.S
 // TestEveryBoundAtOnceFitsTheMemory measures it.
 func need(cfg *config.Config) int64 {
 	caches := keys.Config{MaxKeys: cfg.Cache.Keys, MaxContexts: cfg.Cache.Contexts, MaxFields: cfg.Cache.Contexts}
-	if caches.Domains = domainConfig(cfg, nil); caches.Domains.Opener != nil {
+	if caches.Domains = domainConfig(cfg, nil, nil); caches.Domains.Opener != nil {
 		caches.Domains.MaxDomains, caches.Domains.MaxVaultKeys = keys.DefaultMaxDomains, keys.DefaultMaxVaultKeys
 	}
 	each := sessionConfig(cfg, wire.Hello{}, nil)

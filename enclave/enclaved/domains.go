@@ -2,12 +2,17 @@ package enclaved
 
 import (
 	"context"
+	"crypto/sha256"
 	"maps"
 	"slices"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"redoubt/enclave/internal/config"
 	"redoubt/enclave/internal/keys"
 	"redoubt/enclave/internal/kms"
+	"redoubt/wire/kit/sealed"
 	"redoubt/wire/kit/secret"
 )
 
@@ -21,8 +26,35 @@ func (o domainOpener) OpenDataKey(ctx context.Context, r keys.DataKeyRequest) (*
 	})
 }
 
+// digest is the configuration digest at the end of a commitment.
+func digest(commitment []byte) [sha256.Size]byte {
+	return [sha256.Size]byte(commitment[len(commitment)-sha256.Size:])
+}
+
+// creations are the bounds of each rule, which all domains under it share.
+func creations(cfg *config.Config) map[*config.DomainRule]*rate.Limiter {
+	all := map[*config.DomainRule]*rate.Limiter{}
+	for i := range cfg.Domains.Rules {
+		if r := &cfg.Domains.Rules[i]; r.CreationsPerHour > 0 {
+			each := time.Hour / time.Duration(r.CreationsPerHour)
+			all[r] = rate.NewLimiter(rate.Every(each), r.CreationsPerHour)
+		}
+	}
+	return all
+}
+
+// ruleSuites are the suites of a rule; nil without any.
+func ruleSuites(r *config.DomainRule) (list []sealed.Suite) {
+	for _, s := range sealed.DomainSuites() {
+		if slices.Contains(r.Suites, s.String()) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
 // domainConfig is what the key cache is told of domains: nothing without a rule for any.
-func domainConfig(cfg *config.Config, client *kms.Client) keys.DomainConfig {
+func domainConfig(cfg *config.Config, client *kms.Client, module Module) keys.DomainConfig {
 	if len(cfg.Domains.Rules) == 0 {
 		return keys.DomainConfig{}
 	}
@@ -35,8 +67,13 @@ func domainConfig(cfg *config.Config, client *kms.Client) keys.DomainConfig {
 			arns = append(arns, arn)
 		}
 	}
+	limits := creations(cfg)
+	var hardware func([]byte) error
+	if module != nil {
+		hardware = module.Random
+	}
 	return keys.DomainConfig{
-		Opener: domainOpener{client}, KeyARNs: arns,
+		Opener: domainOpener{client}, KeyARNs: arns, Moves: cfg.Domains.Moves, Hardware: hardware,
 		Rule: func(id string) keys.DomainRule {
 			r := cfg.Domains.Rule(id)
 			if r == nil {
@@ -44,6 +81,7 @@ func domainConfig(cfg *config.Config, client *kms.Client) keys.DomainConfig {
 			}
 			return keys.DomainRule{
 				Lowest: uint16(r.LowestGeneration), PerSecond: r.VaultsPerSecond, PerHour: r.VaultsPerHour,
+				Creations: limits[r], Suites: ruleSuites(r),
 			}
 		},
 	}

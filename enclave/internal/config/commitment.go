@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // commitmentHead begins the user data of an attestation document that a caller asked for.
@@ -18,7 +19,11 @@ const commitmentHead = "redoubt/v1/config\x00"
 //	kms_ca SHA256               if set: the digest of the file, in hex
 //	kms_classical_domains       if set
 //	domain_key ARN              one for each, in the file's order
-//	domain_rule IDS LOWEST PER_SECOND PER_HOUR   one for each, in the file's order
+//	domain_rule IDS LOWEST PER_SECOND PER_HOUR   one for each, in the file's order; each is followed by
+//	domain_creations PER_HOUR   if domains may be created
+//	domain_suites NAME NAME …   if set, in the file's order
+//	kms_vaults ARN IDS          one for each, in the file's order
+//	domains_only                if set
 //	deny_contextless_keys       if set
 //	hmac_key REGION SHA256      if set: the digest of the wrapped key, in hex
 //	peer_ports any              if so set: any process of the parent's host may be the parent
@@ -45,6 +50,18 @@ func (c *Config) Commitment(ca []byte) []byte {
 	}
 	for _, r := range c.Domains.Rules {
 		_, _ = fmt.Fprintf(h, "domain_rule %s %d %d %d\n", r.IDs, r.LowestGeneration, r.VaultsPerSecond, r.VaultsPerHour)
+		if r.CreationsPerHour > 0 {
+			_, _ = fmt.Fprintf(h, "domain_creations %d\n", r.CreationsPerHour)
+		}
+		if len(r.Suites) > 0 {
+			_, _ = fmt.Fprintf(h, "domain_suites %s\n", strings.Join(r.Suites, " "))
+		}
+	}
+	for _, v := range c.Domains.KMSVaults {
+		_, _ = fmt.Fprintf(h, "kms_vaults %s %s\n", v.Key, v.IDs)
+	}
+	if c.Domains.Only {
+		_, _ = fmt.Fprintf(h, "domains_only\n")
 	}
 	if c.DenyContextlessKeys {
 		_, _ = fmt.Fprintf(h, "deny_contextless_keys\n")

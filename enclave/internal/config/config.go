@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -100,6 +101,23 @@ type Domains struct {
 	// Rules say what holds for which domain ids; the first that matches counts. A domain that none matches is
 	// key_denied. At most [MaxDomainRules].
 	Rules []DomainRule `yaml:"rules"`
+
+	// KMSVaults say in which domains vaults with a key of KMS's may be resealed. Without an entry for the ARN of a
+	// vault's key it stays where it is. At most [MaxKMSVaults].
+	KMSVaults []KMSVaults `yaml:"kms_vaults"`
+
+	// Only refuses (key_denied) every vault that is not in a domain, also for resealing. Set it once no vault with a key
+	// of KMS's is left; then a parent or store cannot pass a record off as one.
+	Only bool `yaml:"only"`
+}
+
+// KMSVaults say where the vaults whose keys a KMS key wrapped may go.
+type KMSVaults struct {
+	// Key is the ARN of the KMS key, one of those of keys.
+	Key string `yaml:"key"`
+
+	// IDs is the id of a domain, or the beginning of ids followed by an asterisk. An asterisk alone matches all.
+	IDs string `yaml:"ids"`
 }
 
 // DomainRule is what holds for the domains whose id matches.
@@ -117,14 +135,29 @@ type DomainRule struct {
 
 	// VaultsPerHour bounds the same in an hour, of which at most a minute's worth at once. 0: no bound. At most a billion.
 	VaultsPerHour int `yaml:"vaults_per_hour"`
+
+	// CreationsPerHour bounds how many generations of domains this enclave makes in an hour under this rule, wraps that
+	// are added to domains included. As many may come at once. 0: none is made. At most 1000.
+	CreationsPerHour int `yaml:"creations_per_hour"`
+
+	// Suites are the names of the suites that new keys may have: those of vaults and of requests of new domains, and
+	// those of vaults that are minted or resealed. What has another suite goes on opening. Without it: every suite.
+	Suites []string `yaml:"suites"`
 }
 
 // Matches reports whether the rule is one for the domain's id.
-func (r *DomainRule) Matches(id string) bool {
-	if prefix, ok := strings.CutSuffix(r.IDs, "*"); ok {
+func (r *DomainRule) Matches(id string) bool { return matches(r.IDs, id) }
+
+func matches(pattern, id string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
 		return strings.HasPrefix(id, prefix)
 	}
-	return r.IDs == id
+	return pattern == id
+}
+
+// Moves reports whether a vault whose key the KMS key wrapped may be resealed into the domain.
+func (d *Domains) Moves(arn, id string) bool {
+	return slices.ContainsFunc(d.KMSVaults, func(v KMSVaults) bool { return v.Key == arn && matches(v.IDs, id) })
 }
 
 // Rule returns the rule for a domain, or nil.

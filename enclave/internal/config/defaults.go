@@ -82,6 +82,12 @@ const (
 	// MaxDomainRules is the largest number of entries in domains.rules.
 	MaxDomainRules = 256
 
+	// MaxKMSVaults is the largest number of entries in domains.kms_vaults.
+	MaxKMSVaults = 256
+
+	// MaxCreationsPerHour is the largest creations_per_hour of a rule.
+	MaxCreationsPerHour = 1000
+
 	// MaxCacheKeys is the largest cache.keys.
 	MaxCacheKeys = 2_000_000
 

@@ -36,19 +36,61 @@ func TestRulesOfDomainsTheFirstThatMatchesCounts(t *testing.T) {
 
 func TestRulesOfDomainsThatAreRefused(t *testing.T) {
 	for tail, want := range map[string]string{
-		"keys: [alias/x]":                                                "domains.keys",
-		"keys: ['" + arn + "', '" + arn + "']":                           "twice",
-		"rules: [{}]":                                                    "rules[0].ids",
-		"rules: [{ids: A}]":                                              "rules[0].ids",
-		"rules: [{ids: '*'}, {ids: 'a*b'}]":                              "rules[1].ids",
-		"rules: [{ids: a, lowest_generation: 65536}]":                    "lowest_generation",
-		"rules: [{ids: a, lowest_generation: -1}]":                       "lowest_generation",
-		"rules: [{ids: a, vaults_per_second: -1}]":                       "vaults_per_second",
-		"rules: [{ids: a, vaults_per_hour: 1000000001}]":                 "vaults_per_hour",
-		"rules: [" + strings.Repeat("{ids: a},", MaxDomainRules+1) + "]": "at most",
+		"keys: [alias/x]":                                                      "domains.keys",
+		"keys: ['" + arn + "', '" + arn + "']":                                 "twice",
+		"rules: [{}]":                                                          "rules[0].ids",
+		"rules: [{ids: A}]":                                                    "rules[0].ids",
+		"rules: [{ids: '*'}, {ids: 'a*b'}]":                                    "rules[1].ids",
+		"rules: [{ids: a, lowest_generation: 65536}]":                          "lowest_generation",
+		"rules: [{ids: a, lowest_generation: -1}]":                             "lowest_generation",
+		"rules: [{ids: a, vaults_per_second: -1}]":                             "vaults_per_second",
+		"rules: [{ids: a, vaults_per_hour: 1000000001}]":                       "vaults_per_hour",
+		"rules: [{ids: a, creations_per_hour: -1}]":                            "creations_per_hour",
+		"rules: [{ids: a, creations_per_hour: 1001}]":                          "creations_per_hour",
+		"rules: [{ids: a, suites: [X]}]":                                       "rules[0].suites",
+		"rules: [{ids: a, suites: [P-256, P-256]}]":                            "rules[0].suites",
+		"kms_vaults: [{key: alias/x, ids: a}]":                                 "kms_vaults[0].key",
+		"kms_vaults: [{key: '" + arn + "x', ids: a}]":                          "kms_vaults[0].key",
+		"kms_vaults: [{key: '" + arn + "'}]":                                   "kms_vaults[0].ids",
+		"kms_vaults: [{key: '" + arn + "', ids: A}]":                           "kms_vaults[0].ids",
+		"kms_vaults: [" + strings.Repeat("{key: '"+arn+"', ids: a},", 2) + "]": "twice",
+		"kms_vaults: [" + strings.Repeat("{},", MaxKMSVaults+1) + "]":          "at most",
+		"only: true": "domains.only",
+		"only: true, rules: [{ids: a}], kms_vaults: [{key: '" + arn + "', ids: a}]": "domains.kms_vaults",
+		"rules: [" + strings.Repeat("{ids: a},", MaxDomainRules+1) + "]":            "at most",
 	} {
 		if _, err := Parse([]byte(minimal + "domains: {" + tail + "}\n")); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.60s: %v, want %s", tail, err, want)
 		}
+	}
+}
+
+func TestVaultsOfKMSMoveOnlyWhereTheFileSays(t *testing.T) {
+	const other = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+	c, err := Parse([]byte(minimal + "  us-west-2: " + other + "\ndomains: {rules: [{ids: '*', creations_per_hour: 1000, " +
+		"suites: [X-Wing, P-384]}], kms_vaults: [{key: '" + arn + "', ids: 'acme.*'}, {key: '" + other + "', ids: acme}]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []struct {
+		arn, id string
+		want    bool
+	}{
+		{arn, "acme.a", true},
+		{arn, "acme.", true},
+		{arn, "acme", false},
+		{arn, "b", false},
+		{arn, "", false},
+		{other, "acme", true},
+		{other, "acme.a", false},
+		{other, "acme.", false},
+		{"", "acme", false},
+	} {
+		if got := c.Domains.Moves(v.arn, v.id); got != v.want {
+			t.Errorf("%s to %q: %t", v.arn, v.id, got)
+		}
+	}
+	if (&Domains{}).Moves(arn, "acme") {
+		t.Error("without an entry vaults move")
 	}
 }

@@ -14,6 +14,7 @@ import (
 var constants = map[string]any{
 	"MaxRegions": MaxRegions, "MaxCacheKeys": MaxCacheKeys, "MaxCacheContexts": MaxCacheContexts,
 	"MaxHMACKeyBytes": MaxHMACKeyBytes, "MaxDomainKeys": MaxDomainKeys, "MaxDomainRules": MaxDomainRules,
+	"MaxKMSVaults": MaxKMSVaults,
 }
 
 // file describes enclave.yaml.

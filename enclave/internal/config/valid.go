@@ -14,6 +14,7 @@ import (
 
 	"redoubt/wire/kit/domain"
 	"redoubt/wire/kit/program"
+	"redoubt/wire/kit/sealed"
 )
 
 var (
@@ -126,8 +127,8 @@ func (c *Config) validKMS() error {
 
 func (c *Config) validDomains() error {
 	d := &c.Domains
-	if len(d.Keys) > MaxDomainKeys || len(d.Rules) > MaxDomainRules {
-		return fmt.Errorf("domains: at most %d keys and %d rules", MaxDomainKeys, MaxDomainRules)
+	if len(d.Keys) > MaxDomainKeys || len(d.Rules) > MaxDomainRules || len(d.KMSVaults) > MaxKMSVaults {
+		return fmt.Errorf("domains: at most %d keys, %d rules and %d kms_vaults", MaxDomainKeys, MaxDomainRules, MaxKMSVaults)
 	}
 	for i, arn := range d.Keys {
 		if !arnRE.MatchString(arn) || slices.Contains(d.Keys[:i], arn) {
@@ -140,7 +141,7 @@ func (c *Config) validDomains() error {
 			r.LowestGeneration = 1
 		}
 		switch key := fmt.Sprintf("domains.rules[%d]", i); {
-		case r.IDs != "*" && !domain.ValidID(strings.TrimSuffix(r.IDs, "*")):
+		case !validPattern(r.IDs):
 			return fmt.Errorf("%s.ids: must be a domain id, or its beginning and an asterisk", key)
 		case !program.Within(r.LowestGeneration, 1, 65535):
 			return fmt.Errorf("%s.lowest_generation: must be between 1 and 65535", key)
@@ -148,9 +149,53 @@ func (c *Config) validDomains() error {
 			return fmt.Errorf("%s.vaults_per_second: must be between 0 and 1000000", key)
 		case !program.Within(r.VaultsPerHour, 0, 1_000_000_000):
 			return fmt.Errorf("%s.vaults_per_hour: must be between 0 and 1000000000", key)
+		case !program.Within(r.CreationsPerHour, 0, MaxCreationsPerHour):
+			return fmt.Errorf("%s.creations_per_hour: must be between 0 and %d", key, MaxCreationsPerHour)
+		case !validSuites(r.Suites):
+			return fmt.Errorf("%s.suites: each must be one of %s, and none twice", key, strings.Join(domainSuites(), ", "))
 		}
 	}
+	return c.validMoves()
+}
+
+func (c *Config) validMoves() error {
+	d := &c.Domains
+	for i, v := range d.KMSVaults {
+		switch key := fmt.Sprintf("domains.kms_vaults[%d]", i); {
+		case !slices.Contains(slices.Collect(maps.Values(c.Keys)), v.Key):
+			return fmt.Errorf("%s.key: must be one of the ARNs in keys", key)
+		case !validPattern(v.IDs):
+			return fmt.Errorf("%s.ids: must be a domain id, or its beginning and an asterisk", key)
+		case slices.Contains(d.KMSVaults[:i], v):
+			return fmt.Errorf("%s: is there twice", key)
+		}
+	}
+	switch {
+	case d.Only && len(d.Rules) == 0:
+		return errors.New("domains.only: needs rules: without them no vault could be opened")
+	case d.Only && len(d.KMSVaults) > 0:
+		return errors.New("domains.kms_vaults: has no meaning with domains.only")
+	}
 	return nil
+}
+
+// validPattern reports whether p is a domain id, or the beginning of ids and an asterisk.
+func validPattern(p string) bool { return p == "*" || domain.ValidID(strings.TrimSuffix(p, "*")) }
+
+func domainSuites() (names []string) {
+	for _, s := range sealed.DomainSuites() {
+		names = append(names, s.String())
+	}
+	return names
+}
+
+func validSuites(names []string) bool {
+	for i, name := range names {
+		if !slices.Contains(domainSuites(), name) || slices.Contains(names[:i], name) {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *Config) validHMAC() error {

@@ -12,7 +12,7 @@ import (
 
 // parse decodes the request and checks everything that can be checked before a key is asked for.
 func (j *job) parse(body []byte) wire.Code {
-	if j.req.Decode(body) != nil {
+	if !j.decode(body) {
 		return wire.BadRequest
 	}
 	q := &j.req
@@ -29,11 +29,12 @@ func (j *job) parse(body []byte) wire.Code {
 		j.domain = keys.DomainName(q.Domain)
 		j.keyReq = keys.Request{
 			Suite: sealed.Suite(q.Suite), VaultID: q.VaultID, Wrapped: q.WrappedKey, Domain: &j.domain, By: j.from.Credentials,
+			Reseal: j.reseal != nil,
 		}
 		return j.parseFields()
 	}
 	arn, ok := j.e.cfg.KeyARNs[string(q.Region)]
-	if !ok || (!q.KeyContext && j.e.cfg.DenyContextless) {
+	if !ok || j.e.cfg.DomainsOnly || (!q.KeyContext && j.e.cfg.DenyContextless) {
 		return wire.KeyDenied
 	}
 	j.keyReq = keys.Request{
@@ -193,15 +194,23 @@ func (j *job) layOut() {
 	}
 }
 
+// decode reads the request.
+func (j *job) decode(body []byte) bool {
+	if j.reseal != nil {
+		return j.decodeReseal(body)
+	}
+	return j.req.Decode(body) == nil
+}
+
 // rebind makes the request borrow from another copy of the same body.
 func (j *job) rebind(body []byte) {
-	if j.req.Decode(body) != nil {
+	if !j.decode(body) {
 		panic("engine: the body changed")
 	}
 	q := &j.req
 	j.keyReq.VaultID, j.keyReq.Wrapped = q.VaultID, q.WrappedKey
 	for i := range j.fields {
-		if f := &j.fields[i]; f.state == pending {
+		if f := &j.fields[i]; f.state == pending || j.reseal != nil { // a reseal hashes the opened ones too
 			f.blob, _ = j.blob(i)
 		}
 	}

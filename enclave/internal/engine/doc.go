@@ -1,4 +1,4 @@
-// Package engine answers decrypt requests inside the enclave, for the sessions that carry them. It takes a request
+// Package engine answers requests inside the enclave, for the sessions that carry them. It takes a decrypt request
 // through decoding, admission, its key, opening its fields, its expressions, and encoding the answer.
 //
 // # Guarantee
@@ -16,6 +16,15 @@
 // The answer holds nothing that the caller did not ask for. A field that cannot be opened is decrypt_failed, whatever
 // is wrong with it. If no field can be opened, the request is decrypt_failed, or with a reply key each of its
 // results. The raw value of a field never stands under the name of an expression, also when the expression failed.
+//
+// # Domains
+//
+// The engine also makes domains, wraps and keys of new vaults, and reseals (package wire, kinds 3 to 10), as the
+// configuration allows. A mint is a unit of work for each key. A reseal is a decrypt of all fields, and then one unit
+// that makes the new key, seals the fields to it and signs for both records: it is answered whole or not at all. The
+// plaintexts do not leave the request's buffers, and are wiped with them. If a field does not open, the answer names
+// it. A vault without fields is resealed only if its key opens: otherwise whoever asks could have a key stated for any
+// id. What waits for KMS (creations, wraps) runs beside the workers, at most 16 requests at once.
 //
 // # Who does what
 //

@@ -59,8 +59,12 @@ const (
 	kindOpen
 	// kindSeal + suite is a key agreement together with its share of a sealed reply.
 	kindSeal = kindOpen + workers.Kind(sealed.MaxSuite)
+	// kindMint + suite is one new key of a vault.
+	kindMint = kindSeal + workers.Kind(sealed.MaxSuite)
+	// kindReseal + suite is one new key and the sealing of a vault's fields to it.
+	kindReseal = kindMint + workers.Kind(sealed.MaxSuite)
 	// lastKind makes the compiler fail below if package workers has no room for it.
-	lastKind = kindSeal + workers.Kind(sealed.MaxSuite)
+	lastKind = kindReseal + workers.Kind(sealed.MaxSuite)
 )
 
 // agreements are first estimates of one key agreement.
@@ -76,6 +80,8 @@ func Costs() (c [workers.Kinds]time.Duration) {
 	for _, s := range sealed.DomainSuites() {
 		c[openKind(s, false)] = agreements[s]
 		c[openKind(s, true)] = 2 * agreements[s]
+		c[kindMint+workers.Kind(s)] = 2 * agreements[s]
+		c[kindReseal+workers.Kind(s)] = 4 * agreements[s]
 	}
 	c[kindEvaluate] = 50 * time.Microsecond
 	c[kindCompile] = 500 * time.Microsecond
@@ -96,11 +102,17 @@ type Config struct {
 	// hold: the capacity of their buffers, not the length of their bodies.
 	MaxWaiting      int
 	MaxWaitingBytes int64
+	// DomainsOnly refuses requests without a domain.
+	DomainsOnly bool
+	// Digest is that of the measured configuration. Attest makes an attestation document. Without Attest no domain is
+	// created.
+	Digest [32]byte
+	Attest func(ctx context.Context, userData, nonce []byte) ([]byte, error)
 	// Panicked is called when a panic was recovered. It must not block.
 	Panicked func()
 }
 
-// Engine answers decrypt requests.
+// Engine answers requests.
 type Engine struct {
 	cfg   Config
 	start time.Time
@@ -109,6 +121,7 @@ type Engine struct {
 	jobs  sync.Pool
 	begun begun
 
+	creating atomic.Int32 // requests that make a domain or a wrap
 	inFlight atomic.Int64
 	waiting  atomic.Int64
 	bytes    atomic.Int64
@@ -152,11 +165,10 @@ func (e *Engine) Request(r *session.Request, from *Origin) {
 	case e.draining.Load():
 		j.fail(wire.ShuttingDown, retryOverloaded)
 		j.release()
-	case r.Kind != wire.KindDecrypt:
-		j.fail(wire.BadRequest, 0)
-		j.release()
-	default:
+	case r.Kind == wire.KindDecrypt:
 		j.run(r)
+	default:
+		j.write(r)
 	}
 }
 

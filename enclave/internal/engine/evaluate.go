@@ -2,6 +2,8 @@ package engine
 
 import (
 	"time"
+
+	"redoubt/enclave/internal/workers"
 )
 
 // phase is what the units of a job do.
@@ -11,12 +13,16 @@ const (
 	opening    phase = iota
 	compiling        // one expression each
 	evaluating       // one slice
+	resealed         // the new key, and all fields sealed to it
 )
 
 // inline evaluates the expressions, if any, on the reader. It returns false if they must be left to a worker. Past
 // times of the same shape decide only whether the reader tries. They set no bound, since other values may take
 // another way through an expression.
 func (j *job) inline() bool {
+	if j.reseal != nil {
+		return false
+	}
 	if j.idle() {
 		return true
 	}
@@ -44,6 +50,9 @@ func (j *job) try() bool {
 // goOn queues the next part of the work on the expressions. It returns false if none is left. Long work is not done
 // in the unit that opens fields, since admission estimates other requests' waits from that unit, and not in one go.
 func (j *job) goOn() bool {
+	if j.reseal != nil {
+		return j.phase == opening && j.allOpened() && j.again(resealed, 1)
+	}
 	if j.idle() {
 		return false
 	}
@@ -84,8 +93,11 @@ func (j *job) prepare() bool {
 // again queues units of a phase, and returns true. From then on the job belongs to the workers.
 func (j *job) again(next phase, units int) bool {
 	kind := kindEvaluate
-	if next == compiling {
+	switch next {
+	case compiling:
 		kind = kindCompile
+	case resealed:
+		kind = kindReseal + workers.Kind(j.reseal.suite)
 	}
 	j.phase = next
 	j.handed.Store(true)

@@ -17,6 +17,10 @@ const (
 
 // finish encodes and answers a request, after every field was tried and every expression evaluated.
 func (j *job) finish() {
+	if j.reseal != nil {
+		j.answerReseal()
+		return
+	}
 	lost := j.lost()
 	if lost && j.reply == nil {
 		j.fail(wire.DecryptFailed, 0)
@@ -147,7 +151,7 @@ func (j *job) answerPlain() {
 	if j.req.ReportAccess {
 		out = wire.AppendAccess(out, j.reads)
 	}
-	j.send(out)
+	j.send(wire.KindDecrypted, out)
 }
 
 // report gathers the access report. It comes from the plan, and so depends on names and sources, not on values.
@@ -164,8 +168,8 @@ func (j *job) report() []wire.FieldRead {
 	return j.reads
 }
 
-// send answers with an encoded response, which the session wipes.
-func (j *job) send(out []byte) {
+// send answers with an encoded message, which the session wipes.
+func (j *job) send(kind wire.Kind, out []byte) {
 	j.stage(wire.StageEncode)
 	if len(out) > wire.MaxBody {
 		clear(out)
@@ -176,7 +180,7 @@ func (j *job) send(out []byte) {
 		clear(out)
 		return
 	}
-	switch err := j.to.Send(wire.KindDecrypted, out); {
+	switch err := j.to.Send(kind, out); {
 	case err == nil:
 	case errors.Is(err, session.ErrQueueFull):
 		j.e.stats.failure(wire.Overloaded)

@@ -55,6 +55,8 @@ type job struct {
 	bad     int              // expressions that failed
 	reads   []wire.FieldRead // the access report
 
+	reseal *resealing // nil for a decrypt
+
 	phase  phase
 	eval   *expr.Run // set while evaluating
 	more   bool      // another slice must follow
@@ -141,7 +143,9 @@ func (j *job) fail(c wire.Code, retryAfter time.Duration) {
 		return
 	}
 	j.e.stats.failure(c)
-	_ = j.to.Fail(c, retryAfter) // on an error the session has ended: nobody is left to tell
+	if j.reseal == nil || !j.tellReseal(c) {
+		_ = j.to.Fail(c, retryAfter) // on an error the session has ended: nobody is left to tell
+	}
 	j.e.stats.Observe(wire.StageTotal, time.Since(j.arrived))
 	j.e.ended()
 }
@@ -154,6 +158,15 @@ func (j *job) failWith(err error) {
 		return
 	}
 	j.fail(we.Code, time.Duration(we.RetryAfterMS)*time.Millisecond)
+}
+
+// codeOf is the code that an error carries.
+func codeOf(err error) wire.Code {
+	var we *wire.Error
+	if errors.As(err, &we) {
+		return we.Code
+	}
+	return wire.Internal
 }
 
 // drop says why nobody wants the answer any more. It returns OK if somebody still does.

@@ -16,7 +16,11 @@ import (
 
 // run takes a fresh request as far as the lane's reader can.
 func (j *job) run(r *session.Request) {
-	if code := j.parse(r.Body); code != wire.OK {
+	code := j.parse(r.Body)
+	if code == wire.OK && j.reseal != nil {
+		code = j.parseReseal()
+	}
+	if code != wire.OK {
 		j.fail(code, 0)
 		j.release()
 		return
@@ -69,10 +73,11 @@ func (j *job) openCached() {
 	}
 }
 
-// openedField records the outcome of opening a field. A value that is not UTF-8 counts as one that cannot be opened.
+// openedField records the outcome of opening a field. A value that is not UTF-8 counts as one that cannot be opened,
+// except for a reseal, which carries bytes.
 func (j *job) openedField(f *field, plain []byte, err error) {
 	f.plain = plain
-	if err != nil || !utf8.Valid(plain) {
+	if err != nil || !utf8.Valid(plain) && j.reseal == nil {
 		secret.Wipe(plain)
 		f.plain = nil
 		j.failField(f)

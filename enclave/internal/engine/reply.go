@@ -44,7 +44,7 @@ func (j *job) answerSealed(lost bool) {
 		m.Reads = j.report()
 		size += wire.AccessSize(len(m.Reads))
 	}
-	j.send(m.Append(j.to.Buffer(size)))
+	j.send(wire.KindDecrypted, m.Append(j.to.Buffer(size)))
 }
 
 // replyResults gathers the requested results.

@@ -44,6 +44,8 @@ func (j *job) Unit(i int) workers.Outcome {
 		j.e.cfg.Expressions.Compile(j.exprs, i)
 	case j.phase == evaluating:
 		j.slice()
+	case j.phase == resealed:
+		j.resealFields()
 	}
 	return workers.Worked
 }

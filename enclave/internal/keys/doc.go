@@ -73,6 +73,20 @@
 //     to come again. It is what brakes a hostile parent, which KMS does no more.
 //   - A generation below the lowest of its rule serves resealing alone (generation_closed).
 //
+// # What is made
+//
+// [Cache.CreateDomain] makes the secret of a domain's generation, of the security module's random bytes, the kernel's,
+// and the data keys that KMS made: who knows but two of the three does not know the secret. It returns a record only
+// after each wrap has opened again to the descriptor's secret. [Cache.WrapDomain] adds a wrap. Both need a rule that
+// bounds how often, and KMS keys of the configuration. The secret and the data keys lie in locked memory, and are wiped
+// before the answer. Nothing is kept: the domain is opened by its record like any other.
+//
+// [Cache.Domain] lends a domain to make keys in. [Domain.Takes] says which vaults may be resealed where: within one
+// domain id and not to a lower generation, or from a KMS key to the domains that the configuration names for it. A
+// reseal costs none of the vault budget, since nobody gets to see what it opens; and what it unwraps is not kept, since
+// a vault whose key is kept could be read for nothing. A mint costs none either: a new key opens nothing. A domain that
+// was purged, denied or evicted meanwhile makes nothing (domain_unknown).
+//
 // # Memory
 //
 // Contexts (AEAD key, base nonce, exporter secret), fields' keys and key schedules that are kept lie in locked memory

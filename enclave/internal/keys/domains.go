@@ -9,8 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"redoubt/wire"
 	"redoubt/wire/kit/domain"
+	"redoubt/wire/kit/sealed"
 	"redoubt/wire/kit/secret"
 )
 
@@ -56,6 +59,19 @@ type DomainRule struct {
 	Lowest uint16
 	// PerSecond and PerHour bound the vaults that are opened, of all generations together. 0: no bound.
 	PerSecond, PerHour int
+	// Creations bounds the generations that are made, and the wraps that are added. nil: none.
+	Creations *rate.Limiter
+	// Suites are those that new keys may have. nil: every one.
+	Suites []sealed.Suite
+}
+
+func (r *DomainRule) allows(suites ...sealed.Suite) bool {
+	for _, s := range suites {
+		if r.Suites != nil && !slices.Contains(r.Suites, s) {
+			return false
+		}
+	}
+	return true
 }
 
 // DomainConfig has what domains need. Without an Opener there are none.
@@ -66,6 +82,11 @@ type DomainConfig struct {
 	KeyARNs []string
 	// Rule gives the rule of a domain id. nil: [DomainRule]'s zero value for each. It MUST NOT block.
 	Rule func(id string) DomainRule
+	// Moves reports whether a vault whose key this KMS key wrapped may be resealed into the domain. nil: none may. It
+	// MUST NOT block.
+	Moves func(keyARN, id string) bool
+	// Hardware fills p with random bytes of the security module. Without it no domain is created.
+	Hardware func(p []byte) error
 	// MaxDomains bounds the open domains, MaxVaultKeys the vault keys that are kept, serialized, in locked memory.
 	MaxDomains, MaxVaultKeys int
 }
@@ -135,6 +156,9 @@ func (r *refusals) add(h domain.Hash, v refusal) {
 func (d *domains) init(cfg DomainConfig) error {
 	if cfg.Rule == nil {
 		cfg.Rule = func(string) DomainRule { return DomainRule{} }
+	}
+	if cfg.Moves == nil {
+		cfg.Moves = func(string, string) bool { return false }
 	}
 	d.cfg = cfg
 	d.slots = make(chan struct{}, maxDomainOpens)
@@ -225,7 +249,7 @@ func (c *Cache) runDomain(
 	d.mu.RLock()
 	purges := d.purges
 	d.mu.RUnlock()
-	keys, allowed, number, err := c.openRecord(ctx, rec, desc, by)
+	keys, allowed, number, err := c.openRecord(ctx, rec, desc, by, nil)
 	d.opens.Add(1)
 	var victim *openDomain
 	d.mu.Lock()
@@ -260,21 +284,17 @@ func vain(err error) bool {
 }
 
 // openRecord asks KMS for the data keys of the record's wraps, in the configuration's order, until one opens the
-// secret. allowed is when KMS was asked. Of several failures the one is returned that may pass.
+// secret. use, if it is not nil, gets the secret. allowed is when KMS was asked. Of several failures the one is
+// returned that may pass.
 func (c *Cache) openRecord(
-	ctx context.Context, rec *domain.Record, desc *domain.Descriptor, by Credentials,
+	ctx context.Context, rec *domain.Record, desc *domain.Descriptor, by Credentials, use func(ds []byte) error,
 ) (keys *domain.Keys, allowed int64, credentials uint64, err error) {
 	d := &c.domains
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.UnwrapTimeout)
-	defer cancel()
-	stop := context.AfterFunc(c.ctx, cancel)
-	defer stop()
-	select {
-	case d.slots <- struct{}{}:
-		defer func() { <-d.slots }()
-	case <-ctx.Done():
-		return nil, 0, 0, &wire.Error{Code: wire.Overloaded}
+	ctx, end, err := c.turn(ctx)
+	if err != nil {
+		return nil, 0, 0, err
 	}
+	defer end()
 	err = errDenied // no wrap of a key that may be used
 	for _, arn := range d.cfg.KeyARNs {
 		w := rec.Find(arn)
@@ -282,7 +302,7 @@ func (c *Cache) openRecord(
 			continue
 		}
 		allowed, credentials = c.now(), number(by)
-		k, failure := c.openWrap(ctx, rec, desc, w, by)
+		k, failure := c.openWrap(ctx, rec, desc, w, by, use)
 		if failure == nil {
 			return k, allowed, credentials, nil
 		}
@@ -293,18 +313,46 @@ func (c *Cache) openRecord(
 	return nil, 0, 0, err
 }
 
+// turn waits until KMS may be asked for a domain. The caller calls end when it has asked. ctx has a deadline, and ends
+// with the cache.
+func (c *Cache) turn(ctx context.Context) (bounded context.Context, end func(), err error) {
+	d := &c.domains
+	d.mu.RLock()
+	closed := c.closed.Load()
+	if !closed {
+		c.work.Add(1)
+	}
+	d.mu.RUnlock()
+	if closed {
+		return nil, nil, errShuttingDown
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.UnwrapTimeout)
+	stop := context.AfterFunc(c.ctx, cancel)
+	leave := func() {
+		stop()
+		cancel()
+		c.work.Done()
+	}
+	select {
+	case d.slots <- struct{}{}:
+		return ctx, func() { <-d.slots; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, nil, &wire.Error{Code: wire.Overloaded}
+	}
+}
+
 // openWrap recovers from a panic below, since others wait for the outcome.
 func (c *Cache) openWrap(
 	ctx context.Context, rec *domain.Record, desc *domain.Descriptor, w *domain.Wrap, by Credentials,
+	use func(ds []byte) error,
 ) (keys *domain.Keys, err error) {
 	defer func() {
 		if recover() != nil {
 			keys, err = nil, errInternal
 		}
 	}()
-	dk, err := c.domains.cfg.Opener.OpenDataKey(ctx, DataKeyRequest{
-		KeyARN: w.ARN, DomainID: desc.ID, Generation: desc.Generation, Wrapped: w.DataKey, By: by,
-	})
+	dk, err := c.dataKey(ctx, desc.ID, desc.Generation, w.ARN, w.DataKey, by)
 	if err != nil {
 		return nil, err
 	}
@@ -318,10 +366,26 @@ func (c *Cache) openWrap(
 		return nil, errWrongSecret
 	}
 	keys, err = domain.OpenKeys(rec.Descriptor, ds.Bytes())
-	if errors.Is(err, domain.ErrSecret) {
+	switch {
+	case errors.Is(err, domain.ErrSecret):
 		return nil, errWrongSecret
+	case err != nil || use == nil:
+		return keys, err
 	}
-	return keys, err
+	if err := use(ds.Bytes()); err != nil {
+		keys.Destroy()
+		return nil, err
+	}
+	return keys, nil
+}
+
+// dataKey asks KMS for a domain's data key, which the caller destroys.
+func (c *Cache) dataKey(
+	ctx context.Context, id string, generation uint16, arn string, wrapped []byte, by Credentials,
+) (*secret.Buffer, error) {
+	return c.domains.cfg.Opener.OpenDataKey(ctx, DataKeyRequest{
+		KeyARN: arn, DomainID: id, Generation: generation, Wrapped: wrapped, By: by,
+	})
 }
 
 // keepDomain puts a domain into the index, or renews the one that is there. It returns one that makes room. The lock is
@@ -443,7 +507,7 @@ func (c *Cache) refreshDomain(o *openDomain, by Credentials) {
 	c.work.Add(1)
 	go func() {
 		defer c.work.Done()
-		keys, allowed, credentials, err := c.openRecord(c.ctx, o.record, o.keys.Descriptor(), by)
+		keys, allowed, credentials, err := c.openRecord(c.ctx, o.record, o.keys.Descriptor(), by, nil)
 		if err == nil {
 			keys.Destroy()
 		} else {

@@ -26,6 +26,7 @@ type entry struct {
 	suite   sealed.Suite
 	wrapped []byte
 	vault   vaultHash
+	once    bool // for a reseal: what is unwrapped is not kept
 	hash    identity
 
 	allowedBy uint64 // the credentials to which KMS last allowed the key, 0: not known; guarded by shard.mu

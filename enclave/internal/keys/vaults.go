@@ -41,9 +41,10 @@ func (c *contexts) hashVault(vaultID, wrapped []byte) (h vaultHash) {
 }
 
 // Vault makes the key of a request for a vault under a domain, at once. The vault counts against the domain's budget
-// unless its key is kept. Nothing is unwrapped yet: a worker does that, when it derives a context. Errors are
-// *wire.Error: domain_unknown, generation_closed, overloaded beyond the budget, decrypt_failed for a wrapped key that
-// is malformed or of another suite or generation.
+// unless its key is kept, or the request is a reseal: nobody gets to see what a reseal opens. So that nobody may read
+// the vault for nothing afterwards, a key that a reseal unwraps is not kept. Nothing is unwrapped yet: a worker does
+// that, when it derives a context. Errors are *wire.Error: domain_unknown, generation_closed, overloaded beyond the
+// budget, decrypt_failed for a wrapped key that is malformed or of another suite or generation.
 func (c *Cache) Vault(r *Request) (Key, error) {
 	if c.closed.Load() {
 		return Key{}, errShuttingDown
@@ -67,9 +68,9 @@ func (c *Cache) Vault(r *Request) (Key, error) {
 	if h.Generation < o.rule.Lowest && !r.Reseal {
 		return fail(errGenerationClosed)
 	}
-	e := &entry{id: o.id, domain: o, suite: h.Suite, vaultID: string(r.VaultID), wrapped: r.Wrapped}
+	e := &entry{id: o.id, domain: o, suite: h.Suite, vaultID: string(r.VaultID), wrapped: r.Wrapped, once: r.Reseal}
 	e.vault = c.domains.keys.hashVault(r.VaultID, r.Wrapped)
-	if !c.domains.keys.has(e.vault.mix(c.domains.keys.identify(o.id, nil))) {
+	if !r.Reseal && !c.domains.keys.has(e.vault.mix(c.domains.keys.identify(o.id, nil))) {
 		if wait := o.budget.take(c.now()); wait > 0 {
 			c.domains.overBudget.Add(1)
 			return fail(&wire.Error{Code: wire.Overloaded, RetryAfterMS: wait})
@@ -130,9 +131,24 @@ func (k Key) expand() (*sealed.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	all.opened.Add(1)
-	all.keys.store(&o.entry, id, buf[:])
+	if !k.e.once {
+		all.opened.Add(1)
+		all.keys.store(&o.entry, id, buf[:])
+	}
 	return key, nil
+}
+
+// Check reports whether the key opens. One of KMS's has, or there were no Key. Error: as of package domain.
+func (k Key) Check() error {
+	if k.e.domain == nil {
+		return nil
+	}
+	key, err := k.expand()
+	if err != nil {
+		return err
+	}
+	key.Destroy()
+	return nil
 }
 
 // derive fills mem with the context, or the record, of an encapsulated key.

@@ -85,18 +85,23 @@ func (k *link) Attest(ctx context.Context, nonce []byte) ([]byte, error) {
 	if !k.s.attests.Allow() {
 		return nil, &wire.Error{Code: wire.Overloaded, RetryAfterMS: 1000}
 	}
+	return k.s.Document(ctx, k.s.cfg.Commitment, nonce)
+}
+
+// Document makes an attestation document, few at a time. Error: *wire.Error.
+func (s *Server) Document(ctx context.Context, userData, nonce []byte) ([]byte, error) {
 	select {
-	case k.s.busy <- struct{}{}:
-		defer func() { <-k.s.busy }()
+	case s.busy <- struct{}{}:
+		defer func() { <-s.busy }()
 	case <-ctx.Done():
 		return nil, &wire.Error{Code: wire.DeadlineExceeded}
 	}
-	doc, err := k.s.cfg.Module.Attest(k.s.cfg.Commitment, nonce, nil)
+	doc, err := s.cfg.Module.Attest(userData, nonce, nil)
 	if err != nil {
-		k.s.cfg.Logs.Logger().Error("the security module made no document")
+		s.cfg.Logs.Logger().Error("the security module made no document")
 		return nil, errors.Join(&wire.Error{Code: wire.Internal}, err)
 	}
-	k.s.attested.Add(1)
+	s.attested.Add(1)
 	return doc, nil
 }
 

@@ -56,7 +56,7 @@ const (
 type Kind uint8
 
 // Kinds is the number of estimates kept.
-const Kinds = 16
+const Kinds = 24
 
 // Stretch is the multiple of its own work (on one worker) after which a job goes before every later one.
 const Stretch = 4

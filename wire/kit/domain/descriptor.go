@@ -97,20 +97,32 @@ func (d *Descriptor) Append(dst []byte) ([]byte, error) {
 }
 
 func (d *Descriptor) valid() bool {
-	if d.Generation == 0 || !ValidID(d.ID) || len(d.Suites) < 1 || len(d.Suites) > MaxSuites ||
-		len(d.Requests) > MaxRequests || !StrongKey(d.Statements) {
+	if d.Generation == 0 || !ValidID(d.ID) || len(d.Requests) > MaxRequests || !StrongKey(d.Statements) {
 		return false
 	}
-	for i, s := range d.Suites {
-		if !s.Valid() || i > 0 && s == d.Suites[0] || i > 1 && s <= d.Suites[i-1] {
+	var requests []sealed.Suite
+	for _, r := range d.Requests {
+		if _, err := sealed.NewPublicKey(r.Suite, r.Public); err != nil {
+			return false
+		}
+		requests = append(requests, r.Suite)
+	}
+	return ValidSuites(d.Suites, requests)
+}
+
+// ValidSuites reports whether a descriptor may have these suites of vaults and of request keys: known ones, in a
+// descriptor's order, no more than it holds.
+func ValidSuites(vaults, requests []sealed.Suite) bool {
+	if len(vaults) < 1 || len(vaults) > MaxSuites || len(requests) > MaxRequests {
+		return false
+	}
+	for i, s := range vaults {
+		if !s.Valid() || i > 0 && s == vaults[0] || i > 1 && s <= vaults[i-1] {
 			return false
 		}
 	}
-	for i, r := range d.Requests {
-		if i > 0 && r.Suite <= d.Requests[i-1].Suite {
-			return false
-		}
-		if _, err := sealed.NewPublicKey(r.Suite, r.Public); err != nil {
+	for i, s := range requests {
+		if !s.Valid() || i > 0 && s <= requests[i-1] {
 			return false
 		}
 	}
