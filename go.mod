@@ -44,6 +44,7 @@ require (
 	go.opentelemetry.io/proto/slim/otlp v1.11.1 // spans as OTLP has them, without gRPC
 	go.uber.org/goleak v1.3.0 // tests: goroutines that stay
 	golang.org/x/crypto v0.59.0 // cryptobyte: ASN.1 of keys, without reflection
+	golang.org/x/mod v0.43.0 // signed notes: the policy
 	golang.org/x/sync v0.25.0 // calls that many callers share, and groups of goroutines
 	golang.org/x/sys v0.50.0 // system calls: locked memory, sockets, vsock, files
 	golang.org/x/text v0.44.0 // upper, lower and title case of expressions
@@ -51,7 +52,6 @@ require (
 	google.golang.org/protobuf v1.36.12 // encoding of spans
 	pgregory.net/rapid v1.3.0 // tests of properties
 )
-
 
 require (
 	cel.dev/expr v0.25.1 // indirect
