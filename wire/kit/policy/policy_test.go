@@ -576,7 +576,7 @@ rules:
   - {principals: ["sig:*"], operations: [reseal], decrypt_rate: {per_second: 5, burst: 7, per_day: 100}}
   - {principals: ["*"], operations: [decrypt], decrypt_rate: {per_day: 50}}
   - {principals: ["key:*"], operations: [decrypt], decrypt_rate: {per_second: 1}}
-  - {principals: ["sig:*", "key:z"], operations: [decrypt], decrypt_rate: {per_second: 8, burst: 1, per_day: 60}}
+  - {principals: ["sig:*", "key:*"], operations: [decrypt], decrypt_rate: {per_second: 8, burst: 1, per_day: 60}}
   - {principals: ["oidc:x"], operations: [decrypt]}
 `)
 	for name, want := range map[string]Rate{
