@@ -34,6 +34,7 @@ type Enclave struct {
 	lacks  atomic.Uint64
 	odd    oddSession
 	domain atomic.Pointer[func(record []byte) error]
+	write  atomic.Pointer[Write]
 
 	mu       sync.Mutex
 	ln       *transport.Listener
@@ -89,6 +90,13 @@ func (e *Enclave) Stall(on bool) { e.stuck.Store(on) }
 
 // Lack removes features from what sessions announce, from the next Up on, as in an enclave of an earlier release.
 func (e *Enclave) Lack(f wire.Features) { e.lacks.Store(uint64(f)) }
+
+// Write decides the answer to a request of domains: its kind is the request's and one more. A code other than wire.OK
+// is the answer instead.
+type Write func(kind wire.Kind, body []byte) (answer []byte, code wire.Code)
+
+// OnWrite decides how requests of domains are answered. Without it they are refused.
+func (e *Enclave) OnWrite(w Write) { e.write.Store(&w) }
 
 // OnDomain decides what becomes of the records of domains that are handed over. Each is taken before.
 func (e *Enclave) OnDomain(open func(record []byte) error) { e.domain.Store(&open) }
@@ -200,9 +208,13 @@ func (h handler) Request(r *session.Request) {
 	if h.odd {
 		h.e.odd.requests.Add(1)
 	}
-	body := r.Own()
+	body, kind := r.Own(), r.Kind
 	re := r.Responder
 	go func() {
+		if kind != wire.KindDecrypt {
+			h.e.answerWrite(kind, body, re)
+			return
+		}
 		var req wire.DecryptRequest
 		if req.Decode(body) != nil {
 			_ = re.Fail(wire.BadRequest, 0)
@@ -216,6 +228,20 @@ func (h handler) Request(r *session.Request) {
 		}
 		_ = re.Send(wire.KindDecrypted, resp.Append(re.Buffer(256)))
 	}()
+}
+
+func (e *Enclave) answerWrite(kind wire.Kind, body []byte, re session.Responder) {
+	w := e.write.Load()
+	if w == nil {
+		_ = re.Fail(wire.KeyDenied, 0)
+		return
+	}
+	answer, code := (*w)(kind, body)
+	if code != wire.OK {
+		_ = re.Fail(code, 0)
+		return
+	}
+	_ = re.Send(kind+1, append(re.Buffer(len(answer)), answer...))
 }
 
 func (h handler) Credentials(m *wire.Credentials) error {

@@ -5,7 +5,8 @@ import (
 	"crypto/sha512"
 	"encoding/binary"
 	"encoding/hex"
-	"time"
+	"errors"
+	"slices"
 
 	"github.com/valyala/fastjson"
 
@@ -26,10 +27,10 @@ type enc struct {
 func (r *request) domain(k *keys) *fault {
 	v := k[kDomain]
 	switch {
-	case v == nil && (k[kEncs] != nil || k[kDomainRecords] != nil):
+	case v == nil && (k[kEncs] != nil || k[kDomainRecords] != nil && len(r.to) == 0):
 		return faultNoDomain
 	case v == nil:
-		return nil
+		return r.domainRecords(k[kDomainRecords])
 	case r.msg.KeyContext:
 		return faultDomainContext
 	}
@@ -43,23 +44,31 @@ func (r *request) domain(k *keys) *fault {
 	return r.domainRecords(k[kDomainRecords])
 }
 
-// ask says how the request is sent.
-func (r *request) ask(deadline time.Time, batch bool) pool.Ask {
-	return pool.Ask{Deadline: deadline, Batch: batch, Records: r.records}
-}
-
-// fault is the fault for an error of the upstream, which names the domain that the enclave lacks.
+// fault is the fault for an error of the upstream, which names the domain that the enclave lacks. An enclave that lacks
+// one which the request does not have is broken.
 func (r *request) fault(err error, route Route) *fault {
 	f := upstreamFault(err, route)
 	if f.code != wire.DomainUnknown.String() {
 		return f
 	}
-	if len(r.msg.Domain) == 0 {
+	name := r.msg.Domain
+	var unknown *pool.UnknownDomainError
+	if errors.As(err, &unknown) {
+		name = unknown.Name[:]
+	} else if len(r.to) > 0 {
+		name = nil // a reseal's answer says which
+	}
+	if len(name) == 0 || !r.ofDomain(name) {
 		return faultOf(wire.Internal, 0)
 	}
 	named := *f
-	named.domain = hex.EncodeToString(r.msg.Domain)
+	named.domain = hex.EncodeToString(name)
 	return &named
+}
+
+// ofDomain reports whether the request names this domain.
+func (r *request) ofDomain(name []byte) bool {
+	return bytes.Equal(name, r.msg.Domain) || bytes.Equal(name, r.to)
 }
 
 // readEncs reads the encapsulated keys. Each must be what its ref says. Those that no field names are dropped, so that
@@ -133,46 +142,38 @@ func (r *request) refField(name, blob []byte) *fault {
 	return nil
 }
 
-// domainRecords reads the records that the request hands over. A record of another domain than the request's, and a
-// second one, is refused.
+// domainRecords reads the records that the request hands over. One of another domain than the request's, and a second
+// one of the same, is refused.
 func (r *request) domainRecords(v *fastjson.Value) *fault {
 	if v == nil {
 		return nil
 	}
-	var f *fault
-	if r.records, f = r.appendRecords(r.records, v); f != nil {
-		return f
-	}
-	if len(r.records) > 1 || len(r.records) == 1 && !bytes.Equal(r.records[0].Name[:], r.msg.Domain) {
-		return faultRecordOther
-	}
-	return nil
-}
-
-// appendRecords reads an array of domain records.
-func (r *request) appendRecords(dst []pool.Record, v *fastjson.Value) ([]pool.Record, *fault) {
 	list, err := v.Array()
 	if err != nil {
-		return dst, faultRecordsShape
+		return faultRecordsShape
 	}
 	if len(list) > parentapi.MaxDomainRecords {
-		return dst, faultRecordCount
+		return faultRecordCount
 	}
 	for _, v := range list {
 		if v.Type() != fastjson.TypeString {
-			return dst, faultRecordsShape
+			return faultRecordsShape
 		}
 		record, err := r.base64(str(v))
 		if err != nil {
-			return dst, faultRecord
+			return faultRecord
 		}
 		name, ok := recordName(record)
 		if !ok {
-			return dst, faultRecord
+			return faultRecord
 		}
-		dst = append(dst, pool.Record{Name: name, Bytes: record})
+		had := slices.ContainsFunc(r.records, func(had pool.Record) bool { return had.Name == name })
+		if had || !r.ofDomain(name[:]) {
+			return faultRecordOther
+		}
+		r.records = append(r.records, pool.Record{Name: name, Bytes: record})
 	}
-	return dst, nil
+	return nil
 }
 
 // recordName is the name of the domain whose record this is, by its first part: the length of the descriptor as u16,

@@ -17,6 +17,8 @@ type fault struct {
 	retryMS uint32
 	// domain is the name, in hex, of the domain that the enclave lacks; empty for all other faults.
 	domain string
+	// fields are the names of those that do not open, of a reseal.
+	fields []string
 }
 
 // String is the text. It holds nothing of the request.
@@ -108,6 +110,12 @@ var (
 	faultRecordCount   = invalid("domain_records must be at most 4")
 	faultRecord        = invalid("domain_records must hold records of at most 16384 bytes, in standard padded base64")
 	faultRecordOther   = invalid("domain_records must be records of the request's domains, one for each")
+	faultDomainID      = invalid("id must be 1 to 63 of a-z, 0-9, dot, underscore and hyphen")
+	faultSuiteName     = invalid("suite must be the name of a suite")
+	faultDataKeyCount  = invalid("data_keys must be 1 to 16")
+	faultDataKeyTwice  = invalid("two data keys have the same key_arn")
+	faultKeyARN        = invalid("key_arn must be 1 to 2048 bytes")
+	faultResealMember  = misshapen("old has no place for expressions, include, compat, reply_key and report_access")
 	faultSize          = &fault{status: 413, code: codeBadRequest, text: "request is too large once encoded"}
 	faultItemsMissing  = misshapen("items is required: an array of 1 to 1000 objects")
 	faultItemsShape    = misshapen("items must be an array of objects")
@@ -135,6 +143,13 @@ var (
 	faultDomainNotKept = &fault{
 		status: 503, code: codeDomainNotKept, retryMS: defaultRetryMS,
 		text: "the enclave took the domain's record, and still says that it does not know the domain",
+	}
+
+	faultUnopened = &fault{
+		status: 422, code: wire.DecryptFailed.String(), text: "fields do not open; nothing was resealed",
+	}
+	faultKeyUnopened = &fault{
+		status: 422, code: wire.DecryptFailed.String(), text: "the vault's key does not open; nothing was resealed",
 	}
 
 	faultUnanswered = &fault{

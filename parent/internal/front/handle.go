@@ -98,6 +98,8 @@ func (s *Server) dispatch(x *exchange) (f *fault) {
 		return s.decrypt(x, v1)
 	case RouteBatch:
 		return s.batch(x)
+	case RouteDomains, RouteDomainWrap, RouteVaultKeys, RouteReseal:
+		return s.writeDomains(x)
 	case RouteAttestation:
 		return s.attestation(x)
 	case RouteEnclaves:
@@ -266,6 +268,7 @@ func (b *buffer) fault(f *fault, problem bool, requestID []byte) {
 	b.inner([]byte(f.text))
 	b.text(`"`)
 	b.domain(f)
+	b.unopened(f)
 	b.text(`,"request_id":"`)
 	b.inner(requestID)
 	b.text(`"}`)
@@ -279,6 +282,21 @@ func (b *buffer) domain(f *fault) {
 	b.text(`,"` + parentapi.MemberDomain + `":"`)
 	b.text(f.domain)
 	b.text(`"`)
+}
+
+// unopened appends the member that names the fields that do not open.
+func (b *buffer) unopened(f *fault) {
+	for i, name := range f.fields {
+		if i == 0 {
+			b.text(`,"` + parentapi.MemberFields + `":[`)
+		} else {
+			b.text(",")
+		}
+		b.str([]byte(name))
+	}
+	if len(f.fields) > 0 {
+		b.text("]")
+	}
 }
 
 // refuse answers bytes that are not a readable HTTP request. fasthttp closes the connection afterwards.

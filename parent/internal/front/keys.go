@@ -34,6 +34,12 @@ var keyNames = [kCount]string{
 // keys are the values of a request by key; nil when absent.
 type keys [kCount]*fastjson.Value
 
+// wantsResults reports whether there is a member that says what to return.
+func (k *keys) wantsResults() bool {
+	return k[kExpressions] != nil || k[kInclude] != nil || k[kCompat] != nil || k[kReplyKey] != nil ||
+		k[kReportAccess] != nil
+}
+
 func (k *keys) collect(obj *fastjson.Object, d dialect) *fault {
 	var f *fault
 	obj.Visit(func(name []byte, v *fastjson.Value) {

@@ -41,7 +41,8 @@ type request struct {
 	exprs   []entry // sorted by name; the order of msg.Expressions
 	encs    []enc
 	records []pool.Record
-	size    int // of the body, for the decision to keep
+	to      []byte // the domain to which a reseal moves; empty for any other request
+	size    int    // of the body, for the decision to keep
 }
 
 // entry is a member of fields or expressions as the caller wrote it.
@@ -76,21 +77,38 @@ func (r *request) decode(body []byte, d dialect) *fault {
 
 // decodeChecked is decode for a body of which jsonscan has been through already, within the same bounds.
 func (r *request) decodeChecked(body []byte, d dialect) *fault {
+	obj, f := r.root(body)
+	if f != nil {
+		return f
+	}
+	return r.decodeObject(obj, d)
+}
+
+// root parses body, which it does not keep, and empties r.
+func (r *request) root(body []byte) (*fastjson.Object, *fault) {
 	r.size = len(body)
 	r.scratch = grow(r.scratch[:0], len(body))
 	r.msg.Reset()
-	r.fields, r.exprs, r.encs, r.records = r.fields[:0], r.exprs[:0], r.encs[:0], r.records[:0]
+	r.fields, r.exprs, r.encs, r.records, r.to = r.fields[:0], r.exprs[:0], r.encs[:0], r.records[:0], nil
 	root, err := r.parser.ParseBytes(body)
 	if err != nil {
-		return faultSyntax
+		return nil, faultSyntax
 	}
 	obj, err := root.Object()
 	if err != nil {
-		return faultObject
+		return nil, faultObject
 	}
+	return obj, nil
+}
+
+// decodeObject reads a decrypt request.
+func (r *request) decodeObject(obj *fastjson.Object, d dialect) *fault {
 	var keys keys
 	if f := keys.collect(obj, d); f != nil {
 		return f
+	}
+	if len(r.to) > 0 && keys.wantsResults() {
+		return faultResealMember
 	}
 	if f := r.scalars(&keys, d); f != nil {
 		return f

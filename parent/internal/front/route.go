@@ -11,6 +11,10 @@ const (
 	RouteDecrypt
 	RouteV1Decrypt
 	RouteBatch
+	RouteDomains
+	RouteDomainWrap
+	RouteVaultKeys
+	RouteReseal
 	RouteAttestation
 	RouteEnclaves
 	RouteHealth
@@ -30,6 +34,10 @@ var routes = [Routes]struct {
 	RouteDecrypt:     {path: parentapi.PathDecrypt, post: true},
 	RouteV1Decrypt:   {path: parentapi.PathV1Decrypt, post: true},
 	RouteBatch:       {path: parentapi.PathBatch, post: true},
+	RouteDomains:     {path: parentapi.PathDomains, post: true},
+	RouteDomainWrap:  {path: parentapi.PathDomainWrap, post: true},
+	RouteVaultKeys:   {path: parentapi.PathVaultKeys, post: true},
+	RouteReseal:      {path: parentapi.PathReseal, post: true},
 	RouteAttestation: {path: "/v1/attestation"},
 	RouteEnclaves:    {path: "/enclaves"},
 	RouteHealth:      {path: "/health", open: true},
@@ -41,8 +49,11 @@ func (r Route) String() string { return routes[r].path }
 
 // maxBody is the largest body of the route's requests, in bytes.
 func (r Route) maxBody() int {
-	if r == RouteBatch {
+	switch r { //nolint:exhaustive // all others are alike
+	case RouteBatch:
 		return MaxBatchBody
+	case RouteReseal:
+		return parentapi.MaxResealBody
 	}
 	return MaxBody
 }
@@ -61,6 +72,6 @@ func routeOf(path []byte) Route {
 // problems reports whether the route's errors are RFC 9457 problem details. The other routes use the reference's
 // form.
 func (r Route) problems(path []byte) bool {
-	return r == RouteV1Decrypt || r == RouteBatch || r == RouteAttestation ||
+	return r >= RouteV1Decrypt && r <= RouteAttestation ||
 		r == RouteUnknown && len(path) >= 4 && string(path[:4]) == "/v1/"
 }

@@ -34,6 +34,8 @@ type Upstream interface {
 	// Do sends msg to an enclave and returns its answer, which the caller MUST Release. It fails with a *wire.Error,
 	// which the enclave answered or which describes what happened on the way, or with an error of package pool.
 	Do(ctx context.Context, ask pool.Ask, msg *wire.DecryptRequest) (*session.Call, error)
+	// Write sends a request of another kind. Errors as Do.
+	Write(ctx context.Context, ask pool.Ask, kind wire.Kind, msg pool.Message) (*session.Call, error)
 	// Start and Finish do so in two steps, for many requests at once: Start sends msg, done gets the call, and Finish
 	// says what became of it.
 	Start(ask pool.Ask, msg *wire.DecryptRequest, user any, done chan<- *session.Call) error

@@ -107,8 +107,12 @@ func (m *Metrics) http() {
 			m.known[o] = m.requests.WithLabelValues(r.String(), itoa(o.status), o.code)
 		}
 	}
-	o := outcome{front.RouteBatch, 200, wire.OK.String()}
-	m.known[o] = m.requests.WithLabelValues(o.route.String(), itoa(o.status), o.code)
+	for _, r := range []front.Route{
+		front.RouteBatch, front.RouteDomains, front.RouteDomainWrap, front.RouteVaultKeys, front.RouteReseal,
+	} {
+		o := outcome{r, 200, wire.OK.String()}
+		m.known[o] = m.requests.WithLabelValues(o.route.String(), itoa(o.status), o.code)
+	}
 }
 
 func (m *Metrics) sessions() {

@@ -97,10 +97,15 @@ type Ask struct {
 	Deadline time.Time
 	// Batch sends it on the batch lane.
 	Batch bool
-	// Records are those of the request's domains. They are handed over to an enclave that does not know the domain; the
-	// request is then sent once more on that session.
+	// Records are those of the request's domains, at most one of each. The record of a domain that an enclave does not
+	// know is handed over, and the request is then sent once more on that session.
 	Records []Record
+
+	kind wire.Kind // 0: a decrypt
 }
+
+// Message is the body of a request.
+type Message interface{ Append(dst []byte) []byte }
 
 // Do sends msg to an enclave and waits for the answer, until ask.Deadline or ctx ends. The caller MUST Release the
 // call. Errors: *wire.Error, ErrNoEnclave, ErrNoneReady, ErrUnanswered, ErrNoPaddedReply, ErrNoDomains, ErrRecordRefused,
@@ -108,6 +113,19 @@ type Ask struct {
 func (p *Pool) Do(ctx context.Context, ask Ask, msg *wire.DecryptRequest) (*session.Call, error) {
 	t := needs(msg)
 	return p.try(&t, ask, msg, func(c *session.Client, call *session.Call) error { return c.Do(ctx, call) })
+}
+
+// Write sends a request of another kind to an enclave that knows what domains write, and waits for the answer, as Do
+// does. The answer to a reseal is never that a domain is unknown: that is an [*UnknownDomainError]. Errors as of Do.
+func (p *Pool) Write(ctx context.Context, ask Ask, kind wire.Kind, msg Message) (*session.Call, error) {
+	ask.kind = kind
+	t := tried{need: wire.FeatureDomainWrites}
+	return p.try(&t, ask, msg, func(c *session.Client, call *session.Call) error {
+		if err := c.Do(ctx, call); err != nil {
+			return err
+		}
+		return unknownTo(call)
+	})
 }
 
 // Start sends msg to an enclave and does not wait. The call is sent to done, with User set to user, at the deadline at
@@ -137,7 +155,7 @@ func (p *Pool) Finish(ctx context.Context, ask Ask, msg *wire.DecryptRequest, ca
 	call.Release()
 	send := func(c *session.Client, call *session.Call) error { return c.Do(ctx, call) }
 	if len(ask.Records) > 0 && lacksDomain(err) && e != nil {
-		call, err = p.withRecords(ask, e, c, msg, send)
+		call, err = p.withRecords(err, ask, e, c, msg, send)
 		if err == nil {
 			return call, nil
 		}
@@ -175,7 +193,7 @@ func (p *Pool) enclaveOf(c *session.Client) *enclave {
 type sender func(c *session.Client, call *session.Call) error
 
 // try gives msg to send, on one session after the other, until send succeeds or it is of no use.
-func (p *Pool) try(t *tried, ask Ask, msg *wire.DecryptRequest, send sender) (*session.Call, error) {
+func (p *Pool) try(t *tried, ask Ask, msg Message, send sender) (*session.Call, error) {
 	full := false
 	for {
 		l, c := p.pick(t)
@@ -187,7 +205,7 @@ func (p *Pool) try(t *tried, ask Ask, msg *wire.DecryptRequest, send sender) (*s
 		}
 		call, err := on(c, ask, msg, send)
 		if len(ask.Records) > 0 && lacksDomain(err) {
-			call, err = p.withRecords(ask, l.enclave, c, msg, send)
+			call, err = p.withRecords(err, ask, l.enclave, c, msg, send)
 		}
 		if err == nil {
 			return call, nil
@@ -205,9 +223,12 @@ func (p *Pool) try(t *tried, ask Ask, msg *wire.DecryptRequest, send sender) (*s
 }
 
 // on sends msg on a session. Without an error, the call is the caller's to release.
-func on(c *session.Client, ask Ask, msg *wire.DecryptRequest, send sender) (*session.Call, error) {
+func on(c *session.Client, ask Ask, msg Message, send sender) (*session.Call, error) {
 	call := c.NewCall()
 	call.Batch, call.Deadline = ask.Batch, ask.Deadline
+	if ask.kind != 0 {
+		call.Kind = ask.kind
+	}
 	call.Body = appendFor(c.Features(), call.Body, msg)
 	if err := send(c, call); err != nil {
 		call.Release()
@@ -217,11 +238,12 @@ func on(c *session.Client, ask Ask, msg *wire.DecryptRequest, send sender) (*ses
 }
 
 // appendFor appends msg without the parts that the enclave of a session does not know.
-func appendFor(f wire.Features, dst []byte, msg *wire.DecryptRequest) []byte {
-	if !msg.ReportAccess || f.Has(wire.FeatureAccessReport) {
+func appendFor(f wire.Features, dst []byte, msg Message) []byte {
+	m, ok := msg.(*wire.DecryptRequest)
+	if !ok || !m.ReportAccess || f.Has(wire.FeatureAccessReport) {
 		return msg.Append(dst)
 	}
-	known := *msg
+	known := *m
 	known.ReportAccess = false
 	return known.Append(dst)
 }
@@ -232,7 +254,7 @@ func (p *Pool) give(err error) error {
 	case elsewhere(err) && errors.Is(err, session.ErrSentUnknown):
 		p.o.Observer.NotRetried()
 		return ErrUnanswered
-	case errors.Is(err, ErrRecordRefused), errors.Is(err, ErrDomainNotKept):
+	case errors.Is(err, ErrRecordRefused), errors.Is(err, ErrDomainNotKept), isNamed(err):
 		return err
 	}
 	return translate(err)
@@ -243,7 +265,10 @@ func (p *Pool) noneFor(t *tried) error {
 	for _, lacking := range [...]struct {
 		feature wire.Features
 		err     error
-	}{{wire.FeatureDomains, ErrNoDomains}, {wire.FeaturePaddedReply, ErrNoPaddedReply}} {
+	}{
+		{wire.FeatureDomainWrites, ErrNoDomains}, {wire.FeatureDomains, ErrNoDomains},
+		{wire.FeaturePaddedReply, ErrNoPaddedReply},
+	} {
 		if need := t.need; need.Has(lacking.feature) {
 			t.need &^= lacking.feature
 			if _, c := p.pick(t); c != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"slices"
 	"time"
 
 	"redoubt/wire"
@@ -37,7 +38,38 @@ var (
 	ErrNoDomains = errors.New("no enclave knows domains")
 )
 
-// lacksDomain reports whether the enclave answered that it does not know the request's domain.
+// UnknownDomainError reports which of the request's domains the enclave does not know, where the request has several.
+// It unwraps to a *wire.Error of code domain_unknown.
+type UnknownDomainError struct {
+	Name [wire.DomainNameSize]byte
+}
+
+func (*UnknownDomainError) Error() string { return wire.DomainUnknown.Text() }
+
+// Unwrap is the code.
+func (*UnknownDomainError) Unwrap() error { return errDomainUnknown }
+
+var errDomainUnknown = &wire.Error{Code: wire.DomainUnknown}
+
+// unknownTo is an [*UnknownDomainError] if a reseal's answer says that the enclave does not know a domain.
+func unknownTo(call *session.Call) error {
+	if call.AnswerKind != wire.KindResealed || len(call.Answer) == 0 || wire.Code(call.Answer[0]) != wire.DomainUnknown {
+		return nil
+	}
+	var m wire.ResealResponse
+	if m.Decode(call.Answer) != nil {
+		return nil // for the caller to find
+	}
+	return &UnknownDomainError{Name: [wire.DomainNameSize]byte(m.Domain)}
+}
+
+// isNamed reports whether err says which domain is unknown.
+func isNamed(err error) bool {
+	var unknown *UnknownDomainError
+	return errors.As(err, &unknown)
+}
+
+// lacksDomain reports whether the enclave answered that it does not know a domain of the request.
 func lacksDomain(err error) bool {
 	if err == nil {
 		return false // before we is on the heap
@@ -46,28 +78,55 @@ func lacksDomain(err error) bool {
 	return errors.As(err, &we) && we.Code == wire.DomainUnknown
 }
 
-// withRecords hands the records of ask over to an enclave that does not know the request's domain, and sends the
-// request once more on the same session.
-func (p *Pool) withRecords(ask Ask, e *enclave, c *session.Client, msg *wire.DecryptRequest, send sender) (
+// wanted is the index of the record of the domain that err names, or of the only one if err names none; -1 if there is
+// no such record.
+func (a *Ask) wanted(err error) int {
+	var unknown *UnknownDomainError
+	if errors.As(err, &unknown) {
+		return slices.IndexFunc(a.Records, func(r Record) bool { return r.Name == unknown.Name })
+	}
+	if len(a.Records) == 1 {
+		return 0
+	}
+	return -1
+}
+
+// withRecords hands the record of the domain that err is about over to the enclave, and sends the request once more on
+// the same session; so for each domain of the request, once.
+func (p *Pool) withRecords(err error, ask Ask, e *enclave, c *session.Client, msg Message, send sender) (
 	*session.Call, error,
 ) {
-	for i := range ask.Records {
-		err := p.handOver(ask.Deadline, e, c, ask.Records[i].Bytes)
-		p.o.Observer.DomainHandedOver(err == nil)
-		var we *wire.Error
-		if errors.As(err, &we) && (we.Code == wire.BadRequest || we.Code == wire.DecryptFailed) {
-			err = ErrRecordRefused
-		}
-		if err != nil {
+	given := map[int]bool{}
+	for {
+		i := ask.wanted(err)
+		switch {
+		case i < 0:
 			return nil, err
+		case given[i]:
+			p.o.Observer.DomainNotKept()
+			return nil, ErrDomainNotKept
+		}
+		given[i] = true
+		err = p.handOver(ask.Deadline, e, c, ask.Records[i].Bytes)
+		p.o.Observer.DomainHandedOver(err == nil)
+		if err != nil {
+			return nil, refusal(err)
+		}
+		var call *session.Call
+		if call, err = on(c, ask, msg, send); !lacksDomain(err) {
+			return call, err
 		}
 	}
-	call, err := on(c, ask, msg, send)
-	if lacksDomain(err) {
-		p.o.Observer.DomainNotKept()
-		err = ErrDomainNotKept
+}
+
+// refusal is [ErrRecordRefused] for what an enclave says of a record that is not right, and err otherwise. Those codes
+// of the enclave would speak of the request's own fields.
+func refusal(err error) error {
+	var we *wire.Error
+	if errors.As(err, &we) && (we.Code == wire.BadRequest || we.Code == wire.DecryptFailed) {
+		return ErrRecordRefused
 	}
-	return call, err
+	return err
 }
 
 // handOver gives an enclave the record of a domain, and waits until it has opened the domain. Requests that have the
