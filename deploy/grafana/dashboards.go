@@ -7,7 +7,9 @@ const objective = "0.001"
 const (
 	answered = `redoubt_parent_http_requests_total|redoubt_parent_batch_items_total`
 	counted  = `__name__=~"` + answered + `",route=~"|/decrypt|/v1/decrypt"`
-	callers  = `ok|bad_request|unauthenticated|key_denied|decrypt_failed|expression_failed` // codes that are no failures
+	// callers are codes that are no failures. The asker answers domain_unknown with the domain's record.
+	callers = `ok|bad_request|unauthenticated|key_denied|decrypt_failed|expression_failed|domain_unknown|` +
+		`domain_record_refused|generation_closed`
 	decrypts = `{` + counted + `}`
 	failures = `{` + counted + `,code!~"` + callers + `"}`
 	denials  = `redoubt:denials:rate5m` // recorded by alerts.yaml: of keys, where the probe is denied too

@@ -234,6 +234,9 @@ func (g *gen) decryptBody(rec *testkit.Record) map[string]any {
 	if g.oneIn(8) {
 		m["encoding"] = pick(g, "1", "2", "3", "4")
 	}
+	if g.oneIn(5) {
+		g.underDomain(m)
+	}
 	return m
 }
 
@@ -248,6 +251,8 @@ func (r *rig) parentRequest(g *gen, host string) request {
 			items = append(items, g.decryptBody(r.record))
 		}
 		q.body = g.data(g.json(map[string]any{"items": items}))
+	case slices.Contains(domainRoutes, route.Path):
+		q.body = g.data(g.json(r.domainsBody(g, route.Path)))
 	case route.Method == http.MethodPost:
 		q.body = g.data(g.json(g.decryptBody(r.record)))
 	default:

@@ -22,16 +22,25 @@
 //
 // /v1/decrypt and each item of a batch take encoding "4" with "domain", the name of the domain: the first 32 bytes of
 // the SHA-384 of its descriptor, in lower-case hex. Such a request has no region and no key context. "encs" has the
-// encapsulated keys of its fields in base64, by the first 8 bytes of their SHA-256 in hex; the parent compares them, and
-// drops those that no field names. An enclave that has not opened the domain makes the answer 421 domain_unknown, whose
-// member "domain" repeats the name. (421, since another attempt at the same place may be answered; an intermediary that
-// repeats the request by itself does no harm.) The caller repeats the request with the domain's record in
-// "domain_records", which the parent gives to that enclave. Then the answers are those of any other request, or:
+// encapsulated keys of its fields in base64, by the first 8 bytes of their SHA-256 in hex. The parent compares them,
+// and drops those that no field names.
+//
+// An enclave that has not opened the domain makes the answer 421 domain_unknown, whose member "domain" repeats the
+// name. (421, since another attempt at the same place may be answered. An intermediary that repeats the request by
+// itself does no harm.) The caller repeats the request with the domain's record in "domain_records", which the parent
+// gives to that enclave. Then the answers are those of any other request, or:
 //
 //	400 domain_record_refused  the record is malformed, or its secret is not the descriptor's
 //	403 generation_closed      the enclave's file closes this generation of the domain
 //	503 domain_not_kept        the enclave took the record, and says again that it does not know the domain
 //	503 domains_unsupported    no enclave that can be asked knows domains
+//
+// The API alone uses the routes that create domains and their wraps, mint keys of new vaults, and reseal
+// (wire/parentapi has their bodies). They need the same authentication as /v1/decrypt and no right beyond it. What they
+// answer is ciphertext, public keys, signatures and an attestation document, and has no effect until a caller stores
+// it: what a domain may be, and how often one is made, is decided by the enclave's measured file. Minting and resealing
+// are work of the batch lane. Where fields do not open, a reseal answers 422 decrypt_failed with their names in
+// "fields".
 //
 // A record is a part of the body, and is bounded and accounted for with it. The parent reads no more of it than the
 // descriptor's length, to compare its hash with the name.

@@ -24,8 +24,8 @@ type write struct {
 	answer func(s *Server, out *buffer, body []byte) *fault
 }
 
-// writeDomains answers the routes of domains. Nothing that it answers is secret: an answer holds ciphertext, public keys
-// and signatures. It changes nothing either, until a caller stores it.
+// writeDomains answers the routes of domains. Nothing that it answers is secret: an answer holds ciphertext, public
+// keys and signatures. It changes nothing either, until a caller stores it.
 func (s *Server) writeDomains(x *exchange) *fault {
 	x.begin(partRead)
 	j := newJob()

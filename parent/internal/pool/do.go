@@ -108,8 +108,8 @@ type Ask struct {
 type Message interface{ Append(dst []byte) []byte }
 
 // Do sends msg to an enclave and waits for the answer, until ask.Deadline or ctx ends. The caller MUST Release the
-// call. Errors: *wire.Error, ErrNoEnclave, ErrNoneReady, ErrUnanswered, ErrNoPaddedReply, ErrNoDomains, ErrRecordRefused,
-// ErrDomainNotKept.
+// call. Errors: *wire.Error, ErrNoEnclave, ErrNoneReady, ErrUnanswered, ErrNoPaddedReply, ErrNoDomains,
+// ErrRecordRefused, ErrDomainNotKept.
 func (p *Pool) Do(ctx context.Context, ask Ask, msg *wire.DecryptRequest) (*session.Call, error) {
 	t := needs(msg)
 	return p.try(&t, ask, msg, func(c *session.Client, call *session.Call) error { return c.Do(ctx, call) })

@@ -28,7 +28,8 @@ const (
 )
 
 var (
-	// ErrDomainNotKept reports that an enclave took the record of a domain, and then said again that it does not know the domain.
+	// ErrDomainNotKept reports that an enclave took the record of a domain, and then said again that it does not know
+	// the domain.
 	ErrDomainNotKept = errors.New("the enclave does not keep the domain whose record it took")
 	// ErrRecordRefused reports that an enclave does not know the request's domain, and that the record which came with
 	// the request does not open it: it is malformed, or its secret is not the descriptor's.
@@ -57,10 +58,10 @@ func unknownTo(call *session.Call) error {
 		return nil
 	}
 	var m wire.ResealResponse
-	if m.Decode(call.Answer) != nil {
-		return nil // for the caller to find
+	if m.Decode(call.Answer) == nil {
+		return &UnknownDomainError{Name: [wire.DomainNameSize]byte(m.Domain)}
 	}
-	return &UnknownDomainError{Name: [wire.DomainNameSize]byte(m.Domain)}
+	return nil // what is malformed is for the caller to find
 }
 
 // isNamed reports whether err says which domain is unknown.
