@@ -266,7 +266,8 @@ func (p *Pool) noneFor(t *tried) error {
 		feature wire.Features
 		err     error
 	}{
-		{wire.FeatureDomainWrites, ErrNoDomains}, {wire.FeatureDomains, ErrNoDomains},
+		{wire.FeatureDomainWrites, ErrNoDomains},
+		{wire.FeatureDomains, ErrNoDomains},
 		{wire.FeaturePaddedReply, ErrNoPaddedReply},
 	} {
 		if need := t.need; need.Has(lacking.feature) {
