@@ -77,6 +77,9 @@ type Principal struct {
 	Name string
 	// Groups come from the token or the authorizer, as "group:NAME".
 	Groups []string
+	// Operator says that the caller is the operator of the service's host, by a command there. No authenticator sets
+	// it. An operator, who may also replace the store, may do everything, whatever the policy says.
+	Operator bool
 	// Scope bounds what any policy may allow. nil sets no bound.
 	Scope *Grant
 	// Rate limits the principal's decrypts, in place of the policy's rate. nil sets no limit.

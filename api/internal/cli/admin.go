@@ -41,7 +41,7 @@ func adminPath(flag, path string) string {
 	return path + ".sock"
 }
 
-// admin serves backup and restore on a unix socket that only the server's user can open.
+// admin serves backup, restore and operations on a unix socket that only the server's user can open.
 func (cmd *Serve) admin(ctx context.Context, a *app, log *slog.Logger) (stop func(), err error) {
 	file, ok := a.store.(*bolt.Store)
 	path := adminPath(cmd.Admin, cmd.boltPath())
@@ -62,7 +62,7 @@ func (cmd *Serve) admin(ctx context.Context, a *app, log *slog.Logger) (stop fun
 		return nil, err
 	}
 	s := &http.Server{
-		Handler: adminHandler(file, a.vault.Replace, adminStall, log), ReadHeaderTimeout: readHeaderTimeout,
+		Handler: adminHandler(file, a.vault.Replace, a.operator, adminStall, log), ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 	}
 	go func() { _ = s.Serve(l) }()
@@ -83,11 +83,12 @@ func removeSocket(path string) error {
 	return os.Remove(path)
 }
 
-// adminHandler serves backup and restore of the store's file. around runs the swap of a restore.
-func adminHandler(file *bolt.Store, around func(func() error) error, stall time.Duration,
+// adminHandler serves backup and restore of the store's file, and operations. around runs the swap of a restore.
+func adminHandler(file *bolt.Store, around func(func() error) error, o *operator, stall time.Duration,
 	log *slog.Logger,
 ) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("POST /operate", operate(o, log))
 	mux.HandleFunc("GET /backup", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(headerStore, file.Identity())
 		take, part, err := copying(file, r.URL.Query().Get("part"))

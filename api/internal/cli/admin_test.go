@@ -32,7 +32,7 @@ func TestARestoreThatStandsStillEndsAndChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	swapped := errors.New("swapped")
-	s := httptest.NewServer(adminHandler(file, func(func() error) error { return swapped }, time.Second,
+	s := httptest.NewServer(adminHandler(file, func(func() error) error { return swapped }, nil, time.Second,
 		slog.New(slog.DiscardHandler)))
 	defer s.Close()
 	// The body's first half is sent, then nothing.

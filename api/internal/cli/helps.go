@@ -16,6 +16,8 @@ var helps = kong.Vars{
 	"vault_keys": strings.Join(vault.KeyModes(), ","),
 	"suites":     strings.Join(sealed.SuiteNames(), ","),
 
+	"domain_suites": strings.Join(domainSuites(), ","),
+
 	"h_admin": "Unix socket for backup and restore of the embedded store, or \"off\"; the store's file and " +
 		".sock by default.",
 	"h_backup_keys": "Where to write the keys of vaults under domains, if there are any; FILE.keys by default. Keep " +
@@ -37,7 +39,20 @@ var helps = kong.Vars{
 		"the store's writers cannot change it.",
 	"h_fields": "Fields as NAME=VALUE; values on a command line are seen by others on the machine, prefer " +
 		"--file.",
-	"h_key_table": "DynamoDB table of the keys of vaults under domains; without it there are none.",
+	"h_key_table":        "DynamoDB table of the keys of vaults under domains; without it there are none.",
+	"h_attestation_root": "PEM root of attestation documents in place of AWS's, for development.",
+	"h_configuration": "SHA-256 digest of the enclave's configuration in hex, which is measured with it: the user data " +
+		"of /v1/attestation end with it.",
+	"h_domain_id": "Id of the domain: a tenant, a class of data or a shard; 1 to 63 of a-z 0-9 . _ -",
+	"h_domain_key": "ARN of a KMS key that is to open the domain; repeatable. With two, of two accounts or regions, the " +
+		"loss of one loses nothing.",
+	"h_drop_keys": "Also remove keys that are no longer in use and were kept long enough.",
+	"h_evidence": "Where to write the enclave's attestation document, which shows later that an enclave made the " +
+		"domain.",
+	"h_pcrs": "Measurements of an image that is believed, as `eif build` writes them; repeatable.",
+	"h_pin":  "Hash of the descriptor, 96 hex digits, that was noted when the domain was made.",
+	"h_reseal_resume": "File with the place that was reached. A job goes on from the place of one that was ended. It is " +
+		"removed when all was looked at.",
 	"h_keyed": "A time after which no release wrote the audit log without MACs, RFC 3339; by default a day after the " +
 		"oldest entry with one.",
 	"h_kmsendpoint": "URL of KMS, in place of the region's own.",
@@ -97,4 +112,11 @@ var helps = kong.Vars{
 		"vault made here. Younger vaults must not have entries without a chain.",
 	"h_write": "Write the chains' heads to this file if there is no problem and its old ones hold; keep it where the " +
 		"store's writers cannot reach it.",
+}
+
+func domainSuites() (names []string) {
+	for _, s := range sealed.DomainSuites() {
+		names = append(names, s.String())
+	}
+	return names
 }

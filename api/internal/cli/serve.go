@@ -17,6 +17,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"redoubt/api/internal/domainadmin"
+	"redoubt/api/internal/domains"
 	"redoubt/api/internal/httpapi"
 	"redoubt/api/internal/kmsclient"
 	"redoubt/api/internal/store"
@@ -158,6 +160,7 @@ type app struct {
 	metrics  *httpapi.Metrics
 	vault    *vault.Service
 	store    store.Store
+	operator *operator
 	draining atomic.Bool
 	close    func()
 }
@@ -207,6 +210,9 @@ func build(ctx context.Context, version string, log *slog.Logger, f *appFlags, a
 	}
 	a.vault = svc
 	a.metrics.Keyed(svc.Counts)
+	a.operator = &operator{vault: svc, admin: &domainadmin.Admin{
+		Store: st, Registry: domains.New(st, keys), KMS: keys, MACs: keys, Enclave: up, Journal: svc,
+	}}
 	release := a.close
 	a.close = func() {
 		closeVault(ctx, svc) // while the store is open, so that running writes can end

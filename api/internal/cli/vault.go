@@ -20,6 +20,9 @@ type vaultCmd struct {
 	Create  vaultCreateCmd  `cmd:"" help:"Make a vault."`
 	Get     vaultGetCmd     `cmd:"" help:"See which fields a vault has."`
 	Decrypt vaultDecryptCmd `cmd:"" help:"Open fields of a vault."`
+	Erase   vaultEraseCmd   `cmd:"" help:"Remove a vault, and its keys if it is under a domain."`
+	Reseal  vaultResealCmd  `cmd:"" help:"Give a vault a new key; without the API's rights, as operator of its host."`
+	Erased  vaultErasedCmd  `cmd:"" help:"Check the proof that a vault was erased, and say what it does not cover."`
 }
 
 type clientFlags struct {

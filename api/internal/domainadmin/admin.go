@@ -92,16 +92,17 @@ type Admin struct {
 	Enclave  Enclave
 	Journal  Journal
 	Now      func() time.Time // nil: time.Now
-	// Roots are the roots of attestation documents; empty: AWS's.
-	Roots []attest.Root
 }
 
 // Expect says which enclaves are believed.
 type Expect struct {
 	// PCRs are sets of measurements by register, in hex, of which one must hold. At least one, with PCR0.
 	PCRs []map[int]string `json:"pcrs"`
-	// Configuration is the SHA-256 digest of the enclave's measured file, in hex, as `eif` and the enclave's log say it.
+	// Configuration is the SHA-256 digest of the enclave's configuration, in hex: what follows "redoubt/v1/config\0" in
+	// the user data of a document that the enclave makes for callers.
 	Configuration string `json:"configuration"`
+	// Root is a PEM certificate of the root of attestation documents, for development. Empty: AWS's.
+	Root []byte `json:"root,omitempty"`
 }
 
 func (e *Expect) options() (attest.Options, [32]byte, error) {
@@ -111,6 +112,13 @@ func (e *Expect) options() (attest.Options, [32]byte, error) {
 		return attest.Options{}, digest, ErrExpected
 	}
 	var out attest.Options
+	if len(e.Root) > 0 {
+		root, err := attest.ParseRoot(e.Root)
+		if err != nil {
+			return out, digest, fmt.Errorf("%w: %w", ErrExpected, err)
+		}
+		out.Roots = []attest.Root{root}
+	}
 	for _, set := range e.PCRs {
 		pcrs := attest.PCRs{}
 		for i, text := range set {
@@ -180,7 +188,7 @@ func (a *Admin) Create(ctx context.Context, c audit.Caller, q *Create) (*Created
 		return nil, err
 	}
 	dh := domain.Sum(record.Descriptor)
-	opts.Roots, opts.Now = a.Roots, a.Now
+	opts.Now = a.Now
 	opts.Nonce, opts.UserData = attest.Equal(ask.Nonce), attest.Equal(domain.CreatedUserData(digest, dh))
 	if _, err := attest.Verify(made.Attestation, opts); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAttestation, err)

@@ -34,7 +34,7 @@ func TestADomainIsMadeWithAWrapForEachKeyAndItsEntry(t *testing.T) {
 	if err != nil || len(list) != 2 || !list[0].Fine() || !list[1].Fine() || list[0].Hash != hex.EncodeToString(d.Hash[:]) {
 		t.Errorf("%v, %v", list, err)
 	}
-	report, err := audit.Verify(t.Context(), r.store, r.world, &audit.Options{})
+	report, err := audit.Verify(t.Context(), r.store, r.DomainMaker, &audit.Options{})
 	if err != nil || len(report.Problems) != 0 {
 		t.Errorf("audit: %+v, %v", report, err)
 	}
@@ -44,30 +44,30 @@ func TestADomainIsMadeWithAWrapForEachKeyAndItsEntry(t *testing.T) {
 func TestADomainOfWhichTheDocumentDoesNotSpeakIsNotStored(t *testing.T) {
 	for name, change := range map[string]func(*rig){
 		"another image": func(r *rig) {
-			r.spec = func(s *attesttest.Spec) { s.PCRs = attest.PCRs{0: {1}, 1: {2}, 2: {3}} }
+			r.Spec = func(s *attesttest.Spec) { s.PCRs = attest.PCRs{0: {1}, 1: {2}, 2: {3}} }
 		},
-		"another configuration": func(r *rig) { r.digest[0] ^= 1 },
-		"another nonce":         func(r *rig) { r.spec = func(s *attesttest.Spec) { s.Nonce = make([]byte, 32) } },
-		"no nonce":              func(r *rig) { r.spec = func(s *attesttest.Spec) { s.Nonce = nil } },
+		"another configuration": func(r *rig) { r.Digest[0] ^= 1 },
+		"another nonce":         func(r *rig) { r.Spec = func(s *attesttest.Spec) { s.Nonce = make([]byte, 32) } },
+		"no nonce":              func(r *rig) { r.Spec = func(s *attesttest.Spec) { s.Nonce = nil } },
 		"opened, not created": func(r *rig) {
-			r.spec = func(s *attesttest.Spec) {
+			r.Spec = func(s *attesttest.Spec) {
 				s.UserData = domain.OpenedUserData(configuration, domain.Hash(s.UserData[len(s.UserData)-domain.HashSize:]))
 			}
 		},
 		"an old document": func(r *rig) {
-			r.spec = func(s *attesttest.Spec) { s.Time = time.Now().Add(-time.Hour) }
+			r.Spec = func(s *attesttest.Spec) { s.Time = time.Now().Add(-time.Hour) }
 		},
 		"another root": func(r *rig) {
 			other, err := attesttest.New(attesttest.Chain{})
 			if err != nil {
 				r.Fatal(err)
 			}
-			r.authority = other
+			r.Authority = other
 		},
 	} {
 		r := newRig(t)
 		change(r)
-		if _, err := r.Create(t.Context(), admin, request(keyA)); !errors.Is(err, domainadmin.ErrAttestation) {
+		if _, err := r.Create(t.Context(), admin, r.request(keyA)); !errors.Is(err, domainadmin.ErrAttestation) {
 			t.Errorf("%s: %v", name, err)
 		}
 		r.nothing()
@@ -77,7 +77,7 @@ func TestADomainOfWhichTheDocumentDoesNotSpeakIsNotStored(t *testing.T) {
 // A parent answers with the record of another domain, with another wrap, or with bytes that it changed.
 func TestARecordThatWasNotAskedForIsNotStored(t *testing.T) {
 	other := newRig(t)
-	q := request(keyA)
+	q := other.request(keyA)
 	q.ID = "other"
 	elsewhere, err := other.Create(t.Context(), admin, q)
 	if err != nil {
@@ -111,8 +111,8 @@ func TestARecordThatWasNotAskedForIsNotStored(t *testing.T) {
 		"nothing":                   {func([]byte) []byte { return nil }, domainadmin.ErrAnswer},
 	} {
 		r := newRig(t)
-		r.record = c.record
-		if _, err := r.Create(t.Context(), admin, request(keyA, keyB)); !errors.Is(err, c.want) {
+		r.Record = c.record
+		if _, err := r.Create(t.Context(), admin, r.request(keyA, keyB)); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 		r.nothing()
@@ -128,7 +128,7 @@ func TestWhoSaysNotWhichEnclaveGetsNoDomain(t *testing.T) {
 		"half a digest":    func(e *domainadmin.Expect) { e.Configuration = e.Configuration[:32] },
 	} {
 		r := newRig(t)
-		q := request(keyA)
+		q := r.request(keyA)
 		change(&q.Expect)
 		if _, err := r.Create(t.Context(), admin, q); !errors.Is(err, domainadmin.ErrExpected) {
 			t.Errorf("%s: %v", name, err)
@@ -141,7 +141,7 @@ func TestOfTwoAdministratorsWhoCreateAtOnceOneWins(t *testing.T) {
 	r := newRig(t)
 	var both sync.WaitGroup
 	both.Add(2)
-	r.world.create = func() { // both have seen that there is none
+	r.Creating = func() { // both have seen that there is none
 		both.Done()
 		both.Wait()
 	}
@@ -149,7 +149,7 @@ func TestOfTwoAdministratorsWhoCreateAtOnceOneWins(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
-			switch _, err := newAdmin(r.world, r.store).Create(t.Context(), admin, request(keyA)); {
+			switch _, err := newAdmin(r.DomainMaker, r.store).Create(t.Context(), admin, r.request(keyA)); {
 			case err == nil:
 				won.Add(1)
 			case errors.Is(err, domainadmin.ErrTaken):
@@ -163,7 +163,7 @@ func TestOfTwoAdministratorsWhoCreateAtOnceOneWins(t *testing.T) {
 	if won.Load() != 1 || lost.Load() != 1 || r.events() != "CreateDomain" {
 		t.Errorf("%d won, %d lost, %s", won.Load(), lost.Load(), r.events())
 	}
-	q := request(keyA)
+	q := r.request(keyA)
 	q.Generation = 1
 	if _, err := r.Create(t.Context(), admin, q); !errors.Is(err, domainadmin.ErrTaken) {
 		t.Errorf("later: %v", err)
@@ -212,8 +212,8 @@ func TestACreationThatWasCutOffIsGivenAgain(t *testing.T) {
 	for at := 1; at <= 3; at++ {
 		for _, after := range []bool{false, true} {
 			r := newRig(t)
-			cut := newAdmin(r.world, &failing{Store: r.store, at: at, after: after})
-			if _, err := cut.Create(t.Context(), admin, request(keyA)); !errors.Is(err, errCrash) {
+			cut := newAdmin(r.DomainMaker, &failing{Store: r.store, at: at, after: after})
+			if _, err := cut.Create(t.Context(), admin, r.request(keyA)); !errors.Is(err, errCrash) {
 				t.Fatalf("step %d: %v", at, err)
 			}
 			r.create(keyA)
@@ -240,7 +240,7 @@ func TestAWrapOfAnotherKeyIsAddedAndOpensAlone(t *testing.T) {
 	if _, err := r.Wrap(t.Context(), admin, "acme", 1, keyB); !errors.Is(err, domainadmin.ErrTaken) {
 		t.Errorf("again: %v", err)
 	}
-	r.denied[keyA] = true
+	r.Denied[keyA] = true
 	list, err := r.Check(t.Context(), "acme")
 	if err != nil || list[0].Fine() || list[0].Wraps[0].Opens || !list[0].Wraps[1].Opens {
 		t.Errorf("with the first key denied: %+v, %v", list[0], err)
@@ -254,12 +254,12 @@ func TestOfTwoAdministratorsWhoWrapAtOnceOneWins(t *testing.T) {
 	r := newRig(t)
 	r.create(keyA)
 	once := false
-	r.wrap = func() {
+	r.Wrapping = func() {
 		if once {
 			return
 		}
 		once = true
-		if _, err := newAdmin(r.world, r.store).Wrap(t.Context(), admin, "acme", 1, "arn:third"); err != nil {
+		if _, err := newAdmin(r.DomainMaker, r.store).Wrap(t.Context(), admin, "acme", 1, "arn:third"); err != nil {
 			t.Error(err)
 		}
 	}
@@ -287,7 +287,7 @@ func TestAWrapThatTheParentForgedIsNotStored(t *testing.T) {
 			return b
 		}, domainadmin.ErrOpen},
 	} {
-		r.record = c.record
+		r.Record = c.record
 		if _, err := r.Wrap(t.Context(), admin, "acme", 1, keyB); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -325,8 +325,8 @@ func TestAnExportedDomainComesBackAfterItsRecordWasLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost := newRig(t) // another store and another account, with the same HMAC key
-	lost.Enclave = r.world
-	r.denied[keyA] = true // one wrap that opens is enough
+	lost.Enclave = r.DomainMaker
+	r.Denied[keyA] = true // one wrap that opens is enough
 	for range 2 {
 		back, err := lost.Import(t.Context(), admin, x, "")
 		if err != nil || back.Hash != d.Hash || back.State != domains.StateRetired || !bytes.Equal(back.Encoded, d.Encoded) {
@@ -336,7 +336,7 @@ func TestAnExportedDomainComesBackAfterItsRecordWasLost(t *testing.T) {
 	if got := lost.events(); got != "ImportDomain RetireDomain" {
 		t.Error(got)
 	}
-	report, err := audit.Verify(t.Context(), lost.store, lost.world, &audit.Options{})
+	report, err := audit.Verify(t.Context(), lost.store, lost.DomainMaker, &audit.Options{})
 	if err != nil || len(report.Problems) != 0 {
 		t.Errorf("audit: %+v, %v", report, err)
 	}
@@ -350,8 +350,8 @@ func TestADomainIsImportedOnlyWithAMACOrAPin(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := newRig(t)
-	other.macKey = []byte("of another account")
-	other.Enclave = r.world
+	other.MACKey = []byte("of another account")
+	other.Enclave = r.DomainMaker
 	pin := hex.EncodeToString(d.Hash[:])
 	for name, c := range map[string]struct {
 		change func(*domainadmin.Exported)
@@ -363,7 +363,7 @@ func TestADomainIsImportedOnlyWithAMACOrAPin(t *testing.T) {
 		"another pin":       {nil, strings.Repeat("0", 96), domainadmin.ErrPin},
 		"another name":      {func(x *domainadmin.Exported) { x.ID = "b" }, pin, domainadmin.ErrRequest},
 		"another record":    {func(x *domainadmin.Exported) { x.Record = x.Record[1:] }, pin, domain.ErrRecord},
-		"a key that denies": {func(*domainadmin.Exported) { r.denied[keyA] = true }, pin, domainadmin.ErrOpen},
+		"a key that denies": {func(*domainadmin.Exported) { r.Denied[keyA] = true }, pin, domainadmin.ErrOpen},
 	} {
 		copied := *x
 		if c.change != nil {
@@ -373,7 +373,7 @@ func TestADomainIsImportedOnlyWithAMACOrAPin(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		other.nothing()
-		clear(r.denied)
+		clear(r.Denied)
 	}
 	if _, err := other.Import(t.Context(), admin, x, pin); err != nil {
 		t.Errorf("pinned: %v", err)
@@ -395,7 +395,7 @@ func TestADomainThatIsNotBelievedIsListedAsThat(t *testing.T) {
 	if err := r.store.UpdateDomain(t.Context(), stored, nil); err != nil {
 		t.Fatal(err)
 	}
-	list, err := newAdmin(r.world, r.store).Check(t.Context(), "")
+	list, err := newAdmin(r.DomainMaker, r.store).Check(t.Context(), "")
 	if err != nil || len(list) != 1 || list[0].Fine() || list[0].Believed || !strings.Contains(list[0].String(), "NOT BELIEVED") {
 		t.Errorf("%v, %v", list, err)
 	}

@@ -85,6 +85,22 @@ func (s *Service) Reseal(ctx context.Context, c *Caller, req *ResealRequest) (*R
 	return out, nil
 }
 
+// Due reports whether a reseal would give the vault a new key. It changes nothing. It needs the rights of a reseal.
+// [ErrNotFound], [ErrNotMovable], store.ErrErased, store.ErrInconsistent, the store's.
+func (s *Service) Due(ctx context.Context, c *Caller, id string) (bool, error) {
+	if s.cfg.Domains == nil {
+		return false, store.ErrNoDomains
+	}
+	if err := s.permit(ctx, c, auth.OpUpdate, []string{auth.AllFields}, nil); err != nil {
+		return false, err
+	}
+	r, err := s.get(ctx, id)
+	if err != nil || !r.keyed() {
+		return err == nil, err
+	}
+	return s.due(ctx, r)
+}
+
 // due reports whether a vault under a domain has a key of an earlier generation than is written to.
 func (s *Service) due(ctx context.Context, r *item) (bool, error) {
 	k, err := s.believe(ctx, r)
