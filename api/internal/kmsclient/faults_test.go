@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,5 +70,40 @@ func TestTheBudgetOfACall(t *testing.T) {
 		if _, err := bubble(t, 60*time.Millisecond, operation, throttle); !errors.Is(err, kmsclient.ErrThrottled) {
 			t.Errorf("%s, throttled until time is over: %v", operation, err)
 		}
+	}
+}
+
+// Only what an operator can mend is told apart; no text of KMS is passed on.
+func TestEachFailureOfKMSHasItsKind(t *testing.T) {
+	const said = "SENTINEL" // of awsfault
+	for code, want := range map[string]error{
+		"AccessDeniedException": kmsclient.ErrDenied, "DisabledException": kmsclient.ErrDenied,
+		"ThrottlingException": kmsclient.ErrThrottled, "KMSInternalException": kmsclient.ErrUnavailable,
+		"DependencyTimeoutException": kmsclient.ErrUnavailable, "ACodeOfLater": kmsclient.ErrUnavailable,
+	} {
+		_, err := bubble(t, 60*time.Millisecond, "mac", awsfault.Refuse(http.StatusBadRequest, code, ""))
+		if !errors.Is(err, want) || strings.Contains(err.Error(), said) || !strings.Contains(err.Error(), code) {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+	if took, err := bubble(t, 60*time.Millisecond, "mac", awsfault.Swallow); !errors.Is(err, kmsclient.ErrUnavailable) ||
+		took > 70*time.Millisecond {
+		t.Errorf("no answer: %v after %v", err, took)
+	}
+}
+
+func TestAClientNeedsItsKeys(t *testing.T) {
+	if _, err := kmsclient.New(kmsclient.Config{MACKeyID: "m"}); err == nil {
+		t.Error("it wraps private keys with no key")
+	}
+	if _, err := kmsclient.New(kmsclient.Config{KeyID: "k"}); err == nil {
+		t.Error("it makes MACs with no key")
+	}
+	c, err := kmsclient.NewMAC(kmsclient.Config{MACKeyID: "m"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.NewKeyPair(t.Context(), sealed.P256, nil); !errors.Is(err, kmsclient.ErrDenied) {
+		t.Errorf("a client for MACs alone makes key pairs: %v", err)
 	}
 }

@@ -175,3 +175,64 @@ func TestIMDSNeverFallsBackToVersion1(t *testing.T) {
 		t.Errorf("asked without a token: %s", <-asked)
 	}
 }
+
+// metadata serves version 2 with the given answers by path, 404 for the others. An answer that begins with "cut" ends
+// before it is whole.
+func metadata(t *testing.T, answers map[string]string) *IMDS {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "60")
+			_, _ = io.WriteString(w, "token")
+			return
+		}
+		answer, ok := answers[strings.TrimPrefix(r.URL.Path, "/latest/meta-data/")]
+		if !ok {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		if rest, cut := strings.CutPrefix(answer, "cut"); cut {
+			w.Header().Set("Content-Length", "1000")
+			answer = rest
+		}
+		_, _ = io.WriteString(w, answer)
+	}))
+	t.Cleanup(s.Close)
+	return NewIMDS(s.URL, "None")
+}
+
+func TestEachFailureOfTheMetadataServiceIsToldApart(t *testing.T) {
+	const roles, region = rolePath, "placement/region"
+	fetch := func(i *IMDS) error {
+		var m wire.Credentials
+		defer m.Wipe()
+		return i.Fetch(t.Context(), &m)
+	}
+	where := func(i *IMDS) error { _, err := i.Region(t.Context()); return err }
+	for name, c := range map[string]struct {
+		answers map[string]string
+		ask     func(*IMDS) error
+		want    error
+	}{
+		"no list of roles":        {nil, fetch, ErrUnavailable},
+		"a list that is cut off":  {map[string]string{roles: "cutrol"}, fetch, ErrUnavailable},
+		"no role":                 {map[string]string{roles: ""}, fetch, ErrNone},
+		"a role that is gone":     {map[string]string{roles: "role\nother"}, fetch, ErrUnavailable},
+		"credentials cut off":     {map[string]string{roles: "role", roles + "role": `cut{"AccessKeyId":`}, fetch, ErrUnavailable},
+		"no credentials":          {map[string]string{roles: "role", roles + "role": `{}`}, fetch, ErrMalformed},
+		"a failure":               {map[string]string{roles: "role", roles + "role": `{"Code":"Failed"}`}, fetch, ErrUnavailable},
+		"an end that is no time":  {map[string]string{roles: "r", roles + "r": `{"AccessKeyId":"a","SecretAccessKey":"b","Expiration":"soon"}`}, fetch, ErrMalformed},
+		"no region":               {nil, where, ErrUnavailable},
+		"a region that is cut":    {map[string]string{region: "cuteu"}, where, ErrUnavailable},
+		"an empty region":         {map[string]string{region: ""}, where, ErrMalformed},
+		"a region that is no one": {map[string]string{region: strings.Repeat("r", wire.MaxRegion+1)}, where, ErrMalformed},
+	} {
+		if err := c.ask(metadata(t, c.answers)); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+	role := metadata(t, map[string]string{roles: "role\r\nother", roles + "role": `{"AccessKeyId":"a","SecretAccessKey":"b"}`})
+	if err := fetch(role); err != nil {
+		t.Errorf("the first of several roles: %v", err)
+	}
+}

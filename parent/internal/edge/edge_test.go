@@ -363,3 +363,43 @@ func TestCID(t *testing.T) {
 		}
 	}
 }
+
+// What cannot be loaded leaves what was loaded before, and an error does not quote the file.
+func TestCertificatesThatCannotBeUsedLeaveTheOldOnes(t *testing.T) {
+	a := newAuthority(t)
+	a.server()
+	if _, err := edge.NewTLS(edge.TLSFiles{Cert: a.files().Cert}, nil); !errors.Is(err, edge.ErrCertificate) {
+		t.Errorf("no key: %v", err)
+	}
+	files := a.files()
+	files.ClientCA = filepath.Join(a.dir, "ca.pem")
+	x := load(t, files)
+	before := x.NotAfter()
+	for _, broken := range []string{files.ClientCA, files.Key} {
+		was, err := os.ReadFile(broken)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(broken, []byte("sentinel"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Load(); !errors.Is(err, edge.ErrCertificate) || strings.Contains(err.Error(), "sentinel") {
+			t.Errorf("%s is no PEM: %v", broken, err)
+		}
+		if err := os.Remove(broken); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Load(); !errors.Is(err, edge.ErrCertificate) {
+			t.Errorf("%s is gone: %v", broken, err)
+		}
+		if x.NotAfter() != before {
+			t.Error("what was loaded is lost")
+		}
+		if err := os.WriteFile(broken, was, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Load(); err != nil {
+			t.Errorf("what is whole again is not loaded: %v", err)
+		}
+	}
+}
