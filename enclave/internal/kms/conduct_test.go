@@ -461,6 +461,51 @@ func TestReachTellsWhetherKMSAnswers(t *testing.T) {
 	})
 }
 
+// An answer that says that KMS fails, or that never comes, is not one that it can be reached.
+func TestReachIsNotTakenInByAKMSThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeKMS(t)
+		c, _ := newTestClient(t, f)
+		for _, status := range []int{http.StatusInternalServerError, http.StatusServiceUnavailable} {
+			f.set(func(f *fakeKMS) { f.pingStatus = status })
+			failure := new(Error)
+			if err := c.Reach(t.Context(), testRegion); !errors.As(err, &failure) || failure.Cause != Unavailable {
+				t.Errorf("%d: %v", status, err)
+			}
+		}
+		f.set(func(f *fakeKMS) { f.pingStatus, f.dialFail = 0, errors.New("down") })
+		c.transport.CloseIdleConnections()
+		failure := new(Error)
+		if err := c.Reach(t.Context(), testRegion); !errors.As(err, &failure) || failure.Cause != NoEgress {
+			t.Errorf("no connection: %v", err)
+		}
+	})
+}
+
+// What signs requests never sends one to another host, nor in plaintext.
+func TestNoRequestLeavesForAnotherHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeKMS(t)
+		c, _ := newTestClient(t, f)
+		for _, url := range []string{"https://other.example/ping", "http://" + testHost + "/ping"} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, err := c.regions[testRegion].doer.Do(req)
+			if !errors.Is(err, ErrConfig) {
+				t.Errorf("%s: %v", url, err)
+			}
+			if answer != nil {
+				_ = answer.Body.Close()
+			}
+		}
+		if f.dials > 0 {
+			t.Errorf("%d connections were made", f.dials)
+		}
+	})
+}
+
 // Nothing here can step the clock, but a time without a monotonic reading is one that a step would change: set back, it
 // would keep KMS reachable until it catches up.
 func TestStepOfTheClockProlongsNoReach(t *testing.T) {

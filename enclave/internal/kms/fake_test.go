@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"cmp"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -48,6 +49,8 @@ const (
 // by wrap. What it would answer passes through edit first.
 type fakeKMS struct {
 	pinged   string // the time in answers to pings; "": the true one
+	// pingStatus is the status of answers to pings; 0: 200.
+	pingStatus int
 	t        testing.TB
 	ca       []byte // PEM
 	listener *pipeListener
@@ -155,7 +158,9 @@ func (f *fakeKMS) serve(w http.ResponseWriter, r *http.Request) {
 		if f.pinged != "" {
 			w.Header().Set("Date", f.pinged)
 		}
+		status := cmp.Or(f.pingStatus, http.StatusOK)
 		f.mu.Unlock()
+		w.WriteHeader(status)
 		_, _ = io.WriteString(w, "healthy")
 		return
 	}

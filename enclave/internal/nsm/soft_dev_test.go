@@ -107,3 +107,44 @@ func TestSoftModuleRefusesAnUnusableRootAndRegistersAbove15(t *testing.T) {
 		t.Errorf("register 16: %v", err)
 	}
 }
+
+// The software module refuses what the hardware would, so that what calls it meets each refusal in development.
+func TestSoftModuleRefusesWhatTheHardwareWould(t *testing.T) {
+	m, _ := newSoft(t, attesttest.DefaultPCRs())
+	extend := func(index int, data []byte) error { _, err := m.Extend(index, data); return err }
+	read := func(index int) error { _, _, err := m.PCR(index); return err }
+	sign := func(nonce []byte) error { _, err := m.Attest(nil, nonce, nil); return err }
+	describe := func() error { _, err := m.Describe(); return err }
+	const own = hardwareRegisters
+	if err := m.Lock(own); err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct{ got, want error }{
+		"no such register extended": {extend(attest.MaxPCRs, []byte("x")), ErrArgument},
+		"no such register read":     {read(-1), ErrArgument},
+		"no such register locked":   {m.Lock(attest.MaxPCRs), ErrArgument},
+		"nothing to extend by":      {extend(own+1, nil), ErrArgument},
+		"too much to extend by":     {extend(own+1, make([]byte, MaxExtend+1)), ErrArgument},
+		"a locked one extended":     {extend(own, []byte("x")), ErrLocked},
+		"a locked one locked":       {m.Lock(own), ErrLocked},
+		"too long a nonce":          {sign(make([]byte, 10_000)), ErrArgument},
+	} {
+		if !errors.Is(c.got, c.want) {
+			t.Errorf("%s: %v, want %v", what, c.got, c.want)
+		}
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"attest": sign(nil), "random": m.Random(make([]byte, 1)), "describe": describe(), "read": read(own),
+		"extend": extend(own+1, []byte("x")), "lock": m.Lock(own + 1),
+	} {
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("%s after the end: %v", what, err)
+		}
+	}
+	if _, err := NewSoft(SoftConfig{PCRs: attest.PCRs{own: {}}}); !errors.Is(err, ErrArgument) {
+		t.Errorf("a register of the enclave's own is preset: %v", err)
+	}
+}

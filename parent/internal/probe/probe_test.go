@@ -78,6 +78,15 @@ func TestAnotherValueThanTheSealedOneIsAFailure(t *testing.T) {
 			t.Errorf("%q: %v", value, got)
 		}
 	}
+	refused := wire.DecryptResponse{Code: wire.KeyDenied}
+	if got := judge(refused.Append(nil), nil); got != wire.KeyDenied {
+		t.Errorf("refused as a whole: %v", got)
+	}
+	var failed wire.DecryptResponse
+	failed.Add(wire.Result{Kind: wire.ResultField, Code: wire.DecryptFailed})
+	if got := judge(failed.Append(nil), nil); got != wire.DecryptFailed {
+		t.Errorf("a field that failed: %v", got)
+	}
 	none := wire.DecryptResponse{}
 	if got := judge(none.Append(nil), []byte("same")); got != wire.Internal {
 		t.Errorf("no result: %v", got)
