@@ -195,6 +195,9 @@ func (r *run) replace(name string, kill bool, kind string) {
 	r.wg.Go(func() {
 		r.replacing.Lock()
 		defer r.replacing.Unlock()
+		if name == partParent { // its counters begin anew
+			r.bounds(context.Background())
+		}
 		r.w.end(name, kill)
 		if err := r.w.start(context.Background(), name, r.roll(func(*features) {})); err != nil {
 			r.fail("restart", "%s does not start again: %v", name, err)

@@ -32,6 +32,7 @@ type Result struct {
 	Findings []Finding      `json:"findings"`
 	Kinds    map[string]int `json:"kinds"`   // of faults that really happened, of requests and of routes: 0 for the others
 	Answers  map[string]int `json:"answers"` // by request and outcome
+	Moved    []string       `json:"moved"`   // samples of metrics that were above 0 at some time, as name or name{label="value"}
 	Trace    string         `json:"trace"`   // a hash over every event and answer with its time
 	TookMS   int64          `json:"took_ms"` // of the run's own time
 	Log      string         `json:"-"`
@@ -73,6 +74,7 @@ type run struct {
 	findings   []Finding
 	answers    map[string]int
 	operations []operation // of the API's document
+	moved      map[string]bool
 	trace      traceHash
 	denied     denial
 	lastDenied time.Time
@@ -89,7 +91,7 @@ type denial struct {
 // Run makes one run in a folder of its own. Of a run that is alone in its process, the goroutines are counted too.
 func Run(ctx context.Context, dir string, p Plan, alone bool) *Result {
 	before := runtime.NumGoroutine()
-	r := &run{plan: p, began: time.Now(), answers: map[string]int{}}
+	r := &run{plan: p, began: time.Now(), answers: map[string]int{}, moved: map[string]bool{}}
 	r.faulty.Store(true)
 	r.fresh = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	r.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
@@ -269,6 +271,11 @@ func (r *run) bounds(ctx context.Context) {
 		return
 	}
 	text := a.body
+	r.m.Lock()
+	for _, sample := range samples(string(text)) {
+		r.moved[sample] = true
+	}
+	r.m.Unlock()
 	if strings.Contains(string(text), sentinel) {
 		r.fail("leak", "the parent's metrics hold a value")
 	}
@@ -345,7 +352,7 @@ func (r *run) result() *Result {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
 	return &Result{
-		Plan: r.plan, Findings: r.findings, Kinds: r.w.counts, Answers: r.answers, Trace: r.trace.String(),
+		Plan: r.plan, Findings: r.findings, Kinds: r.w.counts, Answers: r.answers, Moved: sortedKeys(r.moved), Trace: r.trace.String(),
 		TookMS: time.Since(r.began).Milliseconds(), Log: r.w.log.String(),
 	}
 }

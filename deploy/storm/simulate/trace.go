@@ -49,6 +49,25 @@ func read(c *http.Client, req *http.Request) (a answer) {
 	return a
 }
 
+// samples are the names of samples above 0 in the text format: the metric's alone, and with each of its labels.
+func samples(text string) (names []string) {
+	for line := range strings.SplitSeq(text, "\n") {
+		at := strings.LastIndexByte(line, ' ')
+		if at < 0 || line[0] == '#' {
+			continue
+		}
+		if v, err := strconv.ParseFloat(line[at+1:], 64); err != nil || v <= 0 {
+			continue
+		}
+		name, labels, _ := strings.Cut(strings.TrimSuffix(line[:at], "}"), "{")
+		names = append(names, name)
+		for label := range strings.SplitSeq(labels, ",") {
+			names = append(names, name+"{"+label+"}")
+		}
+	}
+	return names
+}
+
 // metric sums a metric's samples in the text format.
 func metric(text, name string) (sum float64, found bool) {
 	for line := range strings.SplitSeq(text, "\n") {

@@ -96,6 +96,7 @@ type outcome struct {
 	Findings []finding      `json:"findings"`
 	Kinds    map[string]int `json:"kinds"`
 	Answers  map[string]int `json:"answers"`
+	Moved    []string       `json:"moved"`
 	Trace    string         `json:"trace"`
 	TookMS   int64          `json:"took_ms"`
 

@@ -32,6 +32,7 @@ type totals struct {
 	seeds   int
 	kinds   map[string]int
 	answers map[string]int
+	moved   map[string]bool
 	found   []*outcome
 }
 
@@ -61,7 +62,7 @@ func (cmd *runCmd) Run(ctx context.Context) error {
 		m.explain(ctx, o)
 	}
 	if cmd.Workload == "" && len(t.found) == 0 {
-		if err := t.complete(); err != nil {
+		if err := t.complete(cmd.Dir); err != nil {
 			return err
 		}
 	}
@@ -78,9 +79,13 @@ func (t *totals) verdict() error {
 // enough is the number of seeds among which every kind of fault and request must have happened.
 const enough = 70
 
-// complete reports kinds that never happened: what a set of seeds does not do it cannot find.
-func (t *totals) complete() error {
-	var never []string
+// complete reports kinds that never happened, and metrics of failures that never moved though no test is known to move
+// them: what a set of seeds does not do it cannot find.
+func (t *totals) complete(dir string) error {
+	never, err := t.unmoved(dir)
+	if err != nil {
+		return err
+	}
 	for _, kind := range slices.Sorted(maps.Keys(t.kinds)) {
 		if t.kinds[kind] == 0 {
 			never = append(never, kind)
@@ -88,7 +93,7 @@ func (t *totals) complete() error {
 	}
 	switch {
 	case len(never) == 0:
-		fmt.Println("every kind of fault and of request happened")
+		fmt.Println("every kind of fault and of request happened, and every metric of a failure moved, here or in its test")
 		return nil
 	case t.seeds < enough:
 		fmt.Printf("in so few seeds these never happened: %s\n", strings.Join(never, ", "))
@@ -130,7 +135,7 @@ func (cmd *runCmd) seeds(ctx context.Context, m *machine) (*totals, error) {
 	if cmd.Workers == 0 {
 		cmd.Workers = runtime.GOMAXPROCS(0)
 	}
-	t := &totals{kinds: map[string]int{}, answers: map[string]int{}}
+	t := &totals{kinds: map[string]int{}, answers: map[string]int{}, moved: map[string]bool{}}
 	starts, err := cmd.starts()
 	if err != nil {
 		return nil, err
@@ -202,6 +207,9 @@ func (t *totals) add(o *outcome) {
 	t.seeds++
 	for k, n := range o.Kinds {
 		t.kinds[k] += n
+	}
+	for _, m := range o.Moved {
+		t.moved[m] = true
 	}
 	for k, n := range o.Answers {
 		t.answers[k] += n
