@@ -16,8 +16,8 @@ import (
 	"strings"
 )
 
-// forTests are the packages of the tiers that only tests use.
-var forTests = regexp.MustCompile(`/(apitest|apistack|vaulttest|storetest|fakeenclave|awsfault|kerneltest)/`)
+// forTests are the packages of the tiers that only tests and simulations use.
+var forTests = regexp.MustCompile(`/(apitest|apistack|vaulttest|storetest|fakeenclave|awsfault|kerneltest|memory)/`)
 
 // failing are the types by which a function says in its last result that it failed.
 var failing = []string{"error", "*fault", "*httpError", "wire.Code"}
