@@ -126,8 +126,10 @@ func workloads() map[string]workload {
 		},
 		"revocations": { // answers of KMS that come after the key was denied, and after a purge
 			requests: 40, faults: 6, bursts: 4,
-			ops:   map[string]int{"open": 6, "purge": 5, "decrypt": 1},
-			kinds: map[string]int{"late.grant": 6, "kms.disable": 1, "net.slow": 1, "net.late": 1, "net.stall": 1, "kms.delay": 1},
+			ops: map[string]int{"open": 6, "purge": 5, "decrypt": 1},
+			kinds: map[string]int{
+				"late.grant": 6, "kms.disable": 1, "net.slow": 1, "net.late": 1, "net.stall": 1, "kms.delay": 1,
+			},
 		},
 		"rolls": {
 			requests: 50, faults: 4, bursts: 1, ops: all(ops),

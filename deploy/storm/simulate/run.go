@@ -32,7 +32,7 @@ type Result struct {
 	Findings []Finding      `json:"findings"`
 	Kinds    map[string]int `json:"kinds"`   // of faults that really happened, of requests and of routes: 0 for the others
 	Answers  map[string]int `json:"answers"` // by request and outcome
-	Moved    []string       `json:"moved"`   // samples of metrics that were above 0 at some time, as name or name{label="value"}
+	Moved    []string       `json:"moved"`   // metrics that were above 0, as name or name{label="value"}
 	Trace    string         `json:"trace"`   // a hash over every event and answer with its time
 	TookMS   int64          `json:"took_ms"` // of the run's own time
 	Log      string         `json:"-"`
@@ -352,8 +352,8 @@ func (r *run) result() *Result {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
 	return &Result{
-		Plan: r.plan, Findings: r.findings, Kinds: r.w.counts, Answers: r.answers, Moved: sortedKeys(r.moved), Trace: r.trace.String(),
-		TookMS: time.Since(r.began).Milliseconds(), Log: r.w.log.String(),
+		Plan: r.plan, Findings: r.findings, Kinds: r.w.counts, Answers: r.answers, Moved: sortedKeys(r.moved),
+		Trace: r.trace.String(), TookMS: time.Since(r.began).Milliseconds(), Log: r.w.log.String(),
 	}
 }
 

@@ -20,8 +20,8 @@ const (
 var (
 	metricRow  = regexp.MustCompile("^\\| `(redoubt_(?:parent|enclave|api)_[a-z_]+)` \\| (counter|gauge) \\| ([^|]*) \\|")
 	labelValue = regexp.MustCompile("`([a-z]+)`: ([a-z_, -]+)")
-	ofFailures = regexp.MustCompile(`fail|refus|lost|panic|dropped|shed|overloaded|expired_total|damaged|inconsistent|not_kept|` +
-		`not_retried|bad_requests|over_budget|terminations|circuits?_open|restarts|stale|unknown`)
+	ofFailures = regexp.MustCompile(`fail|refus|lost|panic|dropped|shed|overloaded|expired_total|damaged|inconsistent|` +
+		`not_kept|not_retried|bad_requests|over_budget|terminations|circuits?_open|restarts|stale|unknown`)
 	failing = regexp.MustCompile(`^(failed|dropped|refused|denied|invalid|throttled|unavailable|credentials)$`)
 )
 
