@@ -48,14 +48,14 @@ const (
 // fakeKMS speaks just enough of KMS's protocol, over TLS on pipes, to answer and to fail. Its "ciphertexts" are made
 // by wrap. What it would answer passes through edit first.
 type fakeKMS struct {
-	pinged   string // the time in answers to pings; "": the true one
+	pinged string // the time in answers to pings; "": the true one
 	// pingStatus is the status of answers to pings; 0: 200.
 	pingStatus int
-	t        testing.TB
-	ca       []byte // PEM
-	listener *pipeListener
-	server   *http.Server
-	issuer   *attesttest.Authority
+	t          testing.TB
+	ca         []byte // PEM
+	listener   *pipeListener
+	server     *http.Server
+	issuer     *attesttest.Authority
 
 	mu       sync.Mutex
 	requests []decryptRequest
