@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"redoubt/enclave/internal/keys"
+	"redoubt/enclave/internal/workers"
 	"redoubt/wire"
 	"redoubt/wire/kit/domain"
 	"redoubt/wire/kit/pksuid"
@@ -83,7 +85,7 @@ func TestCreationsThatAreRefused(t *testing.T) {
 			func(m *wire.CreateDomainRequest) { m.RequestSuites = []byte{4, 2} }, wire.BadRequest, 0,
 		},
 		"a suite the file denies": {
-			func(m *wire.CreateDomainRequest) { m.ID = []byte("few") }, wire.KeyDenied, 0,
+			func(m *wire.CreateDomainRequest) { m.ID, m.RequestSuites = []byte("few"), nil }, wire.KeyDenied, 0,
 		},
 		"a request suite the file denies": {
 			func(m *wire.CreateDomainRequest) { m.ID, m.Suites = []byte("few"), []byte{1} }, wire.KeyDenied, 0,
@@ -373,9 +375,43 @@ func TestAResealOfAKeyOfKMSsIsAMove(t *testing.T) {
 	}
 }
 
+// The fields of a record that was read before are opened by the lane's reader, out of the frame. What is signed for comes
+// from the request's own copy: the frame's memory is another's by then.
+func TestAResealDoesNotLookAtTheFrameAfterwards(t *testing.T) {
+	w := newWriteWorld(t)
+	d := w.make("acme", 1)
+	q := w.vaultIn(d, 0, map[string]string{"a": "1", "b": "2"})
+	for range 2 {
+		m, code := w.do(q)
+		want(t, q, m, code, "a=1", "b=2")
+	}
+	busy, begun := make(chan struct{}), make(chan struct{})
+	var held sync.WaitGroup
+	for range w.pool.Workers() {
+		held.Go(func() { w.pool.Do(workers.Single, KindParse, func() { begun <- struct{}{}; <-busy }) })
+		<-begun
+	}
+	w.handler.instead = func(r *session.Request) {
+		frame := r.Body
+		w.engine.Request(r, &w.handler.origin)
+		clear(frame)
+		close(busy)
+	}
+	a, code := w.resealed(q, d, 0, 2)
+	held.Wait()
+	w.handler.instead = nil
+	if code != wire.OK {
+		t.Fatal(code)
+	}
+	old, fresh := hashes(t, q, after(q, d, &a))
+	if err := d.desc.VerifyReseal(d.hash, old, fresh, signature(a.Statement)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestResealsThatAreRefused(t *testing.T) {
 	w := newWriteWorld(t)
-	first, second, other := w.make("acme", 1), w.make("acme", 2), w.make("other", 1)
+	first, second, other := w.make("acme", 1), w.make("acme", 2), w.make("other", 3)
 	twin := w.make("acme", 1) // of another administrator, at the same time
 	unknown := made{name: bytes.Repeat([]byte{7}, 32)}
 	fields := map[string]string{"a": "1", "b": "2", "c": "3"}

@@ -63,7 +63,8 @@ func (c *Cache) CreateDomain(ctx context.Context, n NewDomain, by Credentials) (
 	if c.closed.Load() {
 		return nil, descriptor, errShuttingDown
 	}
-	return c.newRecord(&n, dks)
+	secret.Do(func() { record, descriptor, err = c.newRecord(&n, dks) })
+	return record, descriptor, err
 }
 
 // judge says whether the domain may be created, before KMS is asked.

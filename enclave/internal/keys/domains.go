@@ -357,6 +357,14 @@ func (c *Cache) openWrap(
 		return nil, err
 	}
 	defer dk.Destroy()
+	secret.Do(func() { keys, err = openSecret(rec, w, dk, use) })
+	return keys, err
+}
+
+// openSecret opens a wrap with its data key, and lends the secret to use.
+func openSecret(
+	rec *domain.Record, w *domain.Wrap, dk *secret.Buffer, use func(ds []byte) error,
+) (*domain.Keys, error) {
 	ds, err := secret.New(domain.SecretSize)
 	if err != nil {
 		return nil, errInternal
@@ -365,7 +373,7 @@ func (c *Cache) openWrap(
 	if w.Open(ds.Bytes(), dk.Bytes(), domain.Sum(rec.Descriptor)) != nil {
 		return nil, errWrongSecret
 	}
-	keys, err = domain.OpenKeys(rec.Descriptor, ds.Bytes())
+	keys, err := domain.OpenKeys(rec.Descriptor, ds.Bytes())
 	switch {
 	case errors.Is(err, domain.ErrSecret):
 		return nil, errWrongSecret
