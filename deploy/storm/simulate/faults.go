@@ -52,6 +52,7 @@ func init() { // it refers to itself by way of the plan
 		"net.late": {[]string{"network.late_answers"}, onLink(400, 0), onNet(func(l *link, e Event) {
 			l.late = time.Now().Add(ms(e.N))
 		})},
+		"outlived":   {[]string{"outlived"}, lasting(400, 1000), (*run).outlived},
 		"late.grant": {[]string{"late.grant"}, lasting(400, 1000), (*run).lateGrant},
 		"net.slow": {[]string{"network.slow", "network.reordered"}, onLink(800, 40), onNet(func(l *link, e Event) {
 			l.slow, l.slowBy = time.Now().Add(ms(e.N)), ms(e.M)
@@ -267,6 +268,23 @@ func (r *run) lateGrant(e Event) {
 		for i := range 3 {
 			r.ask(Event{Kind: "open", N: e.M + i})
 		}
+	})
+}
+
+// outlived asks for keys, has them denied, and asks again when their time to live is over.
+func (r *run) outlived(e Event) {
+	ask := func() {
+		for i := range 3 {
+			r.ask(Event{Kind: "open", N: e.M + i})
+		}
+	}
+	r.after(0, func() {
+		ask()
+		time.Sleep(ms(e.N))
+		deny(r, Event{N: 4000})
+		time.Sleep(keyTTL + time.Second)
+		r.w.count("outlived")
+		ask()
 	})
 }
 

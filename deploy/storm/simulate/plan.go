@@ -120,7 +120,7 @@ func workloads() map[string]workload {
 			requests: 60, faults: 5, bursts: 2,
 			ops: map[string]int{"open": 8, "decrypt": 4, "purge": 2, "batch": 2, "masked": 1},
 			kinds: map[string]int{
-				"kms.deny": 4, "kms.disable": 2, "kms.error": 1, "kms.plaintext": 1, "kms.wrong_key_id": 1,
+				"kms.deny": 2, "outlived": 2, "kms.disable": 2, "kms.error": 1, "kms.plaintext": 1, "kms.wrong_key_id": 1,
 				"kms.no_recipient_ciphertext": 1, "kms.corrupt_cms": 1, "kms.outage": 1, "credentials.expire": 1, "kms.drop": 1,
 			},
 		},
