@@ -2,12 +2,15 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"redoubt/api/internal/vault"
+	"redoubt/wire/kit/h1"
 	"redoubt/wire/kit/test/pages"
 	"redoubt/wire/kit/trace"
 	"redoubt/wire/kit/trace/otlp"
@@ -69,5 +72,44 @@ func TestHistogramsAreNativeAndClassic(t *testing.T) {
 	}
 	if found != 2 {
 		t.Errorf("%d histograms", found)
+	}
+}
+
+// What the API's parts count of failures moves the metric that shows it, and no other of these.
+func TestEachFailureMovesItsMetric(t *testing.T) {
+	one := func() uint64 { return 1 }
+	for want, happens := range map[string]func(*Metrics){
+		`connections_shed_total{reason="refused"}`: func(m *Metrics) { m.ConnectionShed(h1.ShedRefused) },
+		"store_damaged_total":                      func(m *Metrics) { m.Damaged(one) },
+		"store_inconsistent_total":                 func(m *Metrics) { m.Inconsistent(one) },
+		"vault_key_mints_failed_total": func(m *Metrics) {
+			m.Keyed(func() vault.Counts { return vault.Counts{MintFailures: 1} })
+		},
+		"vault_reseals_failed_total": func(m *Metrics) {
+			m.Keyed(func() vault.Counts { return vault.Counts{ResealFailures: 1} })
+		},
+	} {
+		m := NewMetrics("v1")
+		happens(m)
+		families, err := m.Registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var moved []string
+		for _, family := range families {
+			for _, sample := range family.GetMetric() {
+				name, ours := strings.CutPrefix(family.GetName(), "redoubt_api_")
+				if !ours || sample.GetCounter().GetValue() == 0 {
+					continue
+				}
+				for _, label := range sample.GetLabel() {
+					name += "{" + label.GetName() + "=\"" + label.GetValue() + "\"}"
+				}
+				moved = append(moved, name)
+			}
+		}
+		if !slices.Equal(moved, []string{want}) {
+			t.Errorf("%s: moved %q", want, moved)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"redoubt/parent/internal/lifecycle"
 	"redoubt/parent/internal/pool"
 	"redoubt/wire"
+	"redoubt/wire/kit/h1"
 	"redoubt/wire/kit/trace"
 )
 
@@ -204,3 +206,37 @@ func expose(t *testing.T, m *Metrics) string {
 }
 
 var _ prometheus.Collector = (*collector)(nil)
+
+// What a part of the parent says of a failure moves the metric that shows it, and no other counter.
+func TestEachFailureMovesItsMetric(t *testing.T) {
+	for want, happens := range map[string]func(*Metrics){
+		`connections_shed_total{reason="refused"}`:        func(m *Metrics) { m.ConnectionShed(h1.ShedRefused) },
+		`credentials_fetches_total{outcome="failed"}`:     func(m *Metrics) { m.CredentialsFetched(false) },
+		`credentials_pushes_total{outcome="failed"}`:      func(m *Metrics) { m.CredentialsPushed(false) },
+		`domain_records_total{outcome="failed"}`:          func(m *Metrics) { m.DomainHandedOver(false) },
+		`domains_not_kept_total`:                          (*Metrics).DomainNotKept,
+		`egress_failures_total`:                           (*Metrics).EgressFailed,
+		`egress_refused_total`:                            (*Metrics).EgressRefused,
+		`enclave_launches_total{outcome="failed"}`:        func(m *Metrics) { m.Launched(false) },
+		`enclave_terminations_total`:                      (*Metrics).Terminated,
+		`nitro_cli_failures_total{command="run-enclave"}`: func(m *Metrics) { m.CommandFailed("run-enclave") },
+		`purges_total{outcome="failed"}`:                  func(m *Metrics) { m.Purged(false) },
+		`requests_not_retried_total`:                      (*Metrics).NotRetried,
+		`session_dial_failures_total`:                     (*Metrics).DialFailed,
+		`session_panics_total`:                            (*Metrics).SessionPanicked,
+		`sessions_lost_total`:                             (*Metrics).SessionLost,
+	} {
+		m := New("v1")
+		before := strings.Split(expose(t, m), "\n")
+		happens(m)
+		var moved []string
+		for _, line := range strings.Split(expose(t, m), "\n") {
+			if strings.HasPrefix(line, "redoubt_parent_") && strings.Contains(line, "_total") && !slices.Contains(before, line) {
+				moved = append(moved, line)
+			}
+		}
+		if !slices.Equal(moved, []string{"redoubt_parent_" + want + " 1"}) {
+			t.Errorf("%s: moved %q", want, moved)
+		}
+	}
+}
