@@ -107,6 +107,7 @@ type rig struct {
 	gate   atomic.Pointer[chan struct{}] // while set, nothing comes back from the stand-in
 }
 
+// newRig starts one. In extra, which is more of the configuration file, KEY_ARN stands for the KMS key.
 func newRig(t *testing.T, extra string) *rig {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "rd")
@@ -121,7 +122,7 @@ keys: {us-east-1: %s}
 kms: {endpoint: https://%s, ca_file: %s/kms/%s}
 soft_nsm: {root_cert: %s/root.pem, root_key: %s/root.key, pcrs: {0: %s}}
 drain_timeout: 3s
-%s`, dir, arn, r.tls, dir, kms.CAFile, dir, dir, strings.Repeat("01", 48), extra))
+%s`, dir, arn, r.tls, dir, kms.CAFile, dir, dir, strings.Repeat("01", 48), strings.ReplaceAll(extra, "KEY_ARN", arn)))
 	r.start()
 	return r
 }

@@ -36,7 +36,9 @@ func (s *Stats) Snapshot(m *wire.Stats) {
 	for _, id := range [...]wire.StatID{
 		wire.StatRequests, wire.StatFieldsOpened, wire.StatFieldsFailed, wire.StatExpressionsEvaluated,
 		wire.StatExpressionsFailed, wire.StatOverloaded, wire.StatExpired, wire.StatBadRequests, wire.StatPanics,
-		wire.StatSealedReplies,
+		wire.StatSealedReplies, wire.StatDomainsCreated, wire.StatDomainWrapsAdded, wire.StatDomainWrapsChecked,
+		wire.StatVaultKeysMinted, wire.StatResealedFromKMS, wire.StatResealedFromDomain, wire.StatDomainWritesRefused,
+		wire.StatDomainWritesFailed,
 	} {
 		m.Add(id, s.Get(id))
 	}
