@@ -23,6 +23,7 @@ type commands struct {
 	Audit      auditCmd      `cmd:"" help:"Read and verify audit logs."`
 	Domain     domainCmd     `cmd:"" help:"Make and keep domains, whose secrets give vaults their keys."`
 	Reseal     resealCmd     `cmd:"" help:"Give all vaults a key of the generation that is written to; goes on where it ended."`
+	Policy     policyCmd     `cmd:"" help:"Sign, check, show and test the policy of sealed requests, which no tier uses yet."`
 	Store      storeCmd      `cmd:"" help:"Check the embedded store."`
 	Backup     backupCmd     `cmd:"" help:"Copy the embedded store to a file, also while it serves."`
 	Restore    restoreCmd    `cmd:"" help:"Replace the embedded store's content by a backup, also while it serves."`

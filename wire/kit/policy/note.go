@@ -97,11 +97,7 @@ func (p *Policy) Valid(now time.Time) error {
 // Sign signs a policy with keys of signed notes (PRIVATE+KEY+…). data is its text, or a signed policy, whose
 // signatures stay. The text is parsed first. Errors: [ErrKeys], *[Error].
 func Sign(data []byte, signers ...note.Signer) ([]byte, error) {
-	n := &note.Note{Text: string(data)}
-	var signed *note.UnverifiedNoteError
-	if _, err := note.Open(data, note.VerifierList()); errors.As(err, &signed) {
-		n = signed.Note
-	}
+	n := unverified(data)
 	if _, err := ParseDocument(n.Text); err != nil {
 		return nil, err
 	}
@@ -110,6 +106,24 @@ func Sign(data []byte, signers ...note.Signer) ([]byte, error) {
 		return nil, ErrKeys
 	}
 	return out, nil
+}
+
+// Text returns the text of a policy that may be signed, and the names of those who say that they have signed it. It
+// verifies nothing. [ParseDocument] reads the text.
+func Text(data []byte) (text string, signers []string) {
+	n := unverified(data)
+	for _, s := range n.UnverifiedSigs {
+		signers = append(signers, s.Name)
+	}
+	return n.Text, signers
+}
+
+func unverified(data []byte) *note.Note {
+	var signed *note.UnverifiedNoteError
+	if _, err := note.Open(data, note.VerifierList()); errors.As(err, &signed) {
+		return signed.Note
+	}
+	return &note.Note{Text: string(data)}
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
