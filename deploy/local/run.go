@@ -16,6 +16,9 @@ import (
 	"redoubt/wire/kit/program"
 )
 
+// localDomain is the domain of the stack's vaults.
+const localDomain = "local"
+
 // binFlags say where the programs come from.
 type binFlags struct {
 	Bin string `help:"${help_bin}" type:"existingdir" placeholder:"DIR" env:"LOCAL_BIN"`
@@ -70,7 +73,7 @@ func (r *runCommand) serve(ctx context.Context) error {
 	}
 	s, err := testkit.Start(ctx, testkit.Options{
 		Bin: bin, Local: self, State: r.State, Addresses: addresses, FreePorts: r.FreePorts, Log: logs,
-		ProbeEvery: r.ProbeEvery,
+		ProbeEvery: r.ProbeEvery, Domain: localDomain,
 	})
 	if err != nil {
 		return err
@@ -112,7 +115,9 @@ func (d *demoCommand) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("own program: %w", err)
 	}
-	s, err := testkit.Start(ctx, testkit.Options{Bin: bin, Local: self, State: state, FreePorts: true, Log: logs})
+	s, err := testkit.Start(ctx, testkit.Options{
+		Bin: bin, Local: self, State: state, FreePorts: true, Log: logs, Domain: localDomain,
+	})
 	if err != nil {
 		return err
 	}

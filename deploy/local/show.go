@@ -63,6 +63,9 @@ func show(ctx context.Context, w io.Writer, s *testkit.Stack, examples string) e
 	if err := showVault(ctx, w, s); err != nil {
 		return err
 	}
+	if err := showCosts(ctx, w, s); err != nil {
+		return err
+	}
 	if examples == "" {
 		return nil
 	}

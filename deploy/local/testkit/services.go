@@ -115,6 +115,7 @@ func (s *Stack) startParent(ctx context.Context) error {
 // startAPI starts the API with the embedded store. Before the parent runs, the API is alive but not ready.
 func (s *Stack) startAPI(ctx context.Context) error {
 	args := append([]string{"serve"}, s.state.apiArgs(&s.Addresses, s.KeyARN)...)
+	args = append(args, s.domainArgs()...)
 	if err := s.launch(API, "api", append(args, s.opts.APIArgs...), APIEnvironment()...); err != nil {
 		return err
 	}

@@ -66,6 +66,8 @@ type Options struct {
 	EnclaveConfig map[string]any
 	// ProbeEvery is how often the parent has the enclave open a probe key; 0: there is no such key.
 	ProbeEvery time.Duration
+	// Domain is the id of a domain that the stack's new vaults are under; empty: KMS makes their keys.
+	Domain string
 	// ParentArgs and APIArgs are further flags of the parent and of `api serve`.
 	ParentArgs, APIArgs []string
 }
@@ -122,7 +124,7 @@ func (s *Stack) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.state.writeEnclaveConfig(s.KeyARN, s.Addresses.KMSTLS, hmacKey, s.opts.EnclaveConfig)
+	err = s.state.writeEnclaveConfig(s.KeyARN, s.Addresses.KMSTLS, hmacKey, s.domainsConfig())
 	if err != nil {
 		return err
 	}
@@ -136,7 +138,10 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := s.startParent(ctx); err != nil {
 		return err
 	}
-	return s.until(ctx, API, s.APIReady)
+	if err := s.until(ctx, API, s.APIReady); err != nil {
+		return err
+	}
+	return s.ensureDomain(ctx)
 }
 
 // PCRs returns the measurements that the enclave's software NSM claims: index to hex.
