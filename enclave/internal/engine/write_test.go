@@ -215,6 +215,13 @@ func TestAWrapIsAddedAndOpensAlone(t *testing.T) {
 	if _, code := w.wrap(alone); code != wire.OK {
 		t.Errorf("after a denial: %v", code)
 	}
+	// KMS opens the new data key, and then denies the record's own.
+	w.kms.mu.Lock()
+	w.kms.denied[w.kms.asked+2] = &wire.Error{Code: wire.KeyDenied}
+	w.kms.mu.Unlock()
+	if got, code := w.wrap(a.Record, w.kms.dataKey(secondARN, "acme", 1)); code != wire.KeyDenied || len(got) > 0 {
+		t.Errorf("denied half way: %v", code)
+	}
 	w.change("acme", func(r *keys.DomainRule) { r.Creations = nil })
 	if _, code := w.wrap(a.Record, w.kms.dataKey(secondARN, "acme", 1)); code != wire.KeyDenied {
 		t.Errorf("where none may be created: %v", code)
@@ -385,20 +392,14 @@ func TestAResealDoesNotLookAtTheFrameAfterwards(t *testing.T) {
 		m, code := w.do(q)
 		want(t, q, m, code, "a=1", "b=2")
 	}
-	busy, begun := make(chan struct{}), make(chan struct{})
-	var held sync.WaitGroup
-	for range w.pool.Workers() {
-		held.Go(func() { w.pool.Do(workers.Single, KindParse, func() { begun <- struct{}{}; <-busy }) })
-		<-begun
-	}
+	free := w.hold()
 	w.handler.instead = func(r *session.Request) {
 		frame := r.Body
 		w.engine.Request(r, &w.handler.origin)
 		clear(frame)
-		close(busy)
+		free()
 	}
 	a, code := w.resealed(q, d, 0, 2)
-	held.Wait()
 	w.handler.instead = nil
 	if code != wire.OK {
 		t.Fatal(code)
@@ -691,5 +692,120 @@ func TestResealsUnderLoad(t *testing.T) {
 	}
 	for range 8 {
 		<-done
+	}
+}
+
+func TestWritesAreBoundedLikeEverythingThatWaits(t *testing.T) {
+	full := newWriteWorld(t, func(c *Config) { c.MaxWaiting = 0 })
+	ended := newWriteWorld(t)
+	a, code := ended.create(ended.creation("acme", 1))
+	if code != wire.OK {
+		t.Fatal(code)
+	}
+	d := describe(t, a.Record)
+	for _, w := range []*writeWorld{full, ended} {
+		if err := w.client.OpenDomain(t.Context(), d.record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q := ended.vaultIn(d, 0, map[string]string{"a": "1"})
+	ended.pool.Close()
+	for _, c := range []struct {
+		w    *writeWorld
+		kind wire.Kind
+		body []byte
+		want wire.Code
+	}{
+		{full, wire.KindCreateDomain, full.creation("acme", 2).Append(nil), wire.Overloaded},
+		{full, wire.KindWrapDomain, (&wire.WrapDomainRequest{Record: d.record}).Append(nil), wire.Overloaded},
+		{full, wire.KindMint, (&wire.MintRequest{Domain: d.name, Count: 1}).Append(nil), wire.Overloaded},
+		{full, wire.KindReseal, (&wire.ResealRequest{To: d.name, Epoch: 2, Old: *q}).Append(nil), wire.Overloaded},
+		{ended, wire.KindMint, (&wire.MintRequest{Domain: d.name, Count: 1}).Append(nil), wire.ShuttingDown},
+		{ended, wire.KindReseal, (&wire.ResealRequest{To: d.name, Epoch: 2, Old: *q}).Append(nil), wire.ShuttingDown},
+	} {
+		if _, _, code := c.w.ask(c.kind, c.body); code != c.want {
+			t.Errorf("kind %d: %v, want %v", c.kind, code, c.want)
+		}
+	}
+	for _, w := range []*writeWorld{full, ended} {
+		if all, waiting := w.engine.InFlight(); all != 0 || waiting != 0 {
+			t.Errorf("%d in flight, %d waiting", all, waiting)
+		}
+	}
+}
+
+// hold keeps every worker busy until free is called.
+func (w *writeWorld) hold() (free func()) {
+	busy, begun := make(chan struct{}), make(chan struct{})
+	var held sync.WaitGroup
+	for range w.pool.Workers() {
+		held.Go(func() { w.pool.Do(workers.Single, KindParse, func() { begun <- struct{}{}; <-busy }) })
+		<-begun
+	}
+	return func() {
+		close(busy)
+		held.Wait()
+	}
+}
+
+func TestAMintEndsWithItsDomainAndItsDeadline(t *testing.T) {
+	w := newWriteWorld(t)
+	d := w.make("acme", 1)
+	free := w.hold()
+	codes := make(chan wire.Code)
+	go func() {
+		_, code := w.mint(d, 0, 1)
+		codes <- code
+	}()
+	for end := time.Now().Add(10 * time.Second); w.pool.Queued() == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	w.cache.PurgeAll()
+	free()
+	if code := <-codes; code != wire.DomainUnknown {
+		t.Errorf("purged meanwhile: %v", code)
+	}
+
+	if err := w.client.OpenDomain(t.Context(), d.record); err != nil {
+		t.Fatal(err)
+	}
+	free = w.hold()
+	c := w.client.NewCall()
+	defer c.Release()
+	c.Kind, c.Deadline = wire.KindMint, time.Now().Add(30*time.Millisecond)
+	c.Body = (&wire.MintRequest{Domain: d.name, Count: 2}).Append(c.Body)
+	if err := w.client.Do(context.Background(), c); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	before := w.engine.Stats().Get(wire.StatVaultKeysMinted)
+	free()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if all, _ := w.engine.InFlight(); all == 0 {
+			break
+		}
+	}
+	if all, _ := w.engine.InFlight(); all != 0 || w.engine.Stats().Get(wire.StatVaultKeysMinted) != before {
+		t.Errorf("%d in flight; %d keys made for nobody", all, w.engine.Stats().Get(wire.StatVaultKeysMinted)-before)
+	}
+}
+
+func TestADocumentThatIsTooLargeIsNotAnswered(t *testing.T) {
+	w := newWriteWorld(t, func(c *Config) {
+		c.Attest = func(context.Context, []byte, []byte) ([]byte, error) { return make([]byte, wire.MaxDocument+1), nil }
+	})
+	if _, code := w.create(w.creation("acme", 1)); code != wire.Internal {
+		t.Errorf("%v", code)
+	}
+}
+
+func TestAnAnswerThatIsTooLargeIsABadRequest(t *testing.T) {
+	w := newWriteWorld(t)
+	d := w.make("acme", 1)
+	q := w.vaultIn(d, uint8(sealed.P256), map[string]string{"a": strings.Repeat("x", wire.MaxBody-1000)})
+	if _, code := w.resealed(q, d, uint8(sealed.XWing), 2); code != wire.BadRequest {
+		t.Errorf("to X-Wing, whose keys are larger: %v", code)
+	}
+	if _, code := w.resealed(q, d, uint8(sealed.P256), 2); code != wire.OK {
+		t.Errorf("to keys of the same size: %v", code)
 	}
 }
