@@ -286,6 +286,10 @@ test-dynamodb: ## The store's conformance suite against moto's DynamoDB (Python;
 test-contract: ## Every answer of the API against its OpenAPI document, and schemathesis (Python; virtual environment)
 	api/internal/httpapi/test-contract.sh
 
+.PHONY: test-lifecycle
+test-lifecycle: ## The life of a vault under a domain, in all orders of all pairs of jobs (an hour; CI explores some)
+	LIFECYCLE=all go test -count=1 -timeout 3h -v -run TestTheLifeOfAVaultIsExplored ./api/internal/vault
+
 .PHONY: test-docs
 test-docs: ## The API's documentation page in headless Chromium (installed by apt when absent)
 	api/internal/httpapi/test-docs.sh

@@ -214,9 +214,6 @@ func (m *sums) has(sum [sha256.Size]byte) bool {
 func (m *sums) add(sum [sha256.Size]byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.seen == nil {
-		m.seen = make(map[[sha256.Size]byte]struct{})
-	}
 	if len(m.seen) >= maxStated {
 		for old := range m.seen {
 			delete(m.seen, old)

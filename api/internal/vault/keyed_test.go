@@ -331,7 +331,9 @@ func TestKeysOfAnEarlierGenerationLeaveThePool(t *testing.T) {
 	k.create(both)
 	k.generation(2)
 	k.now = k.now.Add(time.Minute)
-	r, keys := k.stored(k.create(both))
+	id := k.create(both)
+	k.must(k.read(id))
+	r, keys := k.stored(id)
 	if d, err := k.registry.Get(t.Context(), "acme", 2); err != nil || !bytes.Equal(r.Domain, d.Hash[:]) ||
 		len(keys.Epochs) != 1 {
 		t.Fatalf("%v", err)

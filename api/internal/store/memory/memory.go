@@ -391,6 +391,21 @@ func (s *Store) Expire(id string, e *store.Entry) error {
 	return nil
 }
 
+// PutBack stores a record as it was in a backup of records, whatever is there. Its keys stay as they are.
+func (s *Store) PutBack(r *store.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.records[r.ID] = cloneRecord(r)
+}
+
+// PutBackKeyed is PutBack of a record and its keys.
+func (s *Store) PutBackKeyed(r *store.Record, k *store.Keys) {
+	s.PutBack(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys[r.ID] = cloneKeys(k)
+}
+
 // Counts returns how many records, expired ones included, and audit entries there are.
 func (s *Store) Counts() (records, entries int) {
 	s.mu.Lock()
