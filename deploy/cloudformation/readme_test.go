@@ -76,6 +76,8 @@ func TestTheWorkedExamplesAreRight(t *testing.T) {
 	logs := 2.3 * 0.5
 	says("| logs | %.2f | the same | the same |", logs)
 	says("API Gateway, Lambda, DynamoDB | %.2f + %.2f + %.2f", gateway, lambda, table)
+	says("a million cost %.2f at the parents, and %.2f through the API", instances,
+		instances+gateway+lambda+2*0.125+2*0.625+logs)
 	row := func(name string, of func(c float64) float64) {
 		says("| %s | %.2f | %.2f | %.2f |", name, of(0.21), of(0.08), of(1))
 	}
