@@ -42,6 +42,7 @@ func newSenderOf(t testing.TB, suite sealed.Suite) (*domain.Keys, *Sender) {
 func TestWhatIsSealedOpensInAnyOrder(t *testing.T) {
 	for _, suite := range sealed.DomainSuites() {
 		k, s := newSenderOf(t, suite)
+		o := newOpener(k)
 		rapid.Check(t, func(t *rapid.T) {
 			body := Body{
 				Created: rapid.Uint64().Draw(t, "created"), Kind: rapid.Uint8().Draw(t, "kind"),
@@ -64,7 +65,7 @@ func TestWhatIsSealedOpensInAnyOrder(t *testing.T) {
 				t.Fatalf("%d bytes", len(second))
 			}
 			for _, raw := range [][]byte{second, first[6:]} {
-				got, err := openRequest(k, raw)
+				got, err := o.open(raw)
 				if err != nil || got.Created != body.Created || got.Kind != body.Kind || got.Auth.Kind != body.Auth.Kind ||
 					!bytes.Equal(got.Auth.Block, body.Auth.Block) || !bytes.Equal(got.Message, body.Message) {
 					t.Fatalf("another body: %v", err)
@@ -74,13 +75,7 @@ func TestWhatIsSealedOpensInAnyOrder(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			mem := make([]byte, ContextSize)
-			key, err := k.RequestKey(suite)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer key.Destroy()
-			c, err := Derive(mem, key, k.Hash(), r.Enc)
+			c, err := o.context(r)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,13 +112,20 @@ func TestWhatIsSealedOpensInAnyOrder(t *testing.T) {
 // Sizes tell the class of a length alone: a refusal is as long as an answer.
 func TestRequestsAndAnswersArePadded(t *testing.T) {
 	k, s := newSenderOf(t, sealed.P384)
-	sizes := map[int]bool{}
+	o, sizes := newOpener(k), map[int]bool{}
 	for n := range 200 {
 		raw, _, err := s.Seal(nil, &Body{Message: make([]byte, n)}, testTime)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, c := contextOf(t, k, raw)
+		r, err := Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := o.context(r)
+		if err != nil {
+			t.Fatal(err)
+		}
 		refusal, err := (&Refusal{Code: 1, Text: strings.Repeat("x", n)}).Append(nil)
 		if err != nil {
 			t.Fatal(err)
@@ -450,7 +452,7 @@ func FuzzParse(f *testing.F) {
 		if n := r.head + len(r.whole[r.head:]); n != len(raw) || len(r.Enc) != r.Suite.EncSize() {
 			t.Fatal("parts that are not the whole")
 		}
-		if _, err := openRequest(k, raw); err == nil && !good[fmt.Sprintf("%x", raw)] {
+		if _, err := newOpener(k).open(raw); err == nil && !good[fmt.Sprintf("%x", raw)] {
 			t.Fatal("a request that nobody made opens")
 		}
 	})

@@ -57,31 +57,49 @@ func flip(t *testing.T, b []byte, parts []part, try func(b []byte) error) {
 
 var errOther = errors.New("names another domain")
 
-// openRequest is what an enclave does with the bytes of a request.
-func openRequest(k *domain.Keys, b []byte) (Body, error) {
+// opener does what an enclave does with the bytes of a request. It keeps contexts, as an enclave does.
+type opener struct {
+	k        *domain.Keys
+	contexts map[string]Context
+}
+
+func newOpener(k *domain.Keys) *opener { return &opener{k, map[string]Context{}} }
+
+func (o *opener) open(b []byte) (Body, error) {
 	r, err := Parse(b)
 	if err != nil {
 		return Body{}, err
 	}
-	h := k.Hash()
-	if !bytes.Equal(r.Domain, h[:NameSize]) {
-		return Body{}, errOther
-	}
-	key, err := k.RequestKey(r.Suite)
-	if err != nil {
-		return Body{}, err
-	}
-	defer key.Destroy()
-	c, err := Derive(make([]byte, ContextSize), key, h, r.Enc)
+	c, err := o.context(r)
 	if err != nil {
 		return Body{}, err
 	}
 	return c.Open(nil, r)
 }
 
+func (o *opener) context(r Request) (Context, error) {
+	h := o.k.Hash()
+	if !bytes.Equal(r.Domain, h[:NameSize]) {
+		return Context{}, errOther
+	}
+	if c, ok := o.contexts[string(r.Enc)]; ok {
+		return c, nil
+	}
+	key, err := o.k.RequestKey(r.Suite)
+	if err != nil {
+		return Context{}, err
+	}
+	defer key.Destroy()
+	c, err := Derive(make([]byte, ContextSize), key, h, r.Enc)
+	if err == nil {
+		o.contexts[string(r.Enc)] = c
+	}
+	return c, err
+}
+
 func TestEachByteOfARequestCounts(t *testing.T) {
 	v := readVectors(t, designFile)
-	k := v.open(t)
+	o := newOpener(v.open(t))
 	for suite, name := range map[sealed.Suite]string{sealed.P384: "2", sealed.XWing: "4"} {
 		flip(t, v.hex(t, "sealed_request_"+name), []part{
 			{"magic", 4, []error{ErrMalformed}},
@@ -92,7 +110,7 @@ func TestEachByteOfARequestCounts(t *testing.T) {
 			{"salt", 16, []error{ErrOpen}},
 			{"ciphertext and tag", 0, []error{ErrOpen}},
 		}, func(b []byte) error {
-			_, err := openRequest(k, b)
+			_, err := o.open(b)
 			return err
 		})
 	}
@@ -101,14 +119,14 @@ func TestEachByteOfARequestCounts(t *testing.T) {
 // What is cut off or added, and what is of another domain or suite.
 func TestRequestsOfOtherLengthsAreMalformed(t *testing.T) {
 	v := readVectors(t, designFile)
-	k := v.open(t)
+	o := newOpener(v.open(t))
 	raw := v.hex(t, "sealed_request_2")
 	for n := range raw {
-		if _, err := openRequest(k, raw[:n]); !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrOpen) {
+		if _, err := o.open(raw[:n]); !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrOpen) {
 			t.Fatalf("%d bytes: %v", n, err)
 		}
 	}
-	if _, err := openRequest(k, append(bytes.Clone(raw), 0)); !errors.Is(err, ErrOpen) {
+	if _, err := o.open(append(bytes.Clone(raw), 0)); !errors.Is(err, ErrOpen) {
 		t.Errorf("a byte more: %v", err)
 	}
 	huge := append(bytes.Clone(raw), make([]byte, MaxRequest)...)
