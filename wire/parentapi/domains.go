@@ -60,8 +60,8 @@ type CreatedDomain struct {
 	Attestation []byte `json:"attestation"`
 }
 
-// WrapDomain asks for one more wrap of a domain. With as many data keys as none, it only opens the record, whose wraps
-// are tried in their order: so a record of one wrap shows that this wrap opens.
+// WrapDomain asks for one more wrap of a domain. Without a data key it only opens the record, whose wraps are tried in
+// the order of the keys of the enclave's file: so a record of one wrap shows that this wrap opens.
 type WrapDomain struct {
 	Record  []byte   `json:"record"`
 	DataKey *DataKey `json:"data_key,omitempty"`
