@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"redoubt/api/client"
 	"redoubt/deploy/local/testkit"
 	"redoubt/wire/kit/test/kms"
+	"redoubt/wire/kit/test/proctest"
 )
 
 // drills is a stack whose vaults are under a domain, of which something is lost.
@@ -229,4 +233,56 @@ func (d *drills) eventually() {
 			time.Sleep(100 * time.Millisecond)
 		}
 	}
+}
+
+// A job over all vaults that is told to end finishes what it is at; one that is killed does not. Both go on.
+func TestAJobThatIsStoppedOrKilledGoesOn(t *testing.T) {
+	d := newDrills(t)
+	const vaults = 60
+	d.create(vaults)
+	if err := d.CreateDomain(ctx, "drills"); err != nil {
+		t.Fatal(err)
+	}
+	place := filepath.Join(t.TempDir(), "place")
+	const resealed = "redoubt_api_vaults_resealed_total"
+	for _, end := range []os.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		cmd := proctest.Command(t, filepath.Join(bin, "api"), "reseal", "--rate", "8", "--parallel", "1", "--resume", place)
+		cmd.Env = append(testkit.APIEnvironment(), "API_STORE=bolt:"+d.StoreFile())
+		var stderr proctest.Buffer
+		cmd.Stderr = &stderr
+		before := d.count(resealed)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(20 * time.Second); d.count(resealed) < before+3; {
+			if time.Now().After(deadline) {
+				t.Fatalf("the job does nothing: %s", stderr.String())
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		if err := cmd.Process.Signal(end); err != nil {
+			t.Fatal(err)
+		}
+		err := cmd.Wait()
+		if stopped := strings.Contains(stderr.String(), "hint: give the same command again"); err == nil ||
+			stopped != (end == syscall.SIGTERM) {
+			t.Errorf("%v: %v: %s", end, err, stderr.String())
+		}
+		d.all()
+	}
+	out := d.must("reseal", "--resume", place)
+	if !strings.Contains(out, "0 failed") || d.count(resealed) != vaults {
+		t.Errorf("in the end %d were resealed: %s", d.count(resealed), out)
+	}
+	d.all()
+}
+
+// count is the value of a counter.
+func (d *drills) count(name string) int {
+	d.Helper()
+	n, err := strconv.Atoi(d.metric(name))
+	if err != nil {
+		d.Fatalf("%s: %v", name, err)
+	}
+	return n
 }

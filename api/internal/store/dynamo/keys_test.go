@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"redoubt/api/internal/store"
@@ -225,5 +226,21 @@ func TestWithoutTablesThereAreNoDomains(t *testing.T) {
 		if !errors.Is(err, store.ErrNoDomains) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// Readiness looks at each table: without one of them no vault under a domain is served.
+func TestATableThatIsNotThereIsMissed(t *testing.T) {
+	s := newStore(t, time.Now)
+	if err := s.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, table := range map[string]**string{"records": &s.table, "keys": &s.keyTable, "domains": &s.domainTable} {
+		there := *table
+		*table = aws.String("no-such-table")
+		if err := s.Ping(t.Context()); !errors.Is(err, store.ErrMissing) {
+			t.Errorf("%s: %v", name, err)
+		}
+		*table = there
 	}
 }
