@@ -277,7 +277,7 @@ func TestSentinelsAppearNowhere(t *testing.T) {
 // broken panics with what must not get out.
 type broken struct{ front.Upstream }
 
-func (broken) Do(context.Context, pool.Ask, *wire.DecryptRequest) (*session.Call, error) {
+func (broken) Do(context.Context, pool.Ask, wire.LaneMessage) (*session.Call, error) {
 	panic("S3NTINEL")
 }
 

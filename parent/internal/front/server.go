@@ -33,13 +33,11 @@ const (
 type Upstream interface {
 	// Do sends msg to an enclave and returns its answer, which the caller MUST Release. It fails with a *wire.Error,
 	// which the enclave answered or which describes what happened on the way, or with an error of package pool.
-	Do(ctx context.Context, ask pool.Ask, msg *wire.DecryptRequest) (*session.Call, error)
-	// Write sends a request of another kind. Errors as Do.
-	Write(ctx context.Context, ask pool.Ask, kind wire.Kind, msg pool.Message) (*session.Call, error)
+	Do(ctx context.Context, ask pool.Ask, msg wire.LaneMessage) (*session.Call, error)
 	// Start and Finish do so in two steps, for many requests at once: Start sends msg, done gets the call, and Finish
 	// says what became of it.
-	Start(ask pool.Ask, msg *wire.DecryptRequest, user any, done chan<- *session.Call) error
-	Finish(ctx context.Context, ask pool.Ask, msg *wire.DecryptRequest, call *session.Call) (*session.Call, error)
+	Start(ask pool.Ask, msg wire.LaneMessage, user any, done chan<- *session.Call) error
+	Finish(ctx context.Context, ask pool.Ask, msg wire.LaneMessage, call *session.Call) (*session.Call, error)
 	// Attest returns a document over nonce and the enclave's id. Errors as Do.
 	Attest(ctx context.Context, nonce []byte) (document []byte, enclave string, err error)
 }

@@ -13,9 +13,8 @@ import (
 
 // write is a request of one of the routes of domains, and what becomes of its answer.
 type write struct {
-	kind wire.Kind
-	msg  interface {
-		pool.Message
+	msg interface {
+		wire.LaneMessage
 		Validate() error
 	}
 	// batch says that it is work of the batch lane, in which many vaults' keys wait for one another and for no read.
@@ -42,7 +41,7 @@ func (s *Server) writeDomains(x *exchange) *fault {
 	}
 	x.begin(partEnclave)
 	ask := j.req.ask(x.start.Add(s.o.RequestTimeout), w.batch)
-	call, err := s.o.Upstream.Write(context.Background(), ask, w.kind, w.msg)
+	call, err := s.o.Upstream.Do(context.Background(), ask, w.msg)
 	if err != nil {
 		return j.req.fault(err, x.route)
 	}

@@ -236,7 +236,7 @@ func TestTheContractsRequestsOfDomainsAreRead(t *testing.T) {
 		if w.batch != (c.route == RouteVaultKeys || c.route == RouteReseal) {
 			t.Errorf("%s: batch %t", c.route, w.batch)
 		}
-		if !bytes.Equal(w.msg.Append(nil), c.want.Append(nil)) {
+		if !bytes.Equal(w.msg.AppendFor(wire.AllFeatures(), nil), c.want.Append(nil)) {
 			t.Errorf("%s: another message", c.route)
 		}
 		if (c.route == RouteVaultKeys || c.route == RouteReseal) && len(r.records) != 1 {
@@ -273,7 +273,7 @@ func FuzzDecodeWrite(f *testing.F) {
 			}
 			return
 		}
-		b := w.msg.Append(nil)
+		b := w.msg.AppendFor(wire.AllFeatures(), nil)
 		var err error
 		switch route {
 		case RouteDomains:

@@ -161,7 +161,7 @@ func (r *request) createDomain(obj *fastjson.Object) (*write, *fault) {
 	if m.Nonce, f = r.binary("nonce", v[4], createNonce, createNonce); f != nil {
 		return nil, f
 	}
-	return &write{kind: wire.KindCreateDomain, msg: m, answer: (*Server).answerCreated}, nil
+	return &write{msg: m, answer: (*Server).answerCreated}, nil
 }
 
 // dataKeys reads the data keys of a domain's wraps, none of the same KMS key.
@@ -226,7 +226,7 @@ func (r *request) wrapDomain(obj *fastjson.Object) (*write, *fault) {
 		}
 		m.DataKeys = []wire.DataKey{k}
 	}
-	return &write{kind: wire.KindWrapDomain, msg: m, answer: (*Server).answerWrapped}, nil
+	return &write{msg: m, answer: (*Server).answerWrapped}, nil
 }
 
 func (r *request) mint(obj *fastjson.Object) (*write, *fault) {
@@ -249,7 +249,7 @@ func (r *request) mint(obj *fastjson.Object) (*write, *fault) {
 	if f := r.domainRecords(v[3]); f != nil {
 		return nil, f
 	}
-	return &write{kind: wire.KindMint, msg: m, batch: true, answer: func(s *Server, out *buffer, body []byte) *fault {
+	return &write{msg: m, batch: true, answer: func(s *Server, out *buffer, body []byte) *fault {
 		return s.answerMinted(out, body, count)
 	}}, nil
 }
@@ -280,7 +280,7 @@ func (r *request) reseal(obj *fastjson.Object) (*write, *fault) {
 		return nil, f
 	}
 	m.Old = r.msg
-	return &write{kind: wire.KindReseal, msg: m, batch: true, answer: r.answerResealed}, nil
+	return &write{msg: m, batch: true, answer: r.answerResealed}, nil
 }
 
 // domainName reads the name of a domain.

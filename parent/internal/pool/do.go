@@ -100,26 +100,14 @@ type Ask struct {
 	// Records are those of the request's domains, at most one of each. The record of a domain that an enclave does not
 	// know is handed over, and the request is then sent once more on that session.
 	Records []Record
-
-	kind wire.Kind // 0: a decrypt
 }
-
-// Message is the body of a request.
-type Message interface{ Append(dst []byte) []byte }
 
 // Do sends msg to an enclave and waits for the answer, until ask.Deadline or ctx ends. The caller MUST Release the
 // call. Errors: *wire.Error, ErrNoEnclave, ErrNoneReady, ErrUnanswered, ErrNoPaddedReply, ErrNoDomains,
-// ErrRecordRefused, ErrDomainNotKept.
-func (p *Pool) Do(ctx context.Context, ask Ask, msg *wire.DecryptRequest) (*session.Call, error) {
-	t := needs(msg)
-	return p.try(&t, ask, msg, func(c *session.Client, call *session.Call) error { return c.Do(ctx, call) })
-}
-
-// Write sends a request of another kind to an enclave that knows what domains write, and waits for the answer, as Do
-// does. The answer to a reseal is never that a domain is unknown: that is an [*UnknownDomainError]. Errors as of Do.
-func (p *Pool) Write(ctx context.Context, ask Ask, kind wire.Kind, msg Message) (*session.Call, error) {
-	ask.kind = kind
-	t := tried{need: wire.FeatureDomainWrites}
+// ErrRecordRefused, ErrDomainNotKept. The answer to a reseal is never that a domain is unknown: that is an
+// [*UnknownDomainError].
+func (p *Pool) Do(ctx context.Context, ask Ask, msg wire.LaneMessage) (*session.Call, error) {
+	t := tried{need: msg.Needs()}
 	return p.try(&t, ask, msg, func(c *session.Client, call *session.Call) error {
 		if err := c.Do(ctx, call); err != nil {
 			return err
@@ -131,8 +119,8 @@ func (p *Pool) Write(ctx context.Context, ask Ask, kind wire.Kind, msg Message) 
 // Start sends msg to an enclave and does not wait. The call is sent to done, with User set to user, at the deadline at
 // the latest; give it to Finish then. done must have room for all calls that it was given to, and msg must last until
 // Finish returns. An error, as of Do, means that nothing will be sent to done.
-func (p *Pool) Start(ask Ask, msg *wire.DecryptRequest, user any, done chan<- *session.Call) error {
-	t := needs(msg)
+func (p *Pool) Start(ask Ask, msg wire.LaneMessage, user any, done chan<- *session.Call) error {
+	t := tried{need: msg.Needs()}
 	_, err := p.try(&t, ask, msg, func(c *session.Client, call *session.Call) error {
 		call.User = user
 		return c.Start(call, done)
@@ -142,14 +130,14 @@ func (p *Pool) Start(ask Ask, msg *wire.DecryptRequest, user any, done chan<- *s
 
 // Finish is the outcome of a call that Start has sent: what Do would have returned. If the request may be answered on
 // another session, or once the enclave has the domain's record, Finish sends it and waits for the answer.
-func (p *Pool) Finish(ctx context.Context, ask Ask, msg *wire.DecryptRequest, call *session.Call) (
+func (p *Pool) Finish(ctx context.Context, ask Ask, msg wire.LaneMessage, call *session.Call) (
 	*session.Call, error,
 ) {
 	err := call.Err()
 	if err == nil {
 		return call, nil
 	}
-	t := needs(msg)
+	t := tried{need: msg.Needs()}
 	c := call.Client()
 	e := p.enclaveOf(c)
 	call.Release()
@@ -168,17 +156,6 @@ func (p *Pool) Finish(ctx context.Context, ask Ask, msg *wire.DecryptRequest, ca
 	return p.try(&t, ask, msg, send)
 }
 
-// needs begins to try msg.
-func needs(msg *wire.DecryptRequest) (t tried) {
-	if len(msg.ReplyKey) > 0 {
-		t.need = wire.FeaturePaddedReply
-	}
-	if len(msg.Domain) > 0 {
-		t.need |= wire.FeatureDomains
-	}
-	return t
-}
-
 // enclaveOf is the enclave of a session that the pool has, or nil.
 func (p *Pool) enclaveOf(c *session.Client) *enclave {
 	for _, l := range *p.links.Load() {
@@ -193,7 +170,7 @@ func (p *Pool) enclaveOf(c *session.Client) *enclave {
 type sender func(c *session.Client, call *session.Call) error
 
 // try gives msg to send, on one session after the other, until send succeeds or it is of no use.
-func (p *Pool) try(t *tried, ask Ask, msg Message, send sender) (*session.Call, error) {
+func (p *Pool) try(t *tried, ask Ask, msg wire.LaneMessage, send sender) (*session.Call, error) {
 	full := false
 	for {
 		l, c := p.pick(t)
@@ -223,29 +200,15 @@ func (p *Pool) try(t *tried, ask Ask, msg Message, send sender) (*session.Call, 
 }
 
 // on sends msg on a session. Without an error, the call is the caller's to release.
-func on(c *session.Client, ask Ask, msg Message, send sender) (*session.Call, error) {
+func on(c *session.Client, ask Ask, msg wire.LaneMessage, send sender) (*session.Call, error) {
 	call := c.NewCall()
-	call.Batch, call.Deadline = ask.Batch, ask.Deadline
-	if ask.kind != 0 {
-		call.Kind = ask.kind
-	}
-	call.Body = appendFor(c.Features(), call.Body, msg)
+	call.Kind, call.Batch, call.Deadline = msg.Kind(), ask.Batch, ask.Deadline
+	call.Body = msg.AppendFor(c.Features(), call.Body)
 	if err := send(c, call); err != nil {
 		call.Release()
 		return nil, err
 	}
 	return call, nil
-}
-
-// appendFor appends msg without the parts that the enclave of a session does not know.
-func appendFor(f wire.Features, dst []byte, msg Message) []byte {
-	m, ok := msg.(*wire.DecryptRequest)
-	if !ok || !m.ReportAccess || f.Has(wire.FeatureAccessReport) {
-		return msg.Append(dst)
-	}
-	known := *m
-	known.ReportAccess = false
-	return known.Append(dst)
 }
 
 // give returns the error for the caller of a request that failed with err and is not sent again.

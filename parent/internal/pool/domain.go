@@ -94,7 +94,7 @@ func (a *Ask) wanted(err error) int {
 
 // withRecords hands the record of the domain that err is about over to the enclave, and sends the request once more on
 // the same session; so for each domain of the request, once.
-func (p *Pool) withRecords(err error, ask Ask, e *enclave, c *session.Client, msg Message, send sender) (
+func (p *Pool) withRecords(err error, ask Ask, e *enclave, c *session.Client, msg wire.LaneMessage, send sender) (
 	*session.Call, error,
 ) {
 	given := map[int]bool{}

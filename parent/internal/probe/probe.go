@@ -49,7 +49,7 @@ const (
 // Enclaves is what the prober asks. The pool implements it.
 type Enclaves interface {
 	Enclaves() []pool.Status
-	Fresh(ctx context.Context, url string, msg *wire.DecryptRequest) (*session.Call, error)
+	Fresh(ctx context.Context, url string, purge *wire.Purge, msg wire.LaneMessage) (*session.Call, error)
 }
 
 // Options of a Prober.
@@ -237,7 +237,7 @@ func (p *Prober) probe(ctx context.Context, url string, k *Key) string {
 	if err != nil {
 		return wire.Internal.String()
 	}
-	call, err := p.o.Enclaves.Fresh(ctx, url, msg)
+	call, err := p.o.Enclaves.Fresh(ctx, url, &wire.Purge{VaultID: msg.VaultID}, msg)
 	var failure *wire.Error
 	switch {
 	case errors.As(err, &failure):

@@ -106,7 +106,7 @@ func (f fleet) Enclaves() (out []pool.Status) {
 	return out
 }
 
-func (f fleet) Fresh(_ context.Context, url string, _ *wire.DecryptRequest) (*session.Call, error) {
+func (f fleet) Fresh(_ context.Context, url string, _ *wire.Purge, _ wire.LaneMessage) (*session.Call, error) {
 	return nil, f[url]
 }
 
