@@ -26,7 +26,7 @@ import (
 // notCaused are the alerts whose fault is not caused here, and why. alerts_test.yaml shows them.
 var notCaused = map[string]string{
 	"RedoubtStoreInconsistent": "TestRestoreDrills of package e2e causes it",
-	"RedoubtVaultsOverBudget":  "no parent asks under a domain yet",
+	"RedoubtVaultsOverBudget":  "the stack of these tests has no domain",
 	"RedoubtClockOff":          "the clock of a process cannot be set without that of the machine",
 	"RedoubtStoreFull":         "takes a file system of its own that is full, and so root",
 }

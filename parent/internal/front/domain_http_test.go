@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"redoubt/parent/internal/fakeenclave"
+	"redoubt/parent/internal/front"
 	"redoubt/wire"
 	"redoubt/wire/kit/sealed"
 )
@@ -178,5 +179,39 @@ func TestTheLargestMapOfEncapsulatedKeysIsAnswered(t *testing.T) {
 	got := s.post(t, "/v1/decrypt", encode(underDomain("d", obj{"encs": encs, "fields": fields})))
 	if got.status != http.StatusOK || strings.Count(got.body, `"f`) < 64 {
 		t.Errorf("%d %.200s", got.status, got.body)
+	}
+}
+
+// A caller who invents domains costs an enclave one record for each item, few at a time, and no session: records of the
+// largest size take more than a chunk each, and too many of them at once would end it.
+func TestInventedRecordsAreRefusedOneByOneAndFewAtATime(t *testing.T) {
+	s := startStack(t, options(), fakeenclave.Refuse(wire.DomainUnknown), func(o *front.Options) { o.BatchFanOut = 200 })
+	var now, most, all atomic.Int64
+	s.enclave.OnDomain(func(record []byte) error {
+		n := now.Add(1)
+		defer now.Add(-1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		all.Add(1)
+		if len(record) != wire.MaxDomainRecord {
+			return errors.New("a part of the record")
+		}
+		return &wire.Error{Code: wire.KeyDenied}
+	})
+	items := make([]string, 200)
+	for i := range items {
+		record, _ := domainRecord(fmt.Sprint("d", i))
+		record += strings.Repeat("w", wire.MaxDomainRecord-len(record))
+		items[i] = encode(underDomain(fmt.Sprint("d", i), obj{"domain_records": []string{b64(record)}}))
+	}
+	got := s.post(t, "/v1/decrypt/batch", `{"items":[`+strings.Join(items, ",")+`]}`)
+	if n := strings.Count(got.body, `{"status":403,"error":{"code":"key_denied"`); n != len(items) {
+		t.Errorf("%d of %d refused: %.300s", n, len(items), got.body)
+	}
+	if n := s.enclave.Sessions.Load(); n != 2 {
+		t.Errorf("%d sessions were opened, want 2", n)
+	}
+	if all.Load() != int64(len(items)) || most.Load() > 4 {
+		t.Errorf("%d records, %d at once", all.Load(), most.Load())
 	}
 }

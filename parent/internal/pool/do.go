@@ -142,7 +142,10 @@ func (p *Pool) Finish(ctx context.Context, ask Ask, msg wire.LaneMessage, call *
 	e := p.enclaveOf(c)
 	call.Release()
 	send := func(c *session.Client, call *session.Call) error { return c.Do(ctx, call) }
-	if len(ask.Records) > 0 && lacksDomain(err) && e != nil {
+	if len(ask.Records) > 0 && lacksDomain(err) {
+		if e == nil { // the enclave has left the pool since
+			return p.try(&t, ask, msg, send)
+		}
 		call, err = p.withRecords(err, ask, e, c, msg, send)
 		if err == nil {
 			return call, nil

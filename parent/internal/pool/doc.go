@@ -25,7 +25,7 @@
 // A request for a vault under a domain goes to an enclave that knows domains. If the enclave answers that it has not
 // opened this one, and the request came with the domain's record, the pool gives the record to that enclave and sends
 // the request once more on that session, within the same deadline. Requests with the same record share one hand-over,
-// and one enclave gets at most 16 at a time. An enclave that takes the record and then says the same again is an outage
+// and one enclave gets at most 4 at a time. An enclave that takes the record and then says the same again is an outage
 // ([ErrDomainNotKept]), and counted.
 //
 // Credentials reach every session when it opens and when they change, before the session is offered for requests.

@@ -22,9 +22,10 @@ const (
 	// handOverTime bounds the handing over of one record, for all requests that wait for it. Each of them waits no
 	// longer than its own deadline.
 	handOverTime = 10 * time.Second
-	// maxHandOvers bounds the records that are being handed over to one enclave, and so the memory that its control
-	// streams hold of them: 16 KiB for each.
-	maxHandOvers = 16
+	// maxHandOvers bounds the records that are being handed over to one enclave. It asks KMS for as many at once. A
+	// record may be longer than a chunk, and a session ends if more than 8 long messages are half received on its
+	// control stream.
+	maxHandOvers = 4
 )
 
 var (

@@ -48,10 +48,7 @@ func startForgetful(t *testing.T) *forgetful {
 
 // underDomain asks for a field of a vault under a domain, by Do or by Start and Finish.
 func underDomain(p *pool.Pool, records []pool.Record, limit time.Duration, inSteps bool) error {
-	m := &wire.DecryptRequest{
-		VaultID: []byte("v"), Suite: 4, Encoding: 4, Domain: make([]byte, wire.DomainNameSize), Encs: [][]byte{[]byte("enc")},
-	}
-	m.AddField([]byte("f"), []byte("x"))
+	m := requestUnderDomain()
 	a := pool.Ask{Deadline: time.Now().Add(limit), Batch: inSteps, Records: records}
 	var call *session.Call
 	var err error
@@ -68,6 +65,14 @@ func underDomain(p *pool.Pool, records []pool.Record, limit time.Duration, inSte
 		call.Release()
 	}
 	return err
+}
+
+func requestUnderDomain() *wire.DecryptRequest {
+	m := &wire.DecryptRequest{
+		VaultID: []byte("v"), Suite: 4, Encoding: 4, Domain: make([]byte, wire.DomainNameSize), Encs: [][]byte{[]byte("enc")},
+	}
+	m.AddField([]byte("f"), []byte("x"))
+	return m
 }
 
 var oneRecord = []pool.Record{{Bytes: []byte("record")}}
@@ -176,8 +181,8 @@ func TestHandOversToAnEnclaveAreBounded(t *testing.T) {
 		defer now.Add(-1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 		}
-		if n >= 16 {
-			once.Do(func() { time.AfterFunc(100*time.Millisecond, func() { close(full) }) }) // time for a seventeenth
+		if n >= 4 {
+			once.Do(func() { time.AfterFunc(100*time.Millisecond, func() { close(full) }) }) // time for a fifth
 		}
 		<-full
 		return &wire.Error{Code: wire.KeyDenied}
@@ -193,8 +198,8 @@ func TestHandOversToAnEnclaveAreBounded(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if most.Load() != 16 {
-		t.Errorf("%d records at once, want 16", most.Load())
+	if most.Load() != 4 {
+		t.Errorf("%d records at once, want 4", most.Load())
 	}
 }
 
@@ -238,4 +243,26 @@ func TestTheNextEnclaveIsGivenTheRecordAsWell(t *testing.T) {
 			t.Errorf("%d records, sent again %d times; want 1, and some", other.records.Load(), counts.retried.Load())
 		}
 	}
+}
+
+// The enclave that lacks the domain leaves the pool before the record can be handed over. The next one gets it.
+func TestARecordIsHandedOverAlsoWhenItsEnclaveHasLeft(t *testing.T) {
+	leaving, other := startForgetful(t), startForgetful(t)
+	p, _ := start(t, pool.Options{}, leaving.Enclave)
+	m := requestUnderDomain()
+	a := pool.Ask{Deadline: time.Now().Add(time.Minute), Batch: true, Records: oneRecord}
+	done := make(chan *session.Call, 1)
+	if err := p.Start(a, m, nil, done); err != nil {
+		t.Fatal(err)
+	}
+	call := <-done
+	if err := p.Set([]string{other.URL}); err != nil {
+		t.Fatal(err)
+	}
+	fakeenclave.Wait(t, "the other enclave", p.Ready)
+	call, err := p.Finish(context.Background(), a, m, call)
+	if err != nil || leaving.records.Load() != 0 || other.records.Load() != 1 {
+		t.Fatalf("%v; %d and %d records", err, leaving.records.Load(), other.records.Load())
+	}
+	call.Release()
 }
