@@ -116,11 +116,21 @@ func workloads() map[string]workload {
 			ops:   map[string]int{"open": 4, "hurried": 6, "purge": 2, "decrypt": 2},
 			kinds: map[string]int{"kms.delay": 5, "kms.throttle": 2, "net.cut": 1, "net.stall": 1, "kms.error": 1},
 		},
+		"audits": { // a store that fails while much is read: an entry is tried several times before it is given up
+			requests: 60, faults: 8, bursts: 2,
+			ops:   map[string]int{"decrypt": 8, "masked": 2, "update": 1},
+			kinds: map[string]int{"store.fail": 6, "store.lose": 1, "store.stall": 1},
+		},
+		"denials": { // keys that stay in the cache: nobody purges, and few are asked for
+			requests: 15, faults: 2, bursts: 0,
+			ops:   map[string]int{"open": 1},
+			kinds: map[string]int{"outlived": 3, "kms.deny": 1, "kms.disable": 1},
+		},
 		"keys": {
 			requests: 60, faults: 5, bursts: 2,
 			ops: map[string]int{"open": 8, "decrypt": 4, "purge": 2, "batch": 2, "masked": 1},
 			kinds: map[string]int{
-				"kms.deny": 2, "outlived": 2, "kms.disable": 2, "kms.error": 1, "kms.plaintext": 1, "kms.wrong_key_id": 1,
+				"kms.deny": 4, "kms.disable": 2, "kms.error": 1, "kms.plaintext": 1, "kms.wrong_key_id": 1,
 				"kms.no_recipient_ciphertext": 1, "kms.corrupt_cms": 1, "kms.outage": 1, "credentials.expire": 1, "kms.drop": 1,
 			},
 		},

@@ -299,8 +299,8 @@ func (r *run) bounds(ctx context.Context) {
 	}
 }
 
-// restingEgress is how many connections to KMS may be open where nobody waits for one.
-const restingEgress = 8
+// restingEgress is how many connections to KMS may be open: as many as calls at once.
+const restingEgress = 64
 
 // tells reports whether the enclave's numbers reach the parent: both are of a version that has them.
 func (r *run) tells() bool {
