@@ -166,7 +166,6 @@ func resultOf(err error) *resealjob.Result {
 		{store.ErrErased, resealjob.Gone},
 		{vault.ErrConflict, resealjob.Conflict},
 		{vault.ErrNotMovable, resealjob.NotMovable},
-		{vault.ErrOtherDomain, resealjob.NotMovable},
 		{store.ErrEpochsFull, resealjob.Full},
 		{store.ErrInconsistent, resealjob.Inconsistent},
 		{store.ErrDamaged, resealjob.Damaged},

@@ -99,6 +99,9 @@ var fixed = []struct {
 	{vault.ErrMinted, httpError{
 		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "mint_unverified", retry: retryHelp,
 	}},
+	{vault.ErrRefused, httpError{
+		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "enclave_refused", retry: retryHelp,
+	}},
 	{vault.ErrGenerationBack, httpError{
 		status: http.StatusServiceUnavailable, message: msgUnavailable, code: "generation_back", retry: retryHelp,
 	}},

@@ -99,6 +99,10 @@ func TestNoEnclaveForNewKeysIs503WithATimeToWait(t *testing.T) {
 	}
 	a.World.Fail(&upstream.Error{Code: wire.GenerationClosed})
 	a.Do("POST", "/v1/vaults", person).WantStatus(403)
+	a.World.Fail(&upstream.Error{Code: wire.BadRequest}) // the enclave refuses us, and not what the caller sent
+	if r := a.Do("POST", "/v1/vaults", person).WantStatus(503); !strings.Contains(r.Body, "enclave_refused") {
+		t.Errorf("%s", r.Body)
+	}
 	a.World.Fail(nil)
 	create(t, a, person)
 }
@@ -109,8 +113,9 @@ func TestErrorsAboutDomainsHaveAStatusOfTheirOwn(t *testing.T) {
 		store.ErrErased: "410 erased", store.ErrKeyed: "409 keyed", store.ErrInconsistent: "500 inconsistent",
 		store.ErrEpochsFull: "409 epochs_full", store.ErrNoDomains: "503 no_domains", vault.ErrNotKeyed: "409 key_not_of_domain",
 		vault.ErrNotMovable: "409 not_movable", vault.ErrResealed: "502 reseal_unverified",
-		vault.ErrMinted: "503 mint_unverified", vault.ErrGenerationBack: "503 generation_back",
-		domains.ErrUnknown: "503 domain_unknown", domains.ErrUntrusted: "500 domain_untrusted",
+		vault.ErrMinted: "503 mint_unverified", vault.ErrRefused: "503 enclave_refused",
+		vault.ErrGenerationBack: "503 generation_back",
+		domains.ErrUnknown:      "503 domain_unknown", domains.ErrUntrusted: "500 domain_untrusted",
 		domains.ErrRetired: "503 generation_retired", vault.ErrNoDomain: "404 not_found",
 	} {
 		a := apitest.New(t, func(v *vault.Config, _ *httpapi.Config) { v.Store = downStore{v.Store, &err} })

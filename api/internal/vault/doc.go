@@ -41,6 +41,29 @@
 //     reader could guess values. The MAC covers the vault's id, so a retry leads to the vault that the first request
 //     made.
 //
+// # Vaults under a domain
+//
+// With [KeysDomain] the enclave makes a new vault's key, under a domain (package domain of the kit), and KMS is not
+// asked. Vaults of both kinds are served side by side.
+//
+//   - A public key counts only with a statement of its domain for this vault id. The domain's descriptor counts only if
+//     the registry believes it (package domains). Both are verified before anything is sealed or opened; what was
+//     verified is remembered. So an attacker who writes to the store cannot put a key of his own there.
+//   - Keys for new vaults come from a pool in memory. A key is verified before it is in the pool, belongs to one
+//     generation, and serves one vault. If none can be made, a create is refused with a time to wait.
+//   - A write seals with one fresh encapsulation to the key that the record names. If that key is of an earlier
+//     generation than is written to, or if the record has 32 encapsulated keys, the same write gives the vault a new
+//     key. Removing fields, changing the time to live and erasing need no key.
+//   - A reseal moves all fields or none. The API verifies that the domain made the new key, and that the new fields are
+//     those that were sent. A vault with a key of KMS's moves only if its id is older than KeyConfig.MovedBefore, and
+//     its own key is verified as for a write. Such a vault's key is believed by the statement for moved vaults, which no
+//     younger id can have.
+//   - To remove a vault is to erase it: of its keys a tombstone is left, with which no write brings the id back. The
+//     audit entry names the SHA-384 of each wrapped key, and [Service.Erased] compares the two. It does not cover
+//     copies that others took: blocks of disks, backups from before a move, keys that a hostile parent kept.
+//   - A generation that this process has used is not given up for a lower one. A process that begins anew does not know
+//     which were used: WriteGeneration says it.
+//
 // # Records of the reference
 //
 // Encodings 1 and 2 without encryption context are read and written as they are. A write to a record of encoding 2 or

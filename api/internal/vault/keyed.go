@@ -14,6 +14,7 @@ import (
 	"redoubt/api/internal/domains"
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/upstream"
+	"redoubt/wire"
 	"redoubt/wire/kit/domain"
 	"redoubt/wire/kit/pksuid"
 	"redoubt/wire/kit/sealed"
@@ -63,8 +64,8 @@ type KeyConfig struct {
 var (
 	// ErrNotKeyed reports a vault with a key of KMS's where only keys of domains are allowed.
 	ErrNotKeyed = errors.New("vault: the key was made by KMS, and the configuration allows keys of domains alone")
-	// ErrOtherDomain reports a move to another domain.
-	ErrOtherDomain = errors.New("vault: a vault stays in its domain")
+	// ErrRefused reports a mint or a move that the enclave refuses as such, which no caller can change.
+	ErrRefused = errors.New("vault: the enclave refuses to make this key; do its release and its measured file allow it?")
 	// ErrGenerationBack reports that the domain's highest generation is below one that was used.
 	ErrGenerationBack = errors.New("vault: a generation of the domain that was used is no longer the highest; " +
 		"was the table of domains restored from an older backup?")
@@ -91,6 +92,15 @@ func (c *KeyConfig) check(now time.Time) error {
 		return ErrCutover
 	}
 	return nil
+}
+
+// refused tells the enclave's refusal of what the service asks for from one of what a caller asks for.
+func refused(err error) error {
+	var up *upstream.Error
+	if errors.As(err, &up) && up.Code == wire.BadRequest {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return err
 }
 
 // item is a vault as it was read: its record and, for one under a domain, its keys.

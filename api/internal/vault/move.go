@@ -67,7 +67,7 @@ func (s *Service) move(ctx context.Context, r *item, leave []string) (*moved, er
 	})
 	if err != nil {
 		s.counts.resealFailures.Add(1)
-		return nil, s.explain(ctx, old, err)
+		return nil, s.explain(ctx, old, refused(err))
 	}
 	out, err := m.verify(old, before, answer, epoch)
 	if err != nil {

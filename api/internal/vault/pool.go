@@ -186,7 +186,7 @@ func (s *Service) mintVerified(ctx context.Context, d *domains.Domain, n int) ([
 		Domain: d.Hash, Suite: s.cfg.KeySuite, Count: n, Records: s.cfg.Domains.Record,
 	})
 	if err != nil {
-		return nil, err
+		return nil, refused(err)
 	}
 	if len(answer) != n {
 		return nil, ErrMinted
