@@ -54,9 +54,9 @@ func (e *enclave) purge(ctx context.Context, m *wire.Purge) Purged {
 	return out
 }
 
-// Fresh has the enclave at url purge, and then sends it msg. If the purge is of msg's vault, the enclave must ask KMS for
-// the key, and the answer shows what KMS says now, not what a cache remembers. It waits no longer than ctx. The caller
-// MUST Release the call. Errors are those of Do.
+// Fresh has the enclave at url purge, and then sends it msg. If the purge is of msg's vault, the enclave must ask KMS
+// for the key, and the answer shows what KMS says now, not what a cache remembers. It waits no longer than ctx. The
+// caller MUST Release the call. Errors are those of Do.
 func (p *Pool) Fresh(ctx context.Context, url string, purge *wire.Purge, msg wire.LaneMessage) (*session.Call, error) {
 	for _, l := range *p.links.Load() {
 		c := l.client.Load()
