@@ -59,10 +59,26 @@ type AuditEntry struct {
 	// each expression may have let out.
 	Released []string          `json:"released"`
 	Access   map[string]Access `json:"access"`
+	Key      *KeyChange        `json:"key"`
 	Omitted  uint64            `json:"omitted"` // refusals before this one that were only counted
 	Chain    string            `json:"chain"`
 	Seq      uint64            `json:"seq"`
 	Hash     []byte            `json:"hash"`
+}
+
+// KeyChange says what became of the keys of a vault under a domain. Of the members only those that the event has are
+// set.
+type KeyChange struct {
+	Domain  string   `json:"domain"`  // hash of the descriptor, in hex
+	From    string   `json:"from"`    // with a new key: the domain before, or kms
+	Epoch   uint16   `json:"epoch"`   // number of the vault's key: of the new one, or of the one that was erased
+	Dropped []uint16 `json:"dropped"` // numbers of older keys that went
+	Lost    []string `json:"lost"`    // fields that did not open and were given up
+	Erased  [][]byte `json:"erased"`  // SHA-384 of each wrapped key that was erased
+	// Since is when, at the latest, an erased vault came under a domain. Window is the time in seconds after an erasure
+	// until the store has no copy of its own.
+	Since  *time.Time `json:"since"`
+	Window int64      `json:"window"`
 }
 
 // Access says what the result of one expression may tell of fields.

@@ -248,7 +248,8 @@ var (
 	// known.
 	ErrDenied = errors.New("store: access denied; look at the rights and the credentials of this service")
 	// ErrMissing reports that a table of the store does not exist.
-	ErrMissing = errors.New("store: table not found; look at names and region: --store, --key-table, --domain-table, --region")
+	ErrMissing = errors.New("store: table not found; look at names and region: " +
+		"--store, --key-table, --domain-table, --region")
 	// ErrFull reports a write that found no room. Nothing was stored. Removals, and the audit of reads, have a
 	// reserve.
 	ErrFull = errors.New("store: full")

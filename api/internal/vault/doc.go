@@ -56,8 +56,8 @@
 //     key. Removing fields, changing the time to live and erasing need no key.
 //   - A reseal moves all fields or none. The API verifies that the domain made the new key, and that the new fields are
 //     those that were sent. A vault with a key of KMS's moves only if its id is older than KeyConfig.MovedBefore, and
-//     its own key is verified as for a write. Such a vault's key is believed by the statement for moved vaults, which no
-//     younger id can have.
+//     its own key is verified as for a write. Such a vault's key is believed by the statement for moved vaults, which
+//     no younger id can have.
 //   - To remove a vault is to erase it: of its keys a tombstone is left, with which no write brings the id back. The
 //     audit entry names the SHA-384 of each wrapped key, and [Service.Erased] compares the two. It does not cover
 //     copies that others took: blocks of disks, backups from before a move, keys that a hostile parent kept.

@@ -2,12 +2,13 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"redoubt/wire/kit/test/proctest"
 )
 
 const repository = "../../../.."
@@ -25,7 +26,7 @@ func TestMetricsThatNoSimulationMovesNameTheirTest(t *testing.T) {
 	if len(all) < 30 {
 		t.Fatalf("only %d metrics of failures were found: %q", len(all), all)
 	}
-	tests, err := exec.CommandContext(t.Context(), "grep", "-rhoE", "--include=*_test.go", `^func Test\w+`, repository).Output()
+	tests, err := proctest.Command(t, "grep", "-rhoE", "--include=*_test.go", `^func Test\w+`, repository).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
