@@ -122,6 +122,8 @@ curl -sf -o "$work/page.html" "http://$(at 3)/" && grep -q '<title>Redoubt paren
 echo "== light load, 30 s"
 end=$((SECONDS + 30))
 while [ $SECONDS -lt $end ]; do
+  # The stack's own vaults are under a domain, so KMS is asked for the keys of the examples alone, and then remembered.
+  curl -sf -o /dev/null -H 'Content-Type: application/json' -d '{}' "http://$(at 3)/purge"
   for n in 1 2 3; do
     curl -sf -o /dev/null "http://$(at 2)/decrypt" -H 'Content-Type: application/json' -d @"$work/s/examples/encoding-$n.json"
   done

@@ -167,11 +167,13 @@ func TestAlertsAndDashboardsCountTheSameFailures(t *testing.T) {
 	}
 	own := []wire.Code{
 		wire.OK, wire.BadRequest, wire.Unauthenticated, wire.KeyDenied, wire.DecryptFailed, wire.ExpressionFailed,
+		wire.DomainUnknown,
 	}
 	var names []string
 	for _, c := range own {
 		names = append(names, c.String())
 	}
+	names = append(names, "domain_record_refused", wire.GenerationClosed.String()) // the first is the parent's own
 	if got := strings.Join(names, "|"); got != callers {
 		t.Errorf("the codes are %s", got)
 	}
