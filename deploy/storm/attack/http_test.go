@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -439,16 +440,17 @@ func (r *rig) apiRequest(g *gen, operations []operation, schemas map[string]any)
 	if o.method == "DELETE" || g.oneIn(6) {
 		id = g.text(pick(g, "v_2TsLsJ3iPbbLpWYMKyxtSGZdSDK", "v_", "%2e%2e", "..", strings.Repeat("v", 1<<g.IntN(12))))
 	}
+	hash := pick(g, id, hex.EncodeToString(g.random(48)))
 	q := request{
 		method: o.method, host: r.Addresses.API,
-		target: pick(g, "", "/v1", "/v1") + strings.NewReplacer("{id}", id, "{dh}", id).Replace(o.path) + pick(g, "", "", "", "/"),
+		target: pick(g, "", "/v1", "/v1") + strings.NewReplacer("{id}", id, "{dh}", hash).Replace(o.path) + pick(g, "", "", "", "/"),
 	}
 	mark := "?"
 	for _, name := range o.query {
 		if !g.oneIn(3) {
 			continue
 		}
-		good := map[string]string{"ttl": "3600", "limit": "10", "fields": "city,first_name"}[name]
+		good := map[string]string{"ttl": "3600", "limit": "10", "fields": "city,first_name", "id": "acme", "generation": "1"}[name]
 		q.target += mark + name + "=" + pick(g, good, good, good, "-1", "1e9", "%00", "99999999999999999999", "aaaa")
 		mark = "&"
 	}
