@@ -165,7 +165,7 @@ func TestAnEnclaveThatCannotBeAssembledDoesNotStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := testConfig(t)
 			change(cfg)
-			ctx, stop := context.WithTimeout(t.Context(), 5*time.Second) // for one that does start
+			ctx, stop := context.WithTimeout(t.Context(), time.Minute) // for one that does start
 			defer stop()
 			if err := Run(ctx, cfg, Environment{Module: module{}, Console: io.Discard}); err == nil {
 				t.Error("it started")

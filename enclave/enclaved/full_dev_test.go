@@ -134,16 +134,6 @@ func (r *rig) held() (h held) {
 	return held{h.heap >> 10, h.stacks >> 10, h.secret >> 10, kb}
 }
 
-func (r *rig) gauge(id wire.StatID) int64 {
-	r.t.Helper()
-	var m wire.Stats
-	if err := r.client.Stats(r.t.Context(), &m); err != nil {
-		r.t.Fatal(err)
-	}
-	n, _ := m.Value(id)
-	return n
-}
-
 // hundred are the fields of a wide request.
 func hundred() map[string][]byte {
 	fields := map[string][]byte{}

@@ -143,6 +143,16 @@ func (r *rig) write(name, text string) {
 	}
 }
 
+func (r *rig) gauge(id wire.StatID) int64 {
+	r.t.Helper()
+	var m wire.Stats
+	if err := r.client.Stats(r.t.Context(), &m); err != nil {
+		r.t.Fatal(err)
+	}
+	n, _ := m.Value(id)
+	return n
+}
+
 // standIn runs the KMS stand-in in this process and returns its key's ARN.
 func (r *rig) standIn() string {
 	t := r.t
