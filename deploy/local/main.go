@@ -48,12 +48,11 @@ func run(args []string) int {
 func newParser(c *cli) (*kong.Kong, error) {
 	return cmdline.New("local", version, c, os.Stdout, os.Stderr,
 		kong.Description("Development tools: the local stack and its KMS stand-in. Not for production."),
-		vars)
+		kong.Vars{"state": ".local"}, helps)
 }
 
-// vars are the texts of flags that would make their lines too long, by the name that the tag refers to.
-var vars = kong.Vars{
-	"state":          ".local",
+// helps are the texts of flags that would make their lines too long, by the name that the tag refers to.
+var helps = cmdline.Texts{
 	"help_listen":    "Plain listener, protocol and admin routes: loopback host:port or unix:///path.",
 	"help_tlslisten": "TLS listener, protocol alone. Empty: none.",
 	"help_state":     "Folder of keys and CA, made when missing.",

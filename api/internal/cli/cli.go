@@ -101,7 +101,7 @@ func Main(args []string, version string, in io.Reader, out, errOut io.Writer) in
 func newParser(c *commands, version string, out, errOut io.Writer) (*kong.Kong, error) {
 	return cmdline.New("api", version, c, out, errOut,
 		kong.Description("Redoubt's vault API: stores personal data sealed, opens it in attested enclaves only."),
-		helps,
+		defaults, helps,
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 }
 

@@ -6,18 +6,22 @@ import (
 	"github.com/alecthomas/kong"
 
 	"redoubt/api/internal/vault"
+	"redoubt/wire/kit/cmdline"
 	"redoubt/wire/kit/sealed"
 )
 
-// helps are the longer texts and defaults, keyed by the name that a flag's tag refers to.
-var helps = kong.Vars{
+// defaults are the defaults and values that tags refer to, by name.
+var defaults = kong.Vars{
 	"parent":     "http://127.0.0.1:8080",
 	"metrics":    "127.0.0.1:9181",
 	"vault_keys": strings.Join(vault.KeyModes(), ","),
 	"suites":     strings.Join(sealed.SuiteNames(), ","),
 
 	"domain_suites": strings.Join(domainSuites(), ","),
+}
 
+// helps are the longer texts of help, by the name that a flag's tag refers to.
+var helps = cmdline.Texts{
 	"h_admin": "Unix socket for backup and restore of the embedded store, or \"off\"; the store's file and " +
 		".sock by default.",
 	"h_backup_keys": "Where to write the keys of vaults under domains, if there are any; FILE.keys by default. Keep " +

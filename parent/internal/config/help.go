@@ -1,9 +1,9 @@
 package config
 
-import "github.com/alecthomas/kong"
+import "redoubt/wire/kit/cmdline"
 
 // help holds the text of each flag, keyed by the name to which the flag's tag refers.
-var help = kong.Vars{
+var help = cmdline.Texts{
 	"help_listen": "Address to serve on. Wins over --host and --port.",
 	"help_host":   "Host or IP address to serve on.",
 	"help_port":   "Port to serve on, 0 to 65535. 0: a free one.",

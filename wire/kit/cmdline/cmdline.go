@@ -8,6 +8,7 @@ package cmdline
 
 import (
 	"io"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -23,6 +24,33 @@ func New(name, version string, grammar any, out, errOut io.Writer, options ...ko
 		kong.Name(name), kong.Writers(out, errOut), kong.Exit(func(status int) { panic(exit(status)) }),
 		kong.Vars{"version": program.Version(name, version)},
 	}, options...)...)
+}
+
+// Texts gives the help of commands and flags whose tag is "${NAME}" the text of that name. It is for texts that would make
+// a tag too long. As kong.Vars they would cost start-up time: kong reads every variable anew for every flag.
+type Texts map[string]string
+
+// Apply implements [kong.Option].
+func (t Texts) Apply(k *kong.Kong) error {
+	return kong.PostBuild(func(k *kong.Kong) error {
+		return kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
+			switch n := node.(type) {
+			case *kong.Node:
+				t.expand(&n.Help)
+			case *kong.Value:
+				t.expand(&n.Help)
+			}
+			return next(nil)
+		})
+	}).Apply(k)
+}
+
+func (t Texts) expand(help *string) {
+	if name, ok := strings.CutPrefix(*help, "${"); ok {
+		if text, ok := t[strings.TrimSuffix(name, "}")]; ok {
+			*help = text
+		}
+	}
 }
 
 // Parse reads a command line. If it returns no context, the program has to end with status: everything has been

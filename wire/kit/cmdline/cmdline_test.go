@@ -55,3 +55,22 @@ func TestCommandLinesAreReadAlike(t *testing.T) {
 		t.Errorf("%d %s", status, out.String())
 	}
 }
+
+func TestTextsAreTheHelpOfFlagsAndCommands(t *testing.T) {
+	type told struct {
+		Do struct {
+			Flag string `help:"${flag}" default:"x"`
+		} `cmd:"" help:"${do}"`
+	}
+	var out bytes.Buffer
+	k, err := New("tool", "v9", &told{}, &out, &out, Texts{"flag": "A flag of ${default}.", "do": "A command."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if Parse(k, []string{"do", "--help"}); !strings.Contains(out.String(), "A command.") || !strings.Contains(out.String(), "A flag of x.") {
+		t.Error(out.String())
+	}
+	if _, err := New("tool", "v9", &told{}, &out, &out, Texts{"do": "A command."}); err == nil {
+		t.Error("a text that is not there is taken")
+	}
+}
