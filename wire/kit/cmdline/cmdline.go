@@ -26,8 +26,8 @@ func New(name, version string, grammar any, out, errOut io.Writer, options ...ko
 	}, options...)...)
 }
 
-// Texts gives the help of commands and flags whose tag is "${NAME}" the text of that name. It is for texts that would make
-// a tag too long. As kong.Vars they would cost start-up time: kong reads every variable anew for every flag.
+// Texts gives the help of commands and flags whose tag is "${NAME}" the text of that name. It is for texts that would
+// make a tag too long. As kong.Vars they would cost start-up time: kong reads every variable anew for every flag.
 type Texts map[string]string
 
 // Apply implements [kong.Option].
