@@ -111,7 +111,7 @@ type Reseal struct {
 // Resealed answers a Reseal. The fields are all of those sent, of encoding 4.
 type Resealed struct {
 	Key    VaultKey          `json:"key"`
-	Encs   map[string][]byte `json:"encs"` // one
+	Encs   map[string][]byte `json:"encs"` // one; none for a vault without fields
 	Fields map[string][]byte `json:"fields"`
 	// Statement is the reseal's, which domain.Descriptor.VerifyReseal checks. That of Key is of kind Moved for a vault
 	// that had a key of KMS's.

@@ -257,17 +257,21 @@ func (d *Domains) Reseal(ctx context.Context, r *upstream.Reseal) (*parentapi.Re
 	if err != nil {
 		return nil, err
 	}
-	plain, from := map[string][]byte{}, []domain.SealedField{}
+	plain, from, unopened := map[string][]byte{}, []domain.SealedField{}, []string{}
 	for name, blob := range r.Old.Fields {
 		value, err := openField(suite, old, r.Old, name, blob)
 		if err != nil {
-			return nil, &upstream.Error{Code: wire.DecryptFailed}
+			unopened = append(unopened, name)
+			continue
 		}
 		split, err := splitField(suite, r.Old, blob)
 		if err != nil {
 			return nil, err
 		}
 		plain[name], from = value, append(from, domain.SealedField{Name: name, Enc: split.Enc, CT: split.CT})
+	}
+	if len(unopened) > 0 {
+		return nil, &upstream.Error{Code: wire.DecryptFailed, Fields: unopened}
 	}
 	made, key, err := to.MintKey(d.random(), kind, r.Old.VaultID, next, r.Epoch)
 	if err != nil {

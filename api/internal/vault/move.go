@@ -67,7 +67,7 @@ func (s *Service) move(ctx context.Context, r *item, leave []string) (*moved, er
 	})
 	if err != nil {
 		s.counts.resealFailures.Add(1)
-		return nil, s.explain(ctx, old, refused(err))
+		return nil, explain(old, refused(err))
 	}
 	out, err := m.verify(old, before, answer, epoch)
 	if err != nil {
@@ -261,22 +261,15 @@ func sameNames(a, b map[string][]byte) bool {
 	return true
 }
 
-// explain finds which fields do not open when a reseal failed for that. It asks the enclave to open them and to return
-// none.
-func (s *Service) explain(ctx context.Context, old *upstream.Request, why error) error {
+// explain says which fields do not open when a reseal failed for that: those that the enclave names, or all if the key
+// does not open.
+func explain(old *upstream.Request, why error) error {
 	var up *upstream.Error
 	if !errors.As(why, &up) || up.Code != wire.DecryptFailed {
 		return fmt.Errorf("vault: %w", why)
 	}
-	ask := *old
-	ask.Include = &[]string{}
-	res, err := s.cfg.Opener.Decrypt(ctx, &ask)
-	switch {
-	case errors.As(err, &up) && up.Code == wire.DecryptFailed: // none of them does
-		return &UnopenedError{Fields: slices.Sorted(maps.Keys(old.Fields))}
-	case err != nil || len(res.Errors) == 0:
-		return fmt.Errorf("vault: %w", why)
+	if len(up.Fields) > 0 {
+		return &UnopenedError{Fields: slices.Sorted(slices.Values(up.Fields))}
 	}
-	defer res.Wipe()
-	return &UnopenedError{Fields: slices.Sorted(maps.Keys(res.Errors))}
+	return &UnopenedError{Fields: slices.Sorted(maps.Keys(old.Fields))}
 }

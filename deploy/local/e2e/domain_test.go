@@ -203,9 +203,13 @@ func (r *domainRig) sealUnder(m *made, values map[string]string) *parentapi.Requ
 		r.t.Fatal(err)
 	}
 	id := sealed.XWing.ID()
+	encs := map[string][]byte{}
+	if len(values) > 0 {
+		encs[refText(w.Enc)] = w.Enc
+	}
 	return &parentapi.Request[[]byte]{
 		VaultID: k.VaultID, SuiteID: id[:], WrappedKey: k.WrappedKey, Encoding: "4", Domain: m.name(), Fields: w.Fields,
-		Encs: map[string][]byte{refText(w.Enc): w.Enc},
+		Encs: encs,
 	}
 }
 
@@ -306,6 +310,12 @@ func TestADomainIsMadeMintedInReadAndResealed(t *testing.T) {
 	r.restartEnclave(nil)
 	r.reads(moved, second, true, values)
 	r.reads(vault, first, true, values) // until its generation is denied
+
+	// A vault without fields has a key to move all the same.
+	empty := r.sealUnder(first, nil)
+	if left := r.reseal(empty, nil, second, domain.Made, first.record, second.record); len(left.Encs)+len(left.Fields) != 0 {
+		t.Errorf("%d encapsulated keys, %d fields", len(left.Encs), len(left.Fields))
+	}
 
 	// A damaged field keeps the vault where it is, and is named.
 	for name, blob := range vault.Fields {

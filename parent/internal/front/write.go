@@ -196,7 +196,9 @@ func (r *request) answerResealed(s *Server, out *buffer, body []byte) *fault {
 	out.text(`{"key":`)
 	out.vaultKey(r.msg.VaultID, &m.Key)
 	out.text(`,"encs":{`)
-	out.member(true, hex.EncodeToString(ref[:]), m.Enc)
+	if len(m.Fields) > 0 {
+		out.member(true, hex.EncodeToString(ref[:]), m.Enc)
+	}
 	out.text(`},"fields":{`)
 	for i, blob := range m.Fields {
 		if i > 0 {
