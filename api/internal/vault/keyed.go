@@ -14,6 +14,7 @@ import (
 	"redoubt/api/internal/domains"
 	"redoubt/api/internal/store"
 	"redoubt/api/internal/upstream"
+	"redoubt/api/internal/verified"
 	"redoubt/wire"
 	"redoubt/wire/kit/domain"
 	"redoubt/wire/kit/pksuid"
@@ -182,12 +183,12 @@ func (s *Service) verifyStatement(d *domains.Domain, kinds []domain.Kind, id str
 	}
 	for _, kind := range kinds {
 		sum := statementSum(d.Hash, kind, id, k)
-		if s.stated.has(sum) {
+		if s.stated.Has(sum) {
 			return head, nil
 		}
 		signature := [domain.SignatureSize]byte(k.Statement)
 		if d.Descriptor.VerifyKey(d.Hash, kind, id, k.WrappedKey, k.PublicKey, signature) == nil {
-			s.stated.add(sum)
+			s.stated.Add(sum)
 			return head, nil
 		}
 	}
@@ -195,7 +196,7 @@ func (s *Service) verifyStatement(d *domains.Domain, kinds []domain.Kind, id str
 }
 
 // statementSum identifies everything that a statement and its verification depend on.
-func statementSum(h domain.Hash, kind domain.Kind, id string, k *store.Epoch) [sha256.Size]byte {
+func statementSum(h domain.Hash, kind domain.Kind, id string, k *store.Epoch) verified.Sum {
 	b := make([]byte, 0, 2048)
 	b = append(append(b, h[:]...), byte(kind))
 	for _, part := range [][]byte{[]byte(id), k.WrappedKey, k.PublicKey, k.Statement} {
@@ -207,31 +208,6 @@ func statementSum(h domain.Hash, kind domain.Kind, id string, k *store.Epoch) [s
 
 // maxStated bounds the statements that are remembered as verified, 32 bytes each.
 const maxStated = 65_536
-
-// sums is a bounded set. When it is full, any member makes room.
-type sums struct {
-	mu   sync.Mutex
-	seen map[[sha256.Size]byte]struct{}
-}
-
-func (m *sums) has(sum [sha256.Size]byte) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	_, ok := m.seen[sum]
-	return ok
-}
-
-func (m *sums) add(sum [sha256.Size]byte) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.seen) >= maxStated {
-		for old := range m.seen {
-			delete(m.seen, old)
-			break
-		}
-	}
-	m.seen[sum] = struct{}{}
-}
 
 // unnamed removes from blobs, and returns, the fields that name no encapsulated key of the record.
 func unnamed(r *store.Record, blobs map[string][]byte) (broken []string) {

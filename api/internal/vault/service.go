@@ -2,7 +2,6 @@ package vault
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"regexp"
@@ -120,7 +119,7 @@ type Service struct {
 	bound    *verified.MACs // of records' public keys
 	sources  macKey         // hashes sources of expressions
 	cursors  macKey         // seals cursors of lists
-	stated   *sums          // of statements about keys
+	stated   *verified.Set  // of statements about keys
 	target   target
 	pool     *pool
 	counts   counts
@@ -150,7 +149,7 @@ func New(cfg Config) (*Service, error) {
 		limiter:  auth.NewLimiter(cfg.Policy, cfg.Now),
 		refusals: newRefusals(cfg.Now), bound: verified.New(cfg.Keys, maxBound),
 		sources: macKey{domain: sourceDomain}, cursors: macKey{domain: cursorDomain},
-		stated: &sums{seen: map[[sha256.Size]byte]struct{}{}},
+		stated: verified.NewSet(maxStated),
 	}
 	s.pool = newPool(cfg.Now, cfg.Inline, s.mint)
 	return s, nil

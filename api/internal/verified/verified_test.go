@@ -46,8 +46,8 @@ func TestNoMoreMACsThanItsBoundAreRemembered(t *testing.T) {
 		if ok, err := m.Verify(t.Context(), []byte{i}, []byte("mac")); !ok || err != nil {
 			t.Fatal(err)
 		}
-		if want := min(int(i)+1, 3); len(m.seen) != want {
-			t.Errorf("%d are remembered, want %d", len(m.seen), want)
+		if want := min(int(i)+1, 3); len(m.seen.seen) != want {
+			t.Errorf("%d are remembered, want %d", len(m.seen.seen), want)
 		}
 	}
 }
