@@ -92,10 +92,8 @@ func (m *DomainMaker) decrypt(arn, id string, generation uint16, blob []byte) ([
 
 func suitesOf(all []string) (out []sealed.Suite) {
 	for _, name := range all {
-		for _, s := range sealed.DomainSuites() {
-			if s.String() == name {
-				out = append(out, s)
-			}
+		if s, err := sealed.DomainSuiteNamed(name); err == nil {
+			out = append(out, s)
 		}
 	}
 	return out

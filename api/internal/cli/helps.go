@@ -17,7 +17,7 @@ var defaults = kong.Vars{
 	"vault_keys": strings.Join(vault.KeyModes(), ","),
 	"suites":     strings.Join(sealed.SuiteNames(), ","),
 
-	"domain_suites": strings.Join(domainSuites(), ","),
+	"domain_suites": strings.Join(sealed.DomainSuiteNames(), ","),
 }
 
 // helps are the longer texts of help, by the name that a flag's tag refers to.
@@ -116,11 +116,4 @@ var helps = cmdline.Texts{
 		"vault made here. Younger vaults must not have entries without a chain.",
 	"h_write": "Write the chains' heads to this file if there is no problem and its old ones hold; keep it where the " +
 		"store's writers cannot reach it.",
-}
-
-func domainSuites() (names []string) {
-	for _, s := range sealed.DomainSuites() {
-		names = append(names, s.String())
-	}
-	return names
 }

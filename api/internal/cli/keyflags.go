@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"redoubt/api/internal/domains"
@@ -43,22 +44,13 @@ func (f *keyFlags) check(kept bool) error {
 	if f.Domain != "" && !domain.ValidID(f.Domain) {
 		return program.Mistake("--domain is not an id: up to 63 of a-z, 0-9, dot, underscore and dash")
 	}
-	if f.DomainSuite != "" && !suiteOfDomains(f.DomainSuite) {
+	if f.DomainSuite != "" && !slices.Contains(sealed.DomainSuiteNames(), f.DomainSuite) {
 		return program.Mistake("--domain-suite is none of P-256, P-384, P-521, X-Wing")
 	}
 	return errors.Join(
 		program.Range("--keep-keys", f.KeepKeys, time.Hour, maxKeep),
 		program.Range("--erase-window", f.EraseWindow, 0, maxKeep),
 	)
-}
-
-func suiteOfDomains(name string) bool {
-	for _, s := range sealed.DomainSuites() {
-		if s.String() == name {
-			return true
-		}
-	}
-	return false
 }
 
 // keyConfig is what the vault is told about keys. s is the store, and embedded says whether it is a file.

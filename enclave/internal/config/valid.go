@@ -152,7 +152,7 @@ func (c *Config) validDomains() error {
 		case !program.Within(r.CreationsPerHour, 0, MaxCreationsPerHour):
 			return fmt.Errorf("%s.creations_per_hour: must be between 0 and %d", key, MaxCreationsPerHour)
 		case !validSuites(r.Suites):
-			return fmt.Errorf("%s.suites: each must be one of %s, and none twice", key, strings.Join(domainSuites(), ", "))
+			return fmt.Errorf("%s.suites: each must be one of %s, and none twice", key, strings.Join(sealed.DomainSuiteNames(), ", "))
 		}
 	}
 	return c.validMoves()
@@ -182,16 +182,9 @@ func (c *Config) validMoves() error {
 // validPattern reports whether p is a domain id, or the beginning of ids and an asterisk.
 func validPattern(p string) bool { return p == "*" || domain.ValidID(strings.TrimSuffix(p, "*")) }
 
-func domainSuites() (names []string) {
-	for _, s := range sealed.DomainSuites() {
-		names = append(names, s.String())
-	}
-	return names
-}
-
 func validSuites(names []string) bool {
 	for i, name := range names {
-		if !slices.Contains(domainSuites(), name) || slices.Contains(names[:i], name) {
+		if !slices.Contains(sealed.DomainSuiteNames(), name) || slices.Contains(names[:i], name) {
 			return false
 		}
 	}

@@ -70,16 +70,6 @@ func number(name string, v *fastjson.Value, most int) (int, *fault) {
 	return n, nil
 }
 
-// suiteNumber is the number of a suite of this name.
-func suiteNumber(name []byte) (byte, bool) {
-	for _, s := range sealed.DomainSuites() {
-		if s.String() == string(name) {
-			return byte(s), true
-		}
-	}
-	return 0, false
-}
-
 // suites reads a list of suites by name, which ascend by number after the first ones, and none twice.
 func suites(name string, v *fastjson.Value, least, most, first int) ([]byte, *fault) {
 	list, err := v.Array()
@@ -95,8 +85,9 @@ func suites(name string, v *fastjson.Value, least, most, first int) ([]byte, *fa
 		if f != nil {
 			return nil, misshapen(name + " must be an array of strings")
 		}
-		n, ok := suiteNumber(s)
-		if !ok || bytes.IndexByte(out, n) >= 0 || i > first && n < out[i-1] {
+		suite, err := sealed.DomainSuiteNamed(s)
+		n := byte(suite)
+		if err != nil || bytes.IndexByte(out, n) >= 0 || i > first && n < out[i-1] {
 			return nil, invalid(name + " must be names of suites in the order of their numbers, none twice")
 		}
 		out = append(out, n)
@@ -104,7 +95,7 @@ func suites(name string, v *fastjson.Value, least, most, first int) ([]byte, *fa
 	return out, nil
 }
 
-// suite reads the name of one suite; none is 0.
+// oneSuite reads the name of one suite; none is 0.
 func oneSuite(v *fastjson.Value) (byte, *fault) {
 	if v == nil {
 		return 0, nil
@@ -113,11 +104,11 @@ func oneSuite(v *fastjson.Value) (byte, *fault) {
 	if f != nil || len(s) == 0 {
 		return 0, f
 	}
-	n, ok := suiteNumber(s)
-	if !ok {
+	suite, err := sealed.DomainSuiteNamed(s)
+	if err != nil {
 		return 0, faultSuiteName
 	}
-	return n, nil
+	return byte(suite), nil
 }
 
 // generationMost and epochMost are the largest numbers of 16 bits.

@@ -123,8 +123,15 @@ func Suites() []Suite { return []Suite{P256, P384, P521} }
 func DomainSuites() []Suite { return append(Suites(), XWing) }
 
 // SuiteNamed returns the suite over a curve of a name that [Suite.String] gives. Error: [ErrSuite].
-func SuiteNamed(name string) (Suite, error) {
-	for _, s := range Suites() {
+func SuiteNamed(name string) (Suite, error) { return named(name, Suites()) }
+
+// DomainSuiteNamed is SuiteNamed for vaults under a domain.
+func DomainSuiteNamed[T string | []byte](name T) (Suite, error) {
+	return named(string(name), DomainSuites())
+}
+
+func named(name string, of []Suite) (Suite, error) {
+	for _, s := range of {
 		if s.String() == name {
 			return s, nil
 		}
@@ -133,9 +140,13 @@ func SuiteNamed(name string) (Suite, error) {
 }
 
 // SuiteNames returns the names of [Suites].
-func SuiteNames() []string {
-	var names []string
-	for _, s := range Suites() {
+func SuiteNames() []string { return names(Suites()) }
+
+// DomainSuiteNames returns the names of [DomainSuites].
+func DomainSuiteNames() []string { return names(DomainSuites()) }
+
+func names(of []Suite) (names []string) {
+	for _, s := range of {
 		names = append(names, s.String())
 	}
 	return names
