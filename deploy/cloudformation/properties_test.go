@@ -498,7 +498,7 @@ func TestTheTableIsTheOneThatTheStoreReads(t *testing.T) {
 	}
 }
 
-// What is left of an erased key, and a domain, go by nobody's hand but an administrator's.
+// The API may delete neither a key item, which may be a tombstone, nor a domain: only an administrator can.
 func TestTheAPICanRemoveNoKeyItemAndNoDomain(t *testing.T) {
 	tm := load(t, "api", nil)
 	for sid, resource := range map[string]string{"Keys": "KeyTableArn", "Domains": "DomainTableArn"} {

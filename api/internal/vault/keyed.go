@@ -172,8 +172,8 @@ func (s *Service) mayHaveMoved(id string) bool {
 	return ok && made.Before(s.cfg.MovedBefore)
 }
 
-// verifyStatement verifies that the domain states one of the kinds of a key. What was verified is remembered. Error:
-// [ErrKeyUnverified].
+// verifyStatement verifies that the domain states one of the kinds of a key. A statement that was verified is
+// remembered. Error: [ErrKeyUnverified].
 func (s *Service) verifyStatement(d *domains.Domain, kinds []domain.Kind, id string, k *store.Epoch) (
 	domain.Head, error,
 ) {

@@ -53,7 +53,7 @@ func TestEverySettingThatMattersChangesTheCommitment(t *testing.T) {
 	}
 }
 
-// What is not set adds no line: digests of files that older releases read stay as they were.
+// A setting that is absent adds no line to the digest, so the digests of files for older releases stay the same.
 func TestDigestsOfOlderFilesStay(t *testing.T) {
 	for tail, lines := range map[string]string{
 		"domains: {keys: ['" + arn + "'], rules: [{ids: a, lowest_generation: 2, vaults_per_second: 3, vaults_per_hour: 4}]}\n": "domain_key " +

@@ -152,7 +152,8 @@ func (c *Config) validDomains() error {
 		case !program.Within(r.CreationsPerHour, 0, MaxCreationsPerHour):
 			return fmt.Errorf("%s.creations_per_hour: must be between 0 and %d", key, MaxCreationsPerHour)
 		case !validSuites(r.Suites):
-			return fmt.Errorf("%s.suites: each must be one of %s, and none twice", key, strings.Join(sealed.DomainSuiteNames(), ", "))
+			return fmt.Errorf("%s.suites: each must be one of %s, and none twice", key,
+				strings.Join(sealed.DomainSuiteNames(), ", "))
 		}
 	}
 	return c.validMoves()

@@ -205,7 +205,7 @@ func TestAWrapIsAddedAndOpensAlone(t *testing.T) {
 	if got, code := w.wrap(alone); code != wire.OK || !bytes.Equal(got, alone) {
 		t.Errorf("the new wrap alone: %v", code)
 	}
-	// What was denied is asked again: a check looks at KMS, not at what this enclave remembers.
+	// A check asks KMS again after a denial: it shows what KMS says now, not what this enclave remembers.
 	w.kms.mu.Lock()
 	w.kms.denied[w.kms.asked+1] = &wire.Error{Code: wire.KeyDenied}
 	w.kms.mu.Unlock()
@@ -382,8 +382,8 @@ func TestAResealOfAKeyOfKMSsIsAMove(t *testing.T) {
 	}
 }
 
-// The fields of a record that was read before are opened by the lane's reader, out of the frame. What is signed for comes
-// from the request's own copy: the frame's memory is another's by then.
+// The lane's reader opens the fields of a record that was read before, out of the frame. The reseal signs for the
+// request's own copy of them, since the frame's memory belongs to another request by then.
 func TestAResealDoesNotLookAtTheFrameAfterwards(t *testing.T) {
 	w := newWriteWorld(t)
 	d := w.make("acme", 1)

@@ -59,7 +59,7 @@
 // Against a parent: it sees domain, times, and classes of lengths. It can drop, delay and replay. A changed byte of a
 // request or an answer is refused (the tests flip each), and so is an answer to another request, or by another domain.
 // There is no forward secrecy: whoever opens the domain's secret later reads recorded requests and their answers.
-// HPKE's base mode says nothing of who sends; that is what the auth block is for.
+// HPKE's base mode does not authenticate the sender. The auth block does.
 //
 // # Copies of secrets
 //
