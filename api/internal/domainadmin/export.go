@@ -41,7 +41,8 @@ func (a *Admin) Export(ctx context.Context, id string, generation uint16) (*Expo
 
 // Import stores a generation that was exported, of this store or another. It is believed if its MAC is of this API's
 // HMAC key, or if pin, 96 hex digits, is the hash of its descriptor; pin may be empty. An enclave must open it. A
-// record that is there already stays; importing the same record again is no error. ErrProof, ErrPin, ErrTaken, ErrOpen, domain.ErrRecord.
+// record that is there already stays; importing the same record again is no error. ErrProof, ErrPin, ErrTaken, ErrOpen,
+// domain.ErrRecord.
 func (a *Admin) Import(ctx context.Context, c audit.Caller, x *Exported, pin string) (*domains.Domain, error) {
 	record, d, err := domain.ParseRecord(x.Record)
 	if err != nil {
