@@ -306,7 +306,7 @@ func translate(err error) error {
 
 // Attest asks an enclave for an attestation document over nonce; enclave is its id. Errors as Do.
 func (p *Pool) Attest(ctx context.Context, nonce []byte) (document []byte, enclave string, err error) {
-	l, c := p.pick(&tried{})
+	l, c := p.pick(&tried{need: wire.FeatureAttest})
 	if c == nil {
 		return nil, "", p.none()
 	}

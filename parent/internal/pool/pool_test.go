@@ -482,6 +482,26 @@ func TestDrainingEnclaveIsLeftWithoutAFailedRequest(t *testing.T) {
 	wg.Wait()
 }
 
+// During a roll an enclave of a version without attestation is not asked for a document; with no other, none is ready.
+func TestADocumentIsAskedOfEnclavesThatAttestAlone(t *testing.T) {
+	older := fakeenclave.StartOlder(t, nil, wire.FeatureAttest)
+	p, _ := start(t, pool.Options{}, older)
+	nonce := []byte("12345678")
+	if _, _, err := p.Attest(t.Context(), nonce); !errors.Is(err, pool.ErrNoneReady) {
+		t.Errorf("%v, want ErrNoneReady", err)
+	}
+	newer := fakeenclave.Start(t, nil)
+	if err := p.Set([]string{older.URL, newer.URL}); err != nil {
+		t.Fatal(err)
+	}
+	fakeenclave.Wait(t, "the new enclave", func() bool { return p.Enclaves()[1].Ready == 2 })
+	for range 20 {
+		if _, _, err := p.Attest(t.Context(), nonce); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestAReplyKeyGoesToEnclavesThatPadAlone: during a roll to those of the new version; with none, nobody is asked.
 func TestAReplyKeyGoesToEnclavesThatPadAlone(t *testing.T) {
 	older := fakeenclave.StartOlder(t, nil, wire.FeaturePaddedReply)
